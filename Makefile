@@ -1,0 +1,40 @@
+# The two commands: make demo, make test. Needs Python 3.11 or later, and a network once.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test lint bench stress clean
+
+demo: $(VENV)/ready
+	$(BIN)/python -m areole
+
+test: demo
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+bench: $(VENV)/ready
+	$(BIN)/python -m benchmarks.hits
+
+stress: $(VENV)/ready
+	$(BIN)/python -m stress run --all --seconds 60
+
+# cereggii has no wheel for 3.13t, and needs a newer cmake than many systems have to build from source
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "areole needs Python 3.11 or later, not " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	if $(BIN)/python -c 'import sys; sys.exit("t" not in sys.abiflags or sys.version_info[:2] != (3, 13))'; then \
+	  $(BIN)/python -m pip install --quiet 'cmake>=3.30'; fi
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-*

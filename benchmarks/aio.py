@@ -1,0 +1,182 @@
+"""Measure asynchronous hits beside async-lru, cachebox, aiocache and a bare coroutine; then count calls in a stampede.
+
+    python -m benchmarks.aio              under a minute; --quick: about 15 seconds
+    python -m benchmarks.aio --check      exit status 1 if a bound of issue 4 is missed
+    python -m benchmarks.aio --json F     raw samples, with the machine that they came from
+
+What counts is the ratios: all contenders run in one process and in turn, in each round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .aio_contenders import BARE, Ask, AsyncContender, async_contenders
+from .build import Build, this_build
+from .samples import Case, Samples
+from .stampede import SCENARIOS, Outcome, run_apart
+
+__all__ = ["Plan", "Results", "main", "run"]
+
+SHAPE = "await f(k)"
+BOUND = 1.5
+"""How many times async-lru's hit ours may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    keys: int = 1000
+    rounds: int = 21
+    burst: float = 0.05
+    """Seconds each contender is given in a round."""
+    deadline: float = 20.0
+
+
+QUICK = Plan(rounds=7, burst=0.02, deadline=10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    build: Build
+    plan: Plan
+    hits: Samples
+    stampede: dict[str, dict[str, Outcome]]
+
+    def missed(self) -> list[str]:
+        """Name the bounds that were missed."""
+        missed = []
+        theirs = Case("async-lru", SHAPE)
+        for name in ("areole memoize", "areole cache.fetch"):
+            ours = Case(name, SHAPE)
+            if theirs in self.hits and self.hits.ratio(ours, theirs).median > BOUND:
+                missed.append(f"a hit of {name}: {self.hits.ratio(ours, theirs).median:.2f} times async-lru's")
+        for scenario, outcome in self.stampede.get("areole memoize", {}).items():
+            if str(outcome) != "1":
+                missed.append(f"one call for {scenario}: {outcome}")
+        return missed
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "build": self.build.as_json(),
+            "plan": asdict(self.plan),
+            "unit": "nanoseconds an operation, one number a round",
+            "hits": self.hits.as_json(),
+            "stampede": {
+                name: {each: str(outcome) for each, outcome in row.items()} for name, row in self.stampede.items()
+            },
+            "missed": self.missed(),
+        }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark as the command line says; return the exit status."""
+    options = _parse(arguments)
+    results = run(QUICK if options.quick else Plan(), async_contenders())
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(results.as_json(), file, indent=1)
+            file.write("\n")
+    missed = results.missed()
+    if missed:
+        print("\nmissed:", *missed, sep="\n  ")
+    return 1 if options.check and missed else 0
+
+
+def run(plan: Plan, contenders: list[AsyncContender]) -> Results:
+    """Measure everything, and print each table as soon as it is there."""
+    start = time.perf_counter()
+    versions = {each.distribution: each.version() for each in contenders if each.distribution}
+    build = this_build({name: version for name, version in versions.items() if version is not None})
+    print(*build.lines(), sep="\n")
+    for name in (name for name, version in versions.items() if version is None):
+        print(f"SKIPPED: {name} is not installed")
+    installed = [each for each in contenders if each.version() is not None]
+
+    hits = asyncio.run(measure_hits(plan, installed))
+    print(_hit_table(hits, installed), flush=True)
+    stampede = {
+        each.name: {scenario: run_apart(each.name, scenario, plan.deadline) for scenario in SCENARIOS}
+        for each in installed
+        if each.in_stampede
+    }
+    print(_stampede_table(stampede))
+    print(f"\n{time.perf_counter() - start:.0f} s")
+    return Results(build, plan, hits, stampede)
+
+
+async def measure_hits(plan: Plan, contenders: list[AsyncContender]) -> Samples:
+    """Await hits of all contenders in turn, in one task, round after round."""
+    samples = Samples()
+    keys = list(range(plan.keys))
+    ready = [(each, each.wrap(_value_of)) for each in contenders]
+    for _, ask in ready:
+        await _hit_all(ask, keys)
+    turns = itertools.cycle(range(len(ready)))
+    for _ in range(plan.rounds):
+        first = next(turns)  # who comes first in a round changes
+        for each, ask in ready[first:] + ready[:first]:
+            samples.add(Case(each.name, SHAPE), 1, await _burst(ask, keys, plan.burst))
+    return samples
+
+
+async def _value_of(key: int) -> int:
+    return -key
+
+
+async def _hit_all(ask: Ask, keys: list[int]) -> None:
+    for key in keys:
+        await ask(key)
+
+
+async def _burst(ask: Ask, keys: list[int], seconds: float) -> float:
+    """Return nanoseconds a hit."""
+    hits = 0
+    begin = time.perf_counter_ns()
+    while not hits or time.perf_counter_ns() - begin < seconds * 1e9:
+        await _hit_all(ask, keys)
+        hits += len(keys)
+    return (time.perf_counter_ns() - begin) / hits
+
+
+def _hit_table(hits: Samples, contenders: list[AsyncContender]) -> str:
+    lines = ["", f"Hits, {SHAPE} in one task: nanoseconds, and ratios in the same round (medians; loop included)", ""]
+    lines.append(f"{'contender':26}{'ns':>8}{'quartiles':>16}{'/ async-lru':>13}{'/ bare':>8}")
+    for each in contenders:
+        case = Case(each.name, SHAPE)
+        spread = hits.nanoseconds(case)
+        ratios = [_ratio(hits, case, other) for other in ("async-lru", BARE)]
+        quartiles = f"{spread.quarter:.0f}..{spread.three_quarters:.0f}"
+        lines.append(f"{each.name:26}{spread.median:8.0f}{quartiles:>16}{ratios[0]:>13}{ratios[1]:>8}")
+    return "\n".join(lines)
+
+
+def _ratio(hits: Samples, case: Case, other: str) -> str:
+    theirs = Case(other, SHAPE)
+    return f"{hits.ratio(case, theirs).median:.2f}" if theirs in hits else "-"
+
+
+def _stampede_table(stampede: dict[str, dict[str, Outcome]]) -> str:
+    lines = ["", "Stampede: calls that one cold key makes, and who got no value (one call is right)", ""]
+    lines.append(f"{'contender':26}" + "".join(f"{scenario:>40}" for scenario in SCENARIOS))
+    for name, row in stampede.items():
+        lines.append(f"{name:26}" + "".join(f"{row[scenario]!s:>40}" for scenario in SCENARIOS))
+    return "\n".join(lines)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.aio", description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="about 15 seconds, and noisier")
+    parser.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
+    parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

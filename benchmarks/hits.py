@@ -1,0 +1,120 @@
+"""Measure hits of areole beside functools.lru_cache, a bare dict and cereggii; then fills and memory.
+
+    python -m benchmarks.hits              about a minute; --quick: about 10 seconds
+    python -m benchmarks.hits --check      exit status 1 if a bound of issue 2 is missed
+    python -m benchmarks.hits --json F     raw samples, with the machine that they came from
+
+What counts is the ratios: all contenders run in one process and in turn, in each of at least 15 rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from . import report
+from .build import Build, this_build
+from .contenders import Contender, all_contenders
+from .crew import Crew
+from .measure import QUICK, Plan, measure_fills, measure_hits, measure_memory, measure_threads
+from .samples import Samples
+from .targets import Target, targets_of
+
+__all__ = ["Results", "main", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    build: Build
+    plan: Plan
+    hits: Samples
+    threads: Samples
+    fills: Samples
+    memory: dict[str, float]
+
+    def targets(self) -> list[Target]:
+        return targets_of(self.build, self.hits, self.threads, self.fills, self.memory)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "build": self.build.as_json(),
+            "plan": asdict(self.plan),
+            "unit": "nanoseconds an operation, one number a round, by case and number of threads",
+            "hits": self.hits.as_json(),
+            "threads": self.threads.as_json(),
+            "fills": self.fills.as_json(),
+            "bytes a key": {name: round(value, 2) for name, value in self.memory.items()},
+            "targets": [asdict(each) | {"verdict": each.verdict} for each in self.targets()],
+        }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark as the command line says; return the exit status."""
+    options = _parse(arguments)
+    plan = replace(QUICK if options.quick else Plan(), threads=options.threads)
+    results = run(plan, all_contenders())
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(results.as_json(), file, indent=1)
+            file.write("\n")
+    missed = [each.what for each in results.targets() if each.is_missed]
+    if missed:
+        print("\nmissed:", *missed, sep="\n  ")
+    return 1 if options.check and missed else 0
+
+
+def run(plan: Plan, contenders: list[Contender]) -> Results:
+    """Measure everything, and print each table as soon as it is there."""
+    start = time.perf_counter()
+    versions = {each.distribution: each.version() for each in contenders if each.distribution}
+    build = this_build({name: version for name, version in versions.items() if version is not None})
+    print(*build.lines(), sep="\n")
+    for name in (name for name, version in versions.items() if version is None):
+        print(f"SKIPPED: {name} is not installed")
+    if versions.get("areole") is None:
+        raise SystemExit(
+            "areole itself is not installed: install the checkout (pip install -e .), or set PYTHONPATH=src"
+        )
+    installed = [each for each in contenders if each.version() is not None]
+
+    with Crew(max(plan.threads)) as crew:
+        hits = measure_hits(crew, installed, plan)
+        print(report.hit_table(hits), flush=True)
+        threads = measure_threads(crew, installed, plan)
+        print(report.thread_table(threads, build), flush=True)
+        fills = measure_fills(crew, installed, plan)
+        print(report.fill_table(fills), flush=True)
+    memory = measure_memory(plan)
+    print(report.memory_table(memory), flush=True)
+
+    results = Results(build, plan, hits, threads, fills, memory)
+    print(report.target_table(results.targets()))
+    print(f"\n{time.perf_counter() - start:.0f} s")
+    return results
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hits", description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="about 10 seconds, and noisier")
+    parser.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
+    parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
+    parser.add_argument("--threads", type=_counts, default=(1, 2), help="numbers of threads to compare (default: 1,2)")
+    return parser.parse_args(arguments)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        counts = {int(each) for each in text.split(",")} | {1}  # all others are compared with one thread
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give numbers, such as 1,2") from None
+    if min(counts) < 1:
+        raise argparse.ArgumentTypeError("a number of threads is at least 1")
+    return tuple(sorted(counts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

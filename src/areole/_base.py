@@ -1,0 +1,311 @@
+"""BaseCache: what every cache of the library does with what is there: look up, count, remove, tell the listener."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Generic, NoReturn, Self, TypeVar, overload
+
+from ._entry import NOT_YET, Empty, Entry, Removal
+from ._expiry import DeadlineOf, make_deadline
+from ._index import DictIndex, EntriesView, Index, make_index
+from ._refcount import defer
+from ._stats import CacheInfo, Counters, HitCounter
+from ._tidier import Tidier
+from .typing import Clock, RemovalCause, RemovalListener, Ttl
+
+__all__ = ["BaseCache", "slots_of"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+D = TypeVar("D")
+
+_log = logging.getLogger("areole")
+
+EVICTED, EXPIRED, OVERSIZE = RemovalCause.EVICTED, RemovalCause.EXPIRED, RemovalCause.OVERSIZE
+
+
+class Unset:
+    """Stands for a `default` that was not given."""
+
+
+class BaseCache(Generic[K, V]):
+    """Lookups that neither fill nor wait, removal, counters.
+
+    A hit takes no lock and writes nothing that threads share. `len`, iteration, `clear` and `cache_info` are weakly
+    consistent under concurrent writes: each key is seen as it was at some moment during the call.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_clock",
+        "_counters",
+        "_deadline_of",
+        "_entries",
+        "_error_deadline_of",
+        "_explain_key",
+        "_hits",
+        "_index",
+        "_on_hit",
+        "_on_removal",
+        "_tidier",
+        "_ttl",
+        "name",
+    )
+    _absent: Any = None
+    """What `get` returns where there is nothing and no default."""
+
+    def __init__(
+        self,
+        ttl: Ttl[K, V] | None = None,
+        *,
+        on_removal: RemovalListener[K, V] | None = None,
+        stats: bool = False,
+        clock: Clock = time.monotonic,
+        name: str | None = None,
+        index: str | DictIndex = "auto",
+    ) -> None:
+        for argument, value in (("on_removal", on_removal), ("clock", clock)):
+            if not (callable(value) or (value is None and argument == "on_removal")):
+                raise TypeError(f"{argument} must be callable, not {type(value).__name__}")
+        self.name = name or type(self).__name__
+        self._ttl = ttl
+        self._clock = clock
+        self._deadline_of: Callable[[K, V], float | None] = make_deadline(ttl, clock)
+        self._error_deadline_of: DeadlineOf[Any, Any] = self._deadline_of
+        self._on_removal = on_removal
+        self._counters = Counters()
+        self._hits = HitCounter() if stats else None
+        self._explain_key: Callable[[Any], str] = _explain_key
+        self._index: Index = index if isinstance(index, DictIndex) else make_index(index, keeps_keys=ttl is None)
+        self._on_hit = _make_on_hit(self._hits, self._index.touch)
+        self._entries: EntriesView = self._index.entries  # what a hit reads: saves it one attribute
+        self._tidier = None if ttl is None or self._index.is_bounded else Tidier()
+        defer(self, self._entries)
+
+    def _twin(self) -> Self:
+        """Make a cache with the same settings, counters and lock, and entries of its own, for one instance's method.
+
+        It lives and dies with the instance, so its reference counts are not deferred.
+        """
+        twin = object.__new__(type(self))
+        for name in slots_of(type(self)):  # type: ignore[arg-type]
+            setattr(twin, name, getattr(self, name))
+        if hasattr(self, "__dict__"):  # a user's subclass
+            twin.__dict__.update(self.__dict__)
+        twin._index = self._index.twin()
+        twin._entries = twin._index.entries
+        twin._on_hit = _make_on_hit(self._hits, twin._index.touch)
+        twin._tidier = self._tidier and Tidier()
+        return twin
+
+    # ---- lookups
+
+    @overload
+    def get(self, key: K) -> V | None: ...
+    @overload
+    def get(self, key: K, default: D) -> V | D: ...
+    def get(self, key: K, default: Any = Unset) -> Any:
+        """Return the value of `key` if there is one that has not expired, else `default`. Never fills, never waits."""
+        now = NOT_YET
+        try:
+            entry = self._entries[key]
+            deadline = entry.deadline
+            if deadline is None or deadline > (now := self._clock()):
+                if self._on_hit is not None:
+                    self._on_hit(entry)
+                return entry.value
+            if (value := self._look_closer(entry, now)) is not Empty:
+                return value
+        except KeyError:
+            pass
+        except TypeError:
+            self._refuse_unhashable(key)
+            raise
+        self._counters.misses.increment_and_get(1)
+        return self._absent if default is Unset else default
+
+    def _look_closer(self, entry: Entry, now: float) -> Any:
+        """Return the value of an entry past its `deadline` if it is live all the same, to be refreshed; else Empty."""
+        if not entry.is_live(now):
+            self._drop_expired(entry, now)
+            return Empty
+        value = entry.value
+        if self._on_hit is not None:
+            self._on_hit(entry)
+        return value
+
+    @overload
+    def peek(self, key: K) -> V | None: ...
+    @overload
+    def peek(self, key: K, default: D) -> V | D: ...
+    def peek(self, key: K, default: Any = Unset) -> Any:
+        """Return what `get` would, without counting as a use: in no counter, nor for an eviction policy."""
+        entry = self._find(key)
+        if entry is not None:
+            now = self._clock()
+            if entry.is_live(now):
+                return entry.value
+            self._drop_expired(entry, now)
+        return self._absent if default is Unset else default
+
+    def get_many(self, keys: Iterable[K]) -> dict[K, V]:
+        """Return those of `keys` that have a value, with it. Each lookup is a `get`; together they are no snapshot."""
+        found = ((key, self.get(key, Empty)) for key in keys)
+        return {key: value for key, value in found if value is not Empty}  # type: ignore[misc]
+
+    def __contains__(self, key: K) -> bool:
+        """Say whether there is a value that has not expired. Never fills, never waits; not for a stored exception."""
+        return self.peek(key, Empty) is not Empty
+
+    def __len__(self) -> int:
+        """Count the values that have not expired, by walking through them."""
+        return len(self._live_entries())
+
+    def __iter__(self) -> Iterator[K]:
+        """Iterate over the keys that had a value when the iteration began."""
+        return iter([entry.key for entry in self._live_entries()])
+
+    def _live_entries(self) -> list[Entry]:
+        now = self._clock()
+        return [entry for entry in self._index.snapshot() if entry.is_live(now)]
+
+    # ---- removal
+
+    def invalidate(self, key: K) -> bool:
+        """Remove the value of `key` and detach a fill that is on its way; say whether there was either.
+
+        Does not wait. A lookup that starts after this has returned never yields a value whose fill began before it;
+        a fill that was on its way finishes for those who wait for it and is stored nowhere (invariant 3).
+        """
+        return self._invalidate(key, self._clock())
+
+    def clear(self) -> None:
+        """Invalidate all that is there when the call begins. What is filled meanwhile may stay."""
+        now = self._clock()
+        for entry in self._index.snapshot():
+            self._invalidate(entry.key, now)
+        if self._tidier is not None:
+            self._tidier.forget()
+
+    def _invalidate(self, key: K, now: float) -> bool:
+        # A failed `remove_if` means that the entry was taken out or replaced meanwhile. The new one may come from a
+        # fill that began before this call, so look again.
+        while (entry := self._find(key)) is not None:
+            flight = entry.flight
+            was_flying = flight is not None and not flight.has_no_leader  # before it is removed: after it, it may land
+            if self._index.remove_if(entry):
+                return self._tell_removed(entry, now) or was_flying
+        return False
+
+    def _find(self, key: K) -> Entry | None:
+        try:
+            return self._index.find(key)
+        except TypeError:
+            self._refuse_unhashable(key)
+            raise
+
+    def _tell_removed(self, entry: Entry, now: float) -> bool:
+        """Report an entry that was taken out on request; return whether it had a value, or a stored exception."""
+        deadline = entry.expires  # read once: its leader may publish it yet
+        if deadline is None or deadline > now:
+            self._tell([(entry.key, entry.value, RemovalCause.EXPLICIT)])
+            return True
+        if deadline != NOT_YET:
+            self._tell_expired(entry)
+        flight = entry.flight
+        return flight is not None and flight.stores_error(now)
+
+    def sweep(self) -> int:
+        """Take out all values that have expired; return how many. Takes no lock for longer than one removal."""
+        now = self._clock()
+        swept = sum([self._drop_expired(entry, now) for entry in self._index.snapshot()])
+        if self._tidier is not None:
+            self._tidier.forget()
+        return swept
+
+    def _drop_expired(self, entry: Entry, now: float) -> bool:
+        """Take `entry`, found without a live value, out if that is of no use any more and nobody is refilling it."""
+        if entry.flight is not None or not entry.is_published or entry.is_servable(now):  # the flight first: see _entry
+            return False
+        if not self._index.remove_if(entry, expired_by=now):
+            return False
+        self._tell_expired(entry)
+        return True
+
+    def _tell_expired(self, entry: Entry) -> None:
+        self._tell([(entry.key, entry.value, RemovalCause.EXPIRED)])
+
+    def _tell(self, removed: Sequence[Removal]) -> None:
+        """Count what has left, and tell the listener."""
+        for key, value, cause in removed:
+            if cause is EVICTED or cause is OVERSIZE:
+                self._counters.evictions.increment_and_get(1)
+            elif cause is EXPIRED:
+                self._counters.expirations.increment_and_get(1)
+            if self._on_removal is not None:
+                self._call_listener(self._on_removal, key, value, cause)
+
+    def _call_listener(self, listener: RemovalListener[K, V], key: K, value: V, cause: RemovalCause) -> None:
+        try:
+            listener(key, value, cause)
+        except Exception:
+            _log.exception("%s: on_removal raised for a key of type %s", self.name, type(key).__name__)
+
+    # ---- the cache as an object
+
+    def cache_info(self) -> CacheInfo:
+        """Return the counters so far, and how many values there are."""
+        counters = self._counters
+        return CacheInfo(
+            hits=None if self._hits is None else self._hits.total(),
+            misses=counters.misses.get(),
+            maxsize=self._index.max_items,
+            currsize=len(self._live_entries()),
+            fills=counters.fills.get(),
+            failures=counters.failures.get(),
+            evictions=counters.evictions.get(),
+            expirations=counters.expirations.get(),
+            waits=counters.waits.get(),
+            stale_hits=counters.stale_hits.get(),
+            background_fills=counters.background_fills.get(),
+        )
+
+    def __repr__(self) -> str:
+        counters, values = self._counters, len(self._live_entries())
+        counts = f"{values} values, {counters.fills.get()} fills, {counters.misses.get()} misses"
+        return f"<{type(self).__name__} {self.name!r}: {counts}>"
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(f"{self.name}: a cache cannot be pickled or copied; share the object itself, or make a new one")
+
+    def _refuse_unhashable(self, key: K) -> None:
+        """Raise a TypeError that says what is unhashable, if `key` is; else what was raised came from its methods."""
+        try:
+            hash(key)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {self._explain_key(key)} ({error})") from None
+
+
+@lru_cache(maxsize=64)
+def slots_of(cache_type: type) -> list[str]:
+    slots = [name for base in cache_type.__mro__ for name in base.__dict__.get("__slots__", ())]
+    return [name for name in slots if not name.startswith("__")]
+
+
+def _make_on_hit(hits: HitCounter | None, touch: Callable[[Any], None] | None) -> Callable[[Any], None] | None:
+    """Return what is to be called with the entry of each hit; None if nothing is."""
+    if hits is None or touch is None:
+        return touch if hits is None else lambda entry: hits.add()
+
+    def on_hit(entry: Any) -> None:
+        touch(entry)
+        hits.add()
+
+    return on_hit
+
+
+def _explain_key(key: object) -> str:
+    return f"the key, of type {type(key).__name__}, is not hashable: use a hashable one, such as a tuple for a list"

@@ -1,0 +1,357 @@
+"""areole.cached: memoize functions in a cache that is there already, several of them in one if need be."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ._base import BaseCache
+from ._cache import AtomicCache
+from ._entry import NOT_YET, Empty
+from ._expiry import DeadlineOf, make_deadline, seconds_of
+from ._keys import shape_of
+from ._memoize import HELPERS, define_key
+from ._methods import check_suitable, full_name_of, is_async_function, stands_in_class_body
+from ._serialised import Cache
+from ._single_flight import SingleFlight
+from ._stats import CacheInfo, Counters, HitCounter
+from ._storage import DEFAULT_TTL, DefaultTTLSentinel, Storage, ttl_seconds
+from ._tidier import Tidier
+from .aio import AsyncAtomicCache
+from .aio._single_flight import AsyncSingleFlight
+from .typing import MemoizeDecorator, Ttl
+
+__all__ = ["cached"]
+
+
+def cached(
+    cache: Storage[Any] | AtomicCache[Any, Any] | AsyncAtomicCache[Any, Any],
+    *,
+    key: Callable[..., Any] | None = None,
+    skip: Callable[[Any], bool] | None = None,
+    typed: bool = False,
+    ttl: Ttl[Any, Any] | DefaultTTLSentinel | None = DEFAULT_TTL,
+    ignore: Collection[str] = (),
+) -> MemoizeDecorator:
+    """Memoize a function, `def` or `async def`, in `cache`, beside whatever else is in there.
+
+    One thread or task runs the function for each key, and the others wait for its outcome; `invalidate` and
+    `cache_clear`, and a `delete` or `clear` of the cache, win over a call that is on its way. A method's instance is
+    part of the key, and stays alive while the cache holds it: `AtomicCache.memoize` keeps results with their instance.
+
+    What is returned keeps the signature and has `invalidate(...)`, `refresh(...)` (to be awaited for an `async def`),
+    `peek(...)` and `cache_key(...)`, which take the function's arguments, `cache_info()`, `cache_clear()` (its own keys
+    only; walks through the cache), `cache_parameters()`, `cache` and `__wrapped__`. In `cache_info` the counts are the
+    function's own, but evictions and expirations are the cache's.
+
+    Args:
+        cache: a Storage or Cache, or a read-through cache, whose own keys and fill have no part in this; nor has its
+            Resilience.
+        key, typed, ignore: as of `AtomicCache.memoize`. No two decorated functions meet, whatever their keys are.
+        skip: called with a result; if it gives true, all who wait get it and nothing is stored. A `refresh` then leaves
+            the old result.
+        ttl: as of `Storage.set`, or a callable of (key, result) that gives such; the default is what the cache does.
+
+    Raises TypeError or ValueError, naming the argument.
+    """
+    if not isinstance(cache, Storage | AtomicCache | AsyncAtomicCache):
+        raise TypeError(f"cache must be a Storage, a Cache or a read-through cache, not {type(cache).__name__}")
+    if skip is not None and not callable(skip):
+        raise TypeError(f"skip must be callable, or None, not {type(skip).__name__}")
+    check_ttl, deadline_after = _in_storage(cache) if isinstance(cache, Storage) else _in_read_through(cache)
+    if not callable(ttl):
+        check_ttl(ttl)
+    options = {"key": key, "typed": typed, "ignore": ignore}
+    rules = _Rules(skip, ttl, deadline_after, options)
+
+    def decorate(function: Any) -> Any:
+        inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
+        check_suitable(inner)
+        kind = _AsyncCachedFunction if is_async_function(inner) else _CachedFunction
+        wrapper = kind(cache, inner, rules).make_wrapper()
+        if isinstance(function, staticmethod):
+            return staticmethod(wrapper)
+        if isinstance(function, classmethod):
+            return _CachedClassMethod(wrapper)
+        return _CachedMethod(wrapper) if stands_in_class_body(function) else wrapper
+
+    return decorate
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What becomes of a result."""
+
+    skip: Callable[[Any], bool] | None
+    ttl: Any
+    deadline_after: Callable[[Any], DeadlineOf[Any, Any]]
+    key_options: dict[str, Any]
+
+    def deadline_of(self, key: Any, result: Any) -> DeadlineOf[Any, Any]:
+        if self.skip is not None and self.skip(result):
+            return _never_stored
+        return self.deadline_after(self.ttl(key, result) if callable(self.ttl) else self.ttl)
+
+
+def _never_stored(key: Any, value: Any) -> float:
+    return NOT_YET
+
+
+# ---- what a ttl means, by the kind of cache
+
+
+def _in_storage(cache: Any) -> tuple[Callable[[Any], Any], Callable[[Any], DeadlineOf[Any, Any]]]:
+    def check(ttl: Any) -> None:
+        if ttl is not None and not isinstance(ttl, DefaultTTLSentinel):
+            ttl_seconds(ttl, "ttl")
+
+    return check, lambda ttl: functools.partial(cache._deadline_in, cache._seconds_for(ttl))
+
+
+def _in_read_through(cache: Any) -> tuple[Callable[[Any], Any], Callable[[Any], DeadlineOf[Any, Any]]]:
+    def check(ttl: Any) -> None:
+        if ttl is not None and not isinstance(ttl, DefaultTTLSentinel):
+            seconds_of(ttl)
+
+    def deadline_after(ttl: Any) -> DeadlineOf[Any, Any]:
+        if isinstance(ttl, DefaultTTLSentinel):
+            return cache._deadline_of  # type: ignore[no-any-return]
+        return make_deadline(lambda key, value: ttl, cache._clock)
+
+    if cache._tidier is None and not cache._index.is_bounded:
+        cache._tidier = Tidier()  # it may have no ttl of its own
+    return check, deadline_after
+
+
+# ---- the function
+
+
+class _Owner:
+    """The first part of every key of one decorated function, equal to nothing but itself."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+
+class _Call:
+    """One call of a decorated function, as a fill; what becomes of its result is decided on the result itself."""
+
+    __slots__ = ("args", "deadline", "has_begun", "kwargs", "memo")
+    deadline: DeadlineOf[Any, Any]
+
+    def __init__(self, memo: _CachedFunction, args: Any, kwargs: Any) -> None:
+        self.memo, self.args, self.kwargs = memo, args, kwargs
+        self.has_begun = False
+
+    def __call__(self, key: Any) -> Any:
+        self.has_begun = True
+        with self.memo.counting_a_fill():
+            return self._decide(key, self.memo.function(*self.args, **self.kwargs))
+
+    async def awaited(self, key: Any) -> Any:
+        self.has_begun = True
+        with self.memo.counting_a_fill():
+            return self._decide(key, await self.memo.function(*self.args, **self.kwargs))
+
+    def _decide(self, key: Any, result: Any) -> Any:
+        self.deadline = self.memo.rules.deadline_of(key[1], result)
+        return self.memo.dump(result)
+
+    def deadline_of(self, key: Any, value: Any) -> float | None:
+        return self.deadline(key, value)
+
+
+class _CachedFunction:
+    """What a decorated function offers beside being called; each takes the arguments that the function takes."""
+
+    def __init__(self, cache: Any, function: Callable[..., Any], rules: _Rules) -> None:
+        self.cache = cache
+        self.function = function
+        self.rules = rules
+        self.owner = _Owner(full_name_of(function))
+        self.counters = Counters()
+        self.hits = None if cache._hits is None else HitCounter()
+        self.dump: Callable[[Any], Any] = cache._dump if isinstance(cache, Cache) else _same
+        self.load: Callable[[Any, Any], Any] = cache._load_or_drop if isinstance(cache, Cache) else _stored
+        shape, options = shape_of(function, **rules.key_options), rules.key_options
+        names = {"key_function": options["key"], "ignored": frozenset(options["ignore"]), "owner": self.owner}
+        self.cache_key = define_key(shape, f"(owner{shape.suffix}, {shape.key})", **names)
+        self._explain_key = shape.explain_key
+
+    def make_wrapper(self) -> Any:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return self.call(args, kwargs)
+
+        return self._finish(wrapper)
+
+    def _finish(self, wrapper: Any) -> Any:
+        functools.update_wrapper(wrapper, self.function)
+        for name in HELPERS:
+            setattr(wrapper, name, getattr(self, name))
+        return wrapper
+
+    def call(self, args: Any, kwargs: Any) -> Any:
+        key = self._key(args, kwargs)
+        value = self._look_up(key)
+        if value is Empty:
+            call = _Call(self, args, kwargs)
+            try:
+                value = SingleFlight._filled(self.cache, key, call, None, call.deadline_of)
+            finally:
+                self._count_wait(call)
+        return self.load(key, value)
+
+    def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Make this call anew, store and return its result; others get the old one meanwhile."""
+        key, call = self._key(args, kwargs), _Call(self, args, kwargs)
+        return self.load(key, SingleFlight._refresh(self.cache, key, call, (key,), {}, call.deadline_of))
+
+    def invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
+        """Forget the result of this call; say whether there was one, stored or on its way."""
+        invalidated: bool = self.cache.invalidate(self._key(args, kwargs))
+        return invalidated
+
+    def peek(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the stored result of this call, or None; never calls, never waits, counts as no use."""
+        return self.cache.peek(self._key(args, kwargs), None)
+
+    def cache_info(self) -> CacheInfo:
+        """Return this function's counters so far, and how many results it has."""
+        own, of_all = self.counters, BaseCache.cache_info(self.cache)
+        return CacheInfo(
+            hits=None if self.hits is None else self.hits.total(),
+            misses=own.misses.get(),
+            maxsize=of_all.maxsize,
+            currsize=sum(self._owns(entry.key) for entry in self.cache._live_entries()),
+            fills=own.fills.get(),
+            failures=own.failures.get(),
+            evictions=of_all.evictions,
+            expirations=of_all.expirations,
+            waits=own.waits.get(),
+        )
+
+    def cache_parameters(self) -> dict[str, Any]:
+        """Return what the function was decorated with."""
+        return self.rules.key_options | {"skip": self.rules.skip, "ttl": self.rules.ttl}
+
+    def cache_clear(self) -> None:
+        """Forget all results of this function, and those that are on their way; the counters go on."""
+        for entry in self.cache._index.snapshot():
+            if self._owns(entry.key):
+                self.cache.invalidate(entry.key)
+
+    @contextmanager
+    def counting_a_fill(self) -> Iterator[None]:
+        self.counters.fills.increment_and_get(1)
+        try:
+            yield
+        except Exception:
+            self.counters.failures.increment_and_get(1)
+            raise
+
+    def _owns(self, key: Any) -> bool:
+        return type(key) is tuple and len(key) == 2 and key[0] is self.owner
+
+    def _key(self, args: Any, kwargs: Any) -> Any:
+        if isinstance(self.cache, Storage):
+            self.cache._check_open()
+        key = self.cache_key(*args, **kwargs)
+        try:
+            hash(key)
+        except TypeError as error:
+            raise TypeError(f"{self.owner.name}: {self._explain_key(key[1])} ({error})") from error
+        return key
+
+    def _look_up(self, key: Any) -> Any:
+        value = BaseCache.get(self.cache, key, Empty)
+        if value is Empty:
+            self.cache._counters.misses.decrement_and_get(1)  # the claim that follows counts it
+            self.counters.misses.increment_and_get(1)
+        elif self.hits is not None:
+            self.hits.add()
+        return value
+
+    def _count_wait(self, call: _Call) -> None:
+        if not call.has_begun:
+            self.counters.waits.increment_and_get(1)
+
+
+class _AsyncCachedFunction(_CachedFunction):
+    """The same for an `async def`."""
+
+    def __init__(self, cache: Any, function: Callable[..., Any], rules: _Rules) -> None:
+        super().__init__(cache, function, rules)
+        self.view = AsyncSingleFlight.view_of(cache)
+
+    def make_wrapper(self) -> Any:
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return await self.call(args, kwargs)
+
+        return self._finish(wrapper)
+
+    async def call(self, args: Any, kwargs: Any) -> Any:
+        key = self._key(args, kwargs)
+        value = self._look_up(key)
+        if value is Empty:
+            call = _Call(self, args, kwargs)
+            fill = functools.partial(call.awaited, key)
+            try:
+                value = await self.view._awaited(key, fill, None, call.deadline_of)
+            finally:
+                self._count_wait(call)
+        return self.load(key, value)
+
+    async def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Make this call anew, store and return its result; others get the old one meanwhile."""
+        key, call = self._key(args, kwargs), _Call(self, args, kwargs)
+        value = await self.view._refresh(key, call.awaited, (key,), {}, call.deadline_of)
+        return self.load(key, value)
+
+
+def _same(result: Any) -> Any:
+    return result
+
+
+def _stored(key: Any, value: Any) -> Any:
+    return value
+
+
+# ---- methods
+
+
+class _BoundCall(functools.partial[Any]):
+    """A decorated method together with its instance, which its helpers take as their first argument too."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.func, name)
+        return functools.partial(found, *self.args) if name in _OF_ARGUMENTS else found
+
+
+_OF_ARGUMENTS = ("cache_key", "invalidate", "peek", "refresh")
+
+
+class _CachedMethod:
+    """A decorated function in a class body."""
+
+    def __init__(self, wrapper: Any) -> None:
+        functools.update_wrapper(self, wrapper)
+        self._wrapper = wrapper
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self._wrapper if instance is None else _BoundCall(self._wrapper, instance)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self._wrapper(*args, **kwargs)
+
+
+class _CachedClassMethod(_CachedMethod):
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return _BoundCall(self._wrapper, type(instance) if owner is None else owner)

@@ -1,0 +1,168 @@
+"""Exact least-recently-used order, as seen from one thread, without a lock on a hit.
+
+A hit writes the time of it into the entry, `used`, and nothing else. In one source line, for those who write it out:
+
+    entry.used = tick()                      # `tick` is the policy's
+
+Entries are filed by the `used` that they had then: new ones in a ring, where that order comes for free, those that
+were used since in a heap (see _filing). What was filed first goes if it has not been used since, else it is filed
+again. As no entry is used before it was filed, what goes is the least recently used of all.
+
+Kept here:
+
+  - An entry is in the ring (its `place` is None) or in `_again` (`place` is its number), or in neither (0).
+  - An entry that is removed is let go of at once.
+  - An eviction files at most `FILED_A_TIME` again, and says if it has to be asked once more; and in all no more than
+    there are entries, however often others use them meanwhile.
+  - No key is touched: places compare by two numbers.
+
+Not promised: the order of uses by several threads at once, where one may write its time after another wrote a later
+one. Nor that an eviction is short where much was used since the last one: each of those is filed again, in O(log n),
+once. But the lock is let go of in between.
+
+Compared (3.13 with a GIL, a hit on one thread, where the lookup itself takes 66 ns): a counter's reading written into
+the entry, 96 to 100 ns; the clock's, 130; appending the entry to a log, 77 to 82, to which emptying the log adds some
+30 for each hit, whether or not anything is ever evicted; `OrderedDict.move_to_end` needs a lock.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any, Final
+
+from .._entry import NOT_YET, Empty, StoredEntry
+from .._filing import Filing, Later
+from ._ring import Ring
+
+__all__ = ["LruPolicy"]
+
+FILED_A_TIME: Final = 100
+"""How many entries one eviction files again at most: some 100 microseconds."""
+
+
+def make_tick() -> Callable[[], int]:
+    """Return a function without arguments whose results do not go down.
+
+    With a GIL that is a counter: `count.__next__` is one atomic step. Without one, threads would fight over it (on two
+    threads 17 million hits a second, against 33 million), so that it is the clock, and uses within one step of it tie.
+    """
+    has_gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return count(1).__next__ if has_gil else time.perf_counter_ns
+
+
+class LruEntry(StoredEntry):
+    __slots__ = ("after", "before", "filed", "place", "used")
+    used: int  # known from `add` on
+    filed: int  # what `used` was then; known from `add` on
+    after: Any  # the next in the ring, and the one before it; known while it is there
+    before: Any
+
+    def __init__(
+        self,
+        key: Any,
+        flight: Any = None,
+        value: Any = Empty,
+        deadline: float | None = NOT_YET,
+        weight: int = 0,
+        key_hash: int = 0,
+    ) -> None:
+        self.key = key
+        self.value = value
+        self.deadline = deadline
+        self.flight = flight
+        self.hash = key_hash
+        self.weight = weight
+        self.is_stored = False
+        self.filing = 0
+        self.asks = True
+        self.place: int | None = 0
+
+
+class LruPolicy:
+    """See the module."""
+
+    entry_type = LruEntry
+    touch_source = "{entry}.used = {tick}()"
+
+    def __init__(self) -> None:
+        self.keeps_asking = True
+        self.tick = make_tick()
+        self.clear()
+
+    def clear(self) -> None:
+        """Let go of all entries; ticks go on."""
+        self._ring = Ring()
+        self._again = Filing()
+        self._filed_again = 0  # since the last eviction
+
+    def __len__(self) -> int:
+        return self._ring.length + len(self._again.filed)
+
+    def __iter__(self) -> Iterator[LruEntry]:
+        """Go through the entries, in no order; nothing may change meanwhile."""
+        yield from self._again.filed.values()
+        yield from self._ring
+
+    def touch(self, entry: LruEntry) -> None:
+        entry.used = self.tick()
+
+    def add(self, entry: LruEntry) -> None:
+        entry.filed = entry.used = self.tick()
+        entry.place = None
+        ring = self._ring  # `ring.append`, written out, as every `set` comes by here
+        entry.before = last = ring.before
+        entry.after = ring
+        last.after = ring.before = entry
+        ring.length += 1
+
+    def remove(self, entry: LruEntry) -> None:
+        number, entry.place = entry.place, 0
+        if number is None:
+            self._ring.remove(entry)
+        elif number:
+            self._again.remove(number)
+
+    def evict(self) -> LruEntry | None:
+        ring = self._ring
+        entry = ring.after
+        if not self._again.filed and entry.used == entry.filed:  # what follows, written out for what is most frequent
+            entry.place = 0
+            ring.after = after = entry.after
+            after.before = ring
+            entry.before = entry.after = None
+            ring.length -= 1
+            return entry  # type: ignore[no-any-return]
+        for _ in range(FILED_A_TIME):
+            entry = self._first()
+            if entry is None:
+                break
+            used = entry.used  # read once: others may write it
+            if used == entry.filed or self._filed_again >= len(self):
+                self._filed_again = 0
+                self.remove(entry)
+                return entry
+            self._file_again(entry, used)
+        return None
+
+    def _first(self) -> LruEntry | None:
+        """Find the entry that was filed first; None if that takes another look."""
+        first = self._ring.after
+        again = self._again.first()
+        if again is Later:
+            return None
+        if again is None or (first is not self._ring and first.filed <= again[0]):
+            return first  # type: ignore[no-any-return]
+        return self._again.filed[again[1]]  # type: ignore[no-any-return]
+
+    def _file_again(self, entry: LruEntry, used: int) -> None:
+        """Move the entry that was filed first to where it belongs by now."""
+        self._filed_again += 1
+        if entry.place is None:
+            self._ring.remove(entry)
+        else:
+            self._again.remove(entry.place)
+        entry.filed = used
+        entry.place = self._again.add(used, entry)

@@ -1,0 +1,511 @@
+"""Storage: a bounded store, whose values its users set. `_serialised` makes a Cache of it.
+
+What the store holds, and who goes when it is full, is `_bounded`'s; the fills of `get_or_fill` are `_single_flight`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from numbers import Real
+from typing import Any, Final, Generic, Self, TypeVar, overload
+
+from ._bounded import OVERHEAD, PLAIN, BoundedIndex, check_at_least, size_of, weigh_all
+from ._entry import NOT_YET, Empty, Entry
+from ._expiry import as_float, make_seconds
+from ._methods import is_async_function
+from ._resilience import Plan, Resilience, plan_of
+from ._serving import Order
+from ._stats import CacheInfo
+from ._staying_up import StayingUp
+from ._sweeper import sweeper
+from .errors import CacheClosedError
+from .typing import Clock, RemovalListener
+
+__all__ = ["CACHE_MISS", "DEFAULT_TTL", "CacheMissSentinel", "DefaultTTLSentinel", "Storage"]
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+_log = logging.getLogger("areole")
+
+SWEPT_AT_ONCE: Final = 100
+"""How many expired entries a sweep takes out before it lets go of the lock for a moment."""
+
+
+class CacheMissSentinel:
+    """The type of `CACHE_MISS`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<CacheMiss>"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __reduce__(self) -> str:
+        return "CACHE_MISS"
+
+
+class DefaultTTLSentinel:
+    """The type of `DEFAULT_TTL`; any instance means the same."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<DefaultTTL>"
+
+
+CACHE_MISS: Final = CacheMissSentinel()
+"""What `get` returns for a key that is not there. Compare with `is`."""
+
+DEFAULT_TTL: Final = DefaultTTLSentinel()
+"""For `ttl=`: the store's `default_ttl`."""
+
+
+class Storage(StayingUp[Hashable, T], Generic[T]):
+    """A key-value store for any hashable key, bounded in bytes, in items, in both or in neither.
+
+    A hit takes no lock; nor does a miss, but to take out what it found expired. Writers hold the one lock for as long
+    as the bookkeeping takes, and run nobody's code under it but the methods of keys. Neither limit is ever exceeded
+    when that lock is let go. What has expired leaves before what lives.
+
+    After the `Storage` of atomic_lru, by Fabien Marty.
+
+    Args:
+        size_limit_in_bytes: at least 4096, or None. Each entry counts with its value (`len`), its key (`sys.getsizeof`)
+            and 320 bytes. A value over half of the limit is not stored. Values must be bytes, or there is a weigher.
+        max_items: at least 1, or None.
+        default_ttl: seconds or a timedelta, not negative; None: no value expires unless `set` says so.
+        expiration_thread_delay: seconds between two sweeps of this store by the process's one background thread.
+        expiration_thread_max_checks_per_iteration: how many entries such a sweep takes out at most; 0: no thread.
+        expiration_thread_log: log each sweep, at debug level, on the "areole" logger.
+        expiration_disabled: ignore every ttl.
+        policy: who goes when the store is full: "lru", exact least-recently-used order, or "s3fifo".
+        weigher: called as (key, value), before anything else happens; gives the value's size in bytes.
+        on_removal, stats, clock, name: as of AtomicCache.
+
+    Raises ValueError for arguments out of bounds, and, after `close`, CacheClosedError from all but `get`,
+    `number_of_items` and `size_in_bytes`.
+    """
+
+    __slots__ = (
+        "_default_ttl",
+        "_is_closed",
+        "_is_swept",
+        "_logs_sweeps",
+        "_most_swept",
+        "_tick",
+        "expiration_disabled",
+        "sweep_delay",
+        "sweep_due",
+    )
+    _index: BoundedIndex
+
+    def __init__(
+        self,
+        size_limit_in_bytes: int | None = None,
+        max_items: int | None = None,
+        default_ttl: float | timedelta | None = None,
+        expiration_thread_delay: float = 10.0,
+        expiration_thread_max_checks_per_iteration: int = 10_000,
+        expiration_thread_log: bool = False,
+        expiration_disabled: bool = False,
+        *,
+        policy: str = "lru",
+        weigher: Callable[[Any, T], int] | None = None,
+        on_removal: RemovalListener[Any, T] | None = None,
+        stats: bool = False,
+        clock: Clock = time.monotonic,
+        name: str | None = None,
+    ) -> None:
+        check_at_least("size_limit_in_bytes", size_limit_in_bytes, 4096)
+        check_at_least("max_items", max_items, 1)
+        most = expiration_thread_max_checks_per_iteration
+        check_at_least("expiration_thread_max_checks_per_iteration", -1 if most is None else most, 0)
+        delay = expiration_thread_delay
+        if not isinstance(delay, int | float) or not 0 < delay < math.inf:
+            raise ValueError(f"expiration_thread_delay must be seconds, positive and finite, not {delay!r}")
+        if weigher is not None and not callable(weigher):
+            raise TypeError(f"weigher must be callable, not {type(weigher).__name__}")
+        self._default_ttl = None if default_ttl is None else ttl_seconds(default_ttl, "default_ttl")
+        index = BoundedIndex(
+            max_items=max_items,
+            max_weight=size_limit_in_bytes,
+            most_weight_each=None if size_limit_in_bytes is None else size_limit_in_bytes / 2,
+            weigh=_weigh_function(weigher, size_limit_in_bytes),
+            policy=policy,
+        )
+        super().__init__(on_removal=on_removal, stats=stats, clock=clock, name=name, index=index)
+        self._tick = None if stats else getattr(index.policy, "tick", None)
+        index.policy.keeps_asking = stats
+        self._stored_errors = ()
+        self._wait_timeout = None
+        self._plan, self._seconds_of = None, make_seconds(None)  # they come with each `get_or_fill`
+        self._is_closed = False
+        self.expiration_disabled = expiration_disabled
+        if expiration_disabled:
+            self._default_ttl = None
+        self.sweep_delay = expiration_thread_delay
+        self.sweep_due = math.inf
+        self._most_swept = expiration_thread_max_checks_per_iteration
+        self._logs_sweeps = expiration_thread_log
+        self._is_swept = False
+        if self._default_ttl is not None:
+            self._ask_for_sweeps()
+
+    # ---- what is asked
+
+    _absent = CACHE_MISS
+
+    @overload  # type: ignore[override]
+    def peek(self, key: Hashable) -> T | CacheMissSentinel: ...
+    @overload
+    def peek(self, key: Hashable, default: D) -> T | D: ...
+    def peek(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
+        """Return what `get` would, without counting as a use: in no counter, nor for the eviction policy."""
+        self._check_open()
+        return super().peek(key, default)
+
+    @overload  # type: ignore[override]
+    def get(self, key: Hashable) -> T | CacheMissSentinel: ...
+    @overload
+    def get(self, key: Hashable, default: D) -> T | D: ...
+    def get(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
+        """Return the value of `key` if it is there and has not expired, else `default`; this counts as a use.
+
+        A hit calls nothing of ours but the clock, if its value may expire, and writes what its policy still asks for.
+        """
+        now = NOT_YET
+        try:
+            entry: Any = self._entries[key]
+            deadline = entry.deadline  # read once: `expire_in` may change it
+            if deadline is None or deadline > (now := self._clock()):
+                if entry.asks is not None:
+                    if self._tick is not None:
+                        entry.used = self._tick()  # `touch` of lru
+                    else:
+                        self._on_hit(entry)  # type: ignore[misc]
+                return entry.value
+            if (value := self._look_closer(entry, now)) is not Empty:
+                return value
+        except KeyError:
+            pass
+        except TypeError:
+            self._refuse_unhashable(key)
+            raise
+        self._counters.misses.increment_and_get(1)
+        return default
+
+    def __getitem__(self, key: Hashable) -> T:
+        self._check_open()
+        value = self.get(key, Empty)
+        if value is Empty:
+            raise KeyError(key)
+        return value  # type: ignore[return-value]
+
+    def __len__(self) -> int:
+        """Count the values that have not expired, by walking through them."""
+        self._check_open()
+        return super().__len__()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the keys that had a value when the iteration began."""
+        self._check_open()
+        return super().__iter__()
+
+    def cache_info(self) -> CacheInfo:
+        """Return the counters so far, and how many values there are."""
+        self._check_open()
+        return super().cache_info()
+
+    def get_many(self, keys: Iterable[Hashable]) -> dict[Any, T]:
+        """Return those of `keys` that have a value, with it. Each lookup is a `get`; together they are no snapshot."""
+        self._check_open()
+        return super().get_many(keys)
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Say whether there is a value that has not expired; this is no use of it."""
+        self._check_open()
+        return super().peek(key, Empty) is not Empty
+
+    def ttl_of(self, key: Hashable) -> float | CacheMissSentinel | None:
+        """Return how many seconds `key` has left: None if it never expires, CACHE_MISS if it is not there."""
+        self._check_open()
+        entry, now = self._find(key), self._clock()
+        if entry is None or not entry.is_live(now):
+            return CACHE_MISS
+        expires = entry.expires
+        return None if expires is None or expires == math.inf else expires - now
+
+    @property
+    def number_of_items(self) -> int:
+        """How many items are stored, with those that have expired and that nobody has come upon yet."""
+        return self._index.count()[0]
+
+    @property
+    def size_in_bytes(self) -> int:
+        """What is stored weighs, overhead and all; exact at rest."""
+        return self._index.count()[1]
+
+    # ---- what is changed
+
+    def set(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL) -> bool:
+        """Store `value`; return False, and drop the key's old value, if it is too large.
+
+        `ttl`: seconds or a timedelta, from now; 0 expires at once; None never; DEFAULT_TTL, the store's default. A fill
+        of `get_or_fill` that is on its way for the key is detached, and will not be stored.
+        """
+        return self._store(key, value, ttl)
+
+    def add(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL) -> bool:
+        """Store `value` only if the key is absent or has expired; say whether it was stored."""
+        return self._store(key, value, ttl, True)
+
+    def _store(self, key: Hashable, value: T, ttl: Any, only_if_absent: bool = False) -> bool:
+        """Do what `set` and `add` say: weigh, make the entry, put it in, and tell what that has put out.
+
+        Whatever is a user's own (weigher, key, clock, listener) is called before the lock is taken, or after.
+        """
+        if self._is_closed:
+            self._check_open()
+        seconds = self._default_ttl if ttl is DEFAULT_TTL else self._seconds_for(ttl)
+        index = self._index
+        weight = index.weigh(key, value)
+        try:
+            key_hash = hash(key)
+        except TypeError:
+            self._refuse_unhashable(key)
+            raise
+        now = self._clock()
+        deadline = None if seconds is None else now + seconds
+        entry: Any = index.entry_type(key, None, value, deadline, weight, key_hash)  # type: ignore[call-arg]
+        is_in, removed = index.put(entry, now, only_if_absent)
+        if removed:
+            self._tell(removed)
+        return is_in
+
+    def __setitem__(self, key: Hashable, value: T) -> None:
+        self.set(key, value)
+
+    def set_many(self, items: Mapping[Any, T], ttl: Any = DEFAULT_TTL) -> int:
+        """Store each item as `set` would; return how many were stored."""
+        self._check_open()
+        return sum([self.set(key, value, ttl) for key, value in items.items()])
+
+    def delete(self, key: Hashable) -> bool:
+        """Take `key` out; say whether it was there and had not expired. Detaches a fill that is on its way."""
+        self._check_open()
+        entry, now = self._take(key)
+        return entry is not None and self._tell_removed(entry, now)
+
+    def __delitem__(self, key: Hashable) -> None:
+        if not self.delete(key):
+            raise KeyError(key)
+
+    def delete_many(self, keys: Iterable[Hashable]) -> int:
+        """Delete each of `keys`; return how many were there."""
+        self._check_open()
+        return sum([self.delete(key) for key in keys])
+
+    @overload
+    def pop(self, key: Hashable) -> T | CacheMissSentinel: ...
+    @overload
+    def pop(self, key: Hashable, default: D) -> T | D: ...
+    def pop(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
+        """Take `key` out and return its value, or `default` if it was not there or had expired.
+
+        Of several threads that pop a key, one gets the value.
+        """
+        self._check_open()
+        entry, now = self._take(key)
+        return entry.value if entry is not None and self._tell_removed(entry, now) else default
+
+    def _take(self, key: Hashable) -> tuple[Entry | None, float]:
+        """Take out what is there for `key`, and tell nobody yet; return it, and what the clock said before."""
+        now = self._clock()
+        while (entry := self._find(key)) is not None:
+            if self._index.remove_if(entry):
+                return entry, now
+        return None, now
+
+    def invalidate(self, key: Hashable) -> bool:
+        """Take `key` out; say whether there was a value or a fill on its way (which `delete` does not count)."""
+        self._check_open()
+        return super().invalidate(key)
+
+    def clear(self) -> None:
+        """Take out all that is there when the call begins. What is set meanwhile may stay."""
+        self._check_open()
+        super().clear()
+
+    def expire_in(self, key: Hashable, ttl: Any) -> bool:
+        """Let `key` expire `ttl` from now (None: never; 0: at once); say whether it was there."""
+        self._check_open()
+        seconds, now = self._seconds_for(ttl), self._clock()
+        deadline = None if seconds is None else now + seconds
+        refused = None
+        while (entry := self._find(key)) is not None and entry is not refused and entry.is_live(now):
+            if self._index.set_deadline(entry, deadline):
+                return True
+            # Set anew meanwhile. If it is found again, then an operation of this thread, into which this call came by
+            # a finalizer, is taking it out, and has yet to go on.
+            refused = entry
+        return False
+
+    def expire_at(self, key: Hashable, when: datetime) -> bool:
+        """Let `key` expire at `when`, in local time if it has no zone; at once if that has passed."""
+        if not isinstance(when, datetime):
+            raise TypeError(f"when must be a datetime, not {type(when).__name__}")
+        return self.expire_in(key, max(0.0, when.timestamp() - time.time()))
+
+    def get_or_fill(
+        self,
+        key: Hashable,
+        fill: Callable[[Any], T],
+        ttl: Any = DEFAULT_TTL,
+        resilience: Resilience | None = None,
+    ) -> T:
+        """Return the value of `key`; if it has none, run `fill(key)` in exactly one thread and store what it gives.
+
+        The others wait for its outcome; see AtomicCache, whose promises hold here too. A `set` or `delete` during the
+        fill wins over it: those who wait get what was filled, and it is not stored. TypeError on a miss if `fill` is an
+        async def, whose coroutine would be stored.
+
+        `resilience` says what to do when `fill` fails, or takes long; for how long its value may be served stale is
+        decided when it is stored.
+        """
+        self._check_open()
+        if resilience is not None:
+            return self._get_or_fill_resiliently(key, fill, ttl, plan_of(resilience))
+        value: Any = super().get(key, Empty)
+        if value is not Empty:
+            return value  # type: ignore[no-any-return]
+        self._counters.misses.decrement_and_get(1)  # `_claim` counts it
+        _check_is_no_coroutine_function(fill)
+        deadline_of = partial(self._deadline_in, self._seconds_for(ttl))
+        return self._filled(key, fill, None, deadline_of)
+
+    def _get_or_fill_resiliently(self, key: Hashable, fill: Callable[[Any], T], ttl: Any, plan: Plan) -> T:
+        now = None
+        try:
+            entry = self._entries[key]
+            deadline = entry.deadline
+            if deadline is None or deadline > (now := self._clock()):
+                if self._on_hit is not None:
+                    self._on_hit(entry)
+                return entry.value  # type: ignore[no-any-return]
+        except (KeyError, TypeError):
+            pass  # what is unhashable is told below
+        _check_is_no_coroutine_function(fill)
+        seconds = self._seconds_for(ttl)
+        if not self.expiration_disabled:
+            plan.check_ttl(seconds)
+        order = Order(key, partial(fill, key), plan, lambda key, value: seconds)
+        return self._served(order, now)  # type: ignore[no-any-return]
+
+    # ---- ttl, weight, life
+
+    def _seconds_for(self, ttl: Any) -> float | None:
+        if self.expiration_disabled:
+            return None
+        if isinstance(ttl, DefaultTTLSentinel):
+            return self._default_ttl
+        if ttl is None:
+            return None
+        seconds = ttl_seconds(ttl, "ttl")
+        if not self._is_swept:
+            self._ask_for_sweeps()
+        return seconds
+
+    def _deadline_in(self, seconds: float | None, key: Any, value: Any) -> float | None:
+        return None if seconds is None else self._clock() + seconds
+
+    def sweep(self) -> int:
+        """Take out what has expired, so much as one sweep may; return how many. The background thread calls this."""
+        self._check_open()
+        now, swept = self._clock(), 0
+        while swept < self._most_swept:
+            removed = self._index.sweep(min(SWEPT_AT_ONCE, self._most_swept - swept), now)
+            if not removed:
+                break
+            self._tell(removed)
+            swept += len(removed)
+        if self._logs_sweeps:
+            _log.debug("%s: swept %d expired entries", self.name, swept)
+        return swept
+
+    def _ask_for_sweeps(self) -> None:
+        self._is_swept = True
+        if self._most_swept and not self.expiration_disabled:
+            sweeper.add(self)
+            if self._is_closed:  # meanwhile
+                sweeper.remove(self)
+
+    def close(self, wait: bool = False) -> None:
+        """Close the store; more than once is the same as once.
+
+        With `wait`, return only once the background thread has ended, if this was the last store that it swept.
+        """
+        self._is_closed = True
+        sweeper.remove(self, wait)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise CacheClosedError(f"{self.name} is closed: only get, number_of_items and size_in_bytes still work")
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _weigh_function(weigher: Callable[[Any, Any], int] | None, limit: int | None) -> Callable[[Any, Any], int]:
+    if weigher is not None:
+        return weigh_all(weigher)
+    return _weigh_anything if limit is None else _weigh_bytes
+
+
+def _weigh_bytes(key: Any, value: Any) -> int:
+    if isinstance(value, bytes):
+        return len(value) + size_of(key) + OVERHEAD
+    raise ValueError(
+        f"value must be bytes where size_limit_in_bytes is set, not {type(value).__name__}: "
+        "serialise it, use a Cache, or give a weigher"
+    )
+
+
+def _weigh_anything(key: Any, value: Any) -> int:
+    size: int
+    kind = type(value)
+    if type(key) in PLAIN and kind in PLAIN:  # `size_of`, written out
+        size = len(value) if kind is bytes else value.__sizeof__()
+        size += key.__sizeof__()
+        return size + OVERHEAD
+    size = len(value) if isinstance(value, bytes) else size_of(value)
+    return size + size_of(key) + OVERHEAD
+
+
+def _check_is_no_coroutine_function(fill: Any) -> None:
+    """Asked on a miss alone."""
+    if is_async_function(fill):
+        name = getattr(fill, "__qualname__", type(fill).__qualname__)
+        raise TypeError(
+            f"fill must be a plain function, not the async def {name}: "
+            "its coroutine would be stored; use areole.cached for an async def"
+        )
+
+
+def ttl_seconds(ttl: object, name: str) -> float:
+    """Turn a store's ttl into seconds; ValueError unless it is a number from 0 on, or a timedelta."""
+    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    if isinstance(seconds, Real) and not isinstance(seconds, bool) and 0 <= as_float(seconds) < math.inf:
+        return as_float(seconds)
+    raise ValueError(f"{name} must be seconds from 0 on, a timedelta or None, not {ttl!r}")

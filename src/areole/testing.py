@@ -1,0 +1,89 @@
+"""For tests of what uses areole: a clock that stands still, and a check of a cache at rest."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+from ._base import BaseCache
+from ._bounded import BoundedIndex, is_kept
+from ._entry import NOT_YET, Empty
+from ._resilience import ResilientEntry
+
+__all__ = ["ManualClock", "assert_valid"]
+
+
+class ManualClock:
+    """A clock for `clock=` that moves only when told to, by any thread (after trio's MockClock, Caffeine's FakeTicker).
+
+    Calling it gives its reading in seconds. No move is lost, whichever threads move it. It wakes nobody: an entry has
+    expired from then on, and leaves when somebody comes upon it, or when a sweep does.
+    """
+
+    def __init__(self, now: float = 0.0) -> None:
+        self._now = now
+        self._lock = threading.Lock()  # makes one step of reading and adding in `advance`
+
+    def __call__(self) -> float:
+        return self._now
+
+    def advance(self, by: float | timedelta) -> float:
+        """Move by so many seconds, back if negative; return the new reading."""
+        seconds = by.total_seconds() if isinstance(by, timedelta) else by
+        with self._lock:
+            self._now += seconds
+            return self._now
+
+
+def assert_valid(cache: BaseCache[Any, Any]) -> None:
+    """Raise AssertionError unless every structure of `cache` is as it must be while nobody uses it.
+
+    For any cache or store of areole's, a closed one too; a memoized function's is its `cache`. At rest: no fill is on
+    its way and no other thread is in the middle of a call. It walks through all that there is.
+    """
+    index = cache._index
+    entries = index.snapshot()
+    assert len({id(entry) for entry in entries}) == len(entries), "an entry is in the index twice"
+    for entry in entries:
+        flight = entry.flight
+        if index.name == "atomic" and index.find(entry.key) is None and not entry.is_published:
+            continue  # its leader was interrupted twice, before its cell got in and in undoing that: nobody can see it
+        assert index.find(entry.key) is entry, "an entry cannot be found by its key"
+        if flight is None:
+            assert entry.value is not Empty, "an entry has neither a value nor a flight"
+            assert entry.deadline != NOT_YET, "a value was stored and not published"
+            if isinstance(entry, ResilientEntry):
+                assert entry.deadline is None or entry.deadline <= entry.expires <= entry.stale_until, "times disagree"
+        else:
+            assert flight.is_stored, "a flight is left that has not settled"
+            assert isinstance(flight.error, Exception), "a flight is stored without an exception"
+            assert not flight.latch.locked(), "a settled flight holds its latch"
+    if index.name == "dict":
+        held = list(index.entries)  # type: ignore[call-overload]
+        assert len(held) == len(entries), "keys are left whose entries are gone"
+    if isinstance(index, BoundedIndex):
+        _assert_books(index)
+    info = BaseCache.cache_info(cache)  # of a closed store too
+    assert all(count >= 0 for count in (info.misses, info.fills, info.failures, info.waits, info.currsize)), info
+    assert info.failures <= info.fills, info
+    assert info.currsize <= len(entries), info
+
+
+def _assert_books(index: BoundedIndex) -> None:
+    """Check what a bounded index counts, weighs and keeps in order against what is in it."""
+    items, weight = index.count()  # first: it may put right what an interrupt has left
+    entries: list[Any] = index.snapshot()
+    stored = [entry for entry in entries if entry.is_stored]
+    assert all(is_kept(entry) for entry in stored), "an entry is stored without a value"
+    assert all(entry.is_stored for entry in entries if entry.is_published), "a value is there and not in the books"
+    assert items == len(stored), f"{items} items are counted, and {len(stored)} are there"
+    assert weight == sum(entry.weight for entry in stored), "the weights do not add up"
+    assert all(entry.weight >= 0 for entry in stored), "a weight is negative"
+    assert index.max_items is None or items <= index.max_items, "there are more items than may be"
+    assert index.max_weight is None or weight <= index.max_weight, "they weigh more than they may"
+    assert len(index.policy) == items, "the policy holds others than the index"
+    held = {id(entry) for entry in index.policy}
+    assert held == {id(entry) for entry in stored}, "the policy holds others than the index"
+    expiring = [entry for entry in stored if (entry if entry.is_published else entry.flight).deadline is not None]
+    assert all(entry.filing for entry in expiring), "an entry would never be swept"

@@ -1,0 +1,150 @@
+"""The types in areole's signatures."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+
+if TYPE_CHECKING:
+    from ._single_flight import SingleFlight
+    from ._stats import CacheInfo
+
+__all__ = [
+    "AsyncMemoized",
+    "AsyncMemoizedCall",
+    "AsyncMemoizedOfClass",
+    "Clock",
+    "Memoized",
+    "MemoizedCall",
+    "MemoizedOfClass",
+    "RemovalCause",
+    "RemovalListener",
+    "Ttl",
+]
+
+K = TypeVar("K")
+V = TypeVar("V")
+K_contra = TypeVar("K_contra", contravariant=True)
+V_contra = TypeVar("V_contra", contravariant=True)
+
+Clock: TypeAlias = Callable[[], float]
+"""Gives seconds, like `time.monotonic`."""
+
+Ttl: TypeAlias = float | timedelta | Callable[[K, V], float | timedelta | None]
+"""Seconds, a timedelta, or a callable of (key, value) that gives either, or None for "never expires"."""
+
+
+class RemovalCause(enum.Enum):
+    """Why a value left a cache (after Caffeine's enum of that name)."""
+
+    EXPLICIT = "explicit"
+    """Somebody asked for it: `invalidate`, `delete`, `clear`."""
+    REPLACED = "replaced"
+    """A newer value took its place: `refresh`, `set`."""
+    EXPIRED = "expired"
+    """Its ttl had passed, and somebody came upon it."""
+    EVICTED = "evicted"
+    """The cache was full."""
+    OVERSIZE = "oversize"
+    """A new value for its key was too large to be stored. Told once for each: with the value that left for it, or,
+    where none that lived was there, with the one that was refused."""
+
+
+class RemovalListener(Protocol[K_contra, V_contra]):
+    """Is told of each value that leaves, after it has left, outside every lock, in the thread that took it out."""
+
+    def __call__(self, key: K_contra, value: V_contra, cause: RemovalCause, /) -> Any: ...
+
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
+
+
+class _Helpers(Protocol[P]):
+    """What does not depend on the result."""
+
+    @property
+    def cache(self) -> SingleFlight[Any, Any]: ...
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def cache_info(self) -> CacheInfo: ...
+    def cache_clear(self) -> None: ...
+    def cache_parameters(self) -> dict[str, Any]: ...
+
+
+class MemoizedCall(_Helpers[P], Protocol[P, R_co]):
+    """What every memoized callable offers; see `AtomicCache.memoize`. `P` are the arguments that are left to give."""
+
+    @property
+    def __wrapped__(self) -> Callable[..., R_co]: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> R_co | None: ...
+
+
+class AsyncMemoizedCall(_Helpers[P], Protocol[P, R_co]):
+    """The same, memoized from an `async def`: the call and `refresh` are awaited."""
+
+    @property
+    def __wrapped__(self) -> Callable[..., Coroutine[Any, Any, R_co]]: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> R_co | None: ...
+
+
+class Memoized(MemoizedCall[P, R_co], Protocol[P, R_co]):
+    """A memoized function or method: through an instance, its first argument is given."""
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Memoized[P, R_co]: ...
+    @overload
+    def __get__(self: Memoized[Concatenate[S, Q], R_co], instance: S, owner: type) -> MemoizedCall[Q, R_co]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> MemoizedCall[P, R_co]: ...
+
+
+class MemoizedOfClass(MemoizedCall[Concatenate[Any, P], R_co], Protocol[P, R_co]):
+    """A memoized classmethod, or a function that takes a class: through a class or an instance, that is given.
+
+    Type checkers show a decorator the bare function of a classmethod, so its first parameter must tell.
+    """
+
+    def __get__(self, instance: Any, owner: type) -> MemoizedCall[P, R_co]: ...
+
+
+class AsyncMemoized(AsyncMemoizedCall[P, R_co], Protocol[P, R_co]):
+    """A memoized `async def`, function or method."""
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> AsyncMemoized[P, R_co]: ...
+    @overload
+    def __get__(
+        self: AsyncMemoized[Concatenate[S, Q], R_co], instance: S, owner: type
+    ) -> AsyncMemoizedCall[Q, R_co]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> AsyncMemoizedCall[P, R_co]: ...
+
+
+class AsyncMemoizedOfClass(AsyncMemoizedCall[Concatenate[Any, P], R_co], Protocol[P, R_co]):
+    """A memoized classmethod that is an `async def`, or such a function that takes a class."""
+
+    def __get__(self, instance: Any, owner: type) -> AsyncMemoizedCall[P, R_co]: ...
+
+
+class MemoizeDecorator(Protocol):
+    """What `memoize` gives when it is called without a function."""
+
+    @overload  # where both this one and the fourth fit, this one is meant
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[Concatenate[type[S], P], Coroutine[Any, Any, R_co]], /
+    ) -> AsyncMemoizedOfClass[P, R_co]: ...
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R_co]], /) -> AsyncMemoized[P, R_co]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[type[S], P], R_co], /) -> MemoizedOfClass[P, R_co]: ...
+    @overload
+    def __call__(self, function: Callable[P, R_co], /) -> Memoized[P, R_co]: ...

@@ -1,0 +1,24 @@
+"""Stress: what to run before trusting the library on a build without a GIL. `python -m stress` from the checkout.
+
+Where to read, from the bottom up:
+
+    worker          one thread of a run: its random choices, its pauses, its log
+    oracle          what a run may show and what it may not, and why
+    subject         a cache as the scenarios use it: by key, as a memoized function, as a store
+    case            what every scenario has; the result of a run
+    scenario        those that run on threads; tasks: those with event loops; child: those with processes of their own
+    scenarios/      one file each; its header says what it proves and hunts, and what is allowed
+    vitals, frame   memory, threads, files; runs a scenario, round after round, and finds who is blocked
+    report          progress, the closing table, JSON
+    command, soak   what the commands share; round robin for as long as you like: is all flat?
+    faults/         planted faults, which are data; planted: who finds them
+    contenders/     the same questions to other caches
+    results/        tables that were made by these
+
+Beside it, what does not need luck, or needs less of it:
+
+    interleave/     races of two or three threads under a scheduler: `python -m stress.interleave`
+    histories/      what threads asked and got, checked for linearizability: `python -m stress.histories`
+    schedules       failed schedules as files: `python -m stress.interleave --replay FILE`
+    hunt            both, until a fault shows, for planted ones: `python -m stress.hunt`
+"""

@@ -1,0 +1,68 @@
+"""Case: what every scenario has, whether it runs on threads or in processes of its own; and the result of a run."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from .subject import INDEXES
+
+__all__ = ["Case", "Result", "seeded"]
+
+
+class Case:
+    """A scenario is a class, and one of these runs on one variant: an index, or an eviction policy."""
+
+    variants: ClassVar[tuple[str, ...]] = INDEXES
+
+    @classmethod
+    def name(cls) -> str:
+        """That of its file."""
+        return cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def why_skipped(cls) -> str:
+        """Say why this cannot be run here, in a few words; empty if it can."""
+        return ""
+
+
+@dataclass
+class Result:
+    """What a run has shown so far, or in all."""
+
+    scenario: str
+    variant: str
+    seed: int
+    threads: int
+    rounds: int = 0
+    seconds: float = 0.0
+    operations: int = 0
+    hits: int = 0
+    fills: int = 0
+    wrong: int = 0
+    stale: int = 0
+    doubled: int = 0
+    blocked: int = 0
+    memory: float | None = None
+    """Megabytes of the process, at the end."""
+    also: dict[str, int] = field(default_factory=dict)
+    """What else was counted, by name."""
+    messages: list[str] = field(default_factory=list)
+    stacks: str = ""
+    skipped: str = ""
+    """Why nothing was run."""
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.wrong or self.stale or self.doubled or self.blocked)
+
+    @property
+    def command(self) -> str:
+        """What makes this run again, with the same choices, if not the same interleaving."""
+        return f"python -m stress run {self.scenario}/{self.variant} --threads {self.threads} --seed {self.seed}"
+
+
+def seeded(*parts: object) -> random.Random:
+    """Make a source of choices that depends on `parts` alone."""
+    return random.Random("/".join(map(str, parts)))

@@ -1,0 +1,126 @@
+"""Locks that tell the scheduler when they would block; areole has these for as long as `seen_locks` says."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from unittest import mock
+
+__all__ = ["Held", "SeenLock", "current_run", "observing", "seen_locks"]
+
+_local = threading.local()
+_MAKERS = {type(threading.Lock()): threading.Lock, type(threading.RLock()): threading.RLock}
+"""By kind of lock: a lock's own type cannot be called to make another before Python 3.13."""
+
+
+class Held(Exception):
+    """Raised in an invariant that needs a lock which a thread holds at the moment: it cannot be checked here."""
+
+
+class _Observer:
+    """Stands for the run of whoever looks at a cache between two steps."""
+
+
+def current_run() -> Any:
+    """Return what this thread's scheduler put there: its `block`, `unblock` and `point`. None without one."""
+    run = getattr(_local, "run", None)
+    return None if run is _Observer else run
+
+
+def set_current_run(run: Any) -> None:
+    _local.run = run
+
+
+@contextmanager
+def observing() -> Iterator[None]:
+    """Neither stop at points nor block in here."""
+    run, _local.run = getattr(_local, "run", None), _Observer
+    try:
+        yield
+    finally:
+        _local.run = run
+
+
+class SeenLock:
+    """A lock that tells the scheduler when it would block, and is a plain one for all other threads."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        self._depth = 0  # written by the holder
+
+    @property
+    def is_free(self) -> bool:
+        return self._depth == 0
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        run = getattr(_local, "run", None)
+        if run is None or not blocking:
+            got: bool = self._lock.acquire(blocking, timeout)
+        elif run is _Observer:
+            if not (got := self._lock.acquire(blocking=False)):
+                raise Held
+        else:
+            got = self._acquire_in_turn(run, timeout)
+        self._depth += got
+        return got
+
+    def _acquire_in_turn(self, run: Any, timeout: float) -> bool:
+        """A wait with a limit ends without the lock where it would otherwise be for ever, and nowhere else."""
+        run.point()
+        while not self._lock.acquire(blocking=False):
+            if not run.block(self, may_give_up=timeout >= 0):
+                return False
+        return True
+
+    def release(self) -> None:
+        self._depth -= 1
+        self._lock.release()
+        run = current_run()
+        if run is not None and self.is_free:
+            run.unblock(self)
+            run.point()  # else what is done after the lock was let go, and should have been before, shows nowhere
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *of_exception: object) -> None:
+        self.release()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lock, name)
+
+
+def _make_lock() -> SeenLock:
+    return SeenLock(threading.Lock())
+
+
+def _make_rlock() -> SeenLock:
+    return SeenLock(threading.RLock())
+
+
+@contextmanager
+def seen_locks() -> Iterator[None]:
+    """Give areole's modules a `threading` that makes seen locks, and seen ones in the place of those they have made."""
+    seen = SimpleNamespace(**vars(threading) | {"Lock": _make_lock, "RLock": _make_rlock})
+    with ExitStack() as stack:
+        for module in [module for name, module in sys.modules.items() if name.partition(".")[0] == "areole"]:
+            for owner, name, value in _to_patch(module, seen):
+                stack.enter_context(mock.patch.object(owner, name, value))
+        yield
+
+
+def _to_patch(module: ModuleType, seen: Any) -> Iterator[tuple[Any, str, Any]]:
+    made = {threading.Lock: _make_lock, threading.RLock: _make_rlock}
+    for name, value in list(vars(module).items()):
+        if value is threading:
+            yield module, name, seen
+        elif type(value) in _MAKERS:
+            yield module, name, SeenLock(_MAKERS[type(value)]())
+        elif callable(value) and value in made:
+            yield module, name, made[value]
+        elif type(value).__module__ == module.__name__ and type(getattr(value, "_lock", None)) in _MAKERS:
+            yield value, "_lock", SeenLock(_MAKERS[type(value._lock)]())

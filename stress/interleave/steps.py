@@ -1,0 +1,97 @@
+"""Which instructions of areole's code are steps: those that touch what threads share, those at which a signal comes."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import os
+from collections.abc import Callable
+from itertools import pairwise
+from types import CodeType
+from typing import TypeAlias
+
+import areole
+
+__all__ = ["StepsOf", "every_step", "is_areole_code", "shared_steps", "signal_steps"]
+
+StepsOf: TypeAlias = Callable[[CodeType], frozenset[int]]
+"""Gives the offsets of some instructions of a code object: `shared_steps`, `signal_steps`, `every_step`."""
+
+_PACKAGE = os.path.dirname(areole.__file__) + os.sep
+_TABLE_STEPS = ("BINARY_SUBSCR", "STORE_SUBSCR", "DELETE_SUBSCR", "BINARY_OP_SUBSCR")
+_ATTRIBUTE_STEPS = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR")
+_SHARED_SLOTS = ("flight", "value", "deadline", "error", "entry", "waits", "locked", "old")
+_SHARED_SLOTS += ("asked", "expires", "retry_at", "stale_until")  # of resilient entries
+_SHARED_TABLES = ("setdefault", "pop", "values", "compare_and_set", "append", "remove", "copy")
+
+
+def is_areole_code(code: CodeType) -> bool:
+    return code.co_filename.startswith(_PACKAGE) or code.co_filename == "<areole.memoize>"
+
+
+@functools.cache
+def shared_steps(code: CodeType) -> frozenset[int]:
+    """The offsets of the instructions of `code` that touch what threads share.
+
+    What makes an object shares nothing; and when one is finalized may be for the garbage collector to say, so that the
+    same choices would not give the same run.
+    """
+    if code.co_name in ("__init__", "__del__"):
+        return frozenset()
+    return frozenset(step.offset for step in dis.get_instructions(code) if _touches_shared(step))
+
+
+def _touches_shared(step: dis.Instruction) -> bool:
+    if step.opname in _ATTRIBUTE_STEPS:
+        return step.argval in _SHARED_SLOTS or step.argval in _SHARED_TABLES
+    return step.opname in _TABLE_STEPS or (step.opname == "BINARY_OP" and step.argrepr == "[]")  # a subscript on 3.14
+
+
+@functools.cache
+def every_step(code: CodeType) -> frozenset[int]:
+    """The offsets of all instructions of `code`, without those by which a `with` statement is left.
+
+    Between the last instruction of a `with` block and the call of `__exit__` (three LOAD_CONST None and a CALL, or
+    PUSH_EXC_INFO and WITH_EXCEPT_START) an exception would leave the lock held, and no Python code can help that. No
+    signal arrives there: handlers run at a backward jump, at RESUME and after a CALL alone, and the CALL that ends the
+    block belongs to it. Nor between BEFORE_WITH and the block on 3.11 to 3.13. On 3.14 one does: `__enter__` is called
+    by a CALL of its own, with a look at signals after it and before the block (CPython issue gh-148874).
+
+    Nor those of a `__del__`: Python prints what is raised there, and drops it.
+    """
+    if code.co_name == "__del__":
+        return frozenset()
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PRECALL")]
+    leaving: set[int] = set()
+    for i, step in enumerate(steps):
+        if step.opname == "WITH_EXCEPT_START":
+            leaving.update((steps[i - 1].offset, step.offset))
+        if step.opname == "CALL" and [_is_none(each) for each in steps[max(i - 3, 0) : i]] == [True] * 3:
+            leaving.update(each.offset for each in steps[i - 3 : i + 1])
+            leaving.update(each.offset for each in steps[i - 4 : i - 3] if each.opname == "SWAP")
+            leaving.update(range(steps[i - 1].offset, step.offset + 1))  # 3.11 has a PRECALL between
+    return frozenset(step.offset for step in steps) - leaving
+
+
+@functools.cache
+def signal_steps(code: CodeType) -> frozenset[int]:
+    """The offsets of the instructions of `code` between which a signal handler can run: see `every_step`.
+
+    These are RESUME, a backward jump, a CALL (for what comes as the called function starts), and the instruction after
+    a CALL, if the same `except` or `finally` looks after it as after the CALL itself.
+    """
+    guards = [(each.start, each.end, each.target) for each in dis.Bytecode(code).exception_entries]  # type: ignore[attr-defined]
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PRECALL")]
+    offsets = {step.offset for step in steps if step.opname.startswith(("RESUME", "JUMP_BACKWARD", "CALL"))}
+    for step, following in pairwise(steps):
+        if step.opname.startswith("CALL") and _guard(guards, step.offset) == _guard(guards, following.offset):
+            offsets.add(following.offset)
+    return frozenset(offsets & every_step(code))
+
+
+def _guard(guards: list[tuple[int, int, int]], offset: int) -> int | None:
+    return next((target for start, end, target in guards if start <= offset < end), None)
+
+
+def _is_none(step: dis.Instruction) -> bool:
+    return step.opname == "LOAD_CONST" and step.argval is None

@@ -1,0 +1,32 @@
+"""What holds for the whole run."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from areole import _index
+
+from .support import is_free_threaded
+
+if is_free_threaded() and sys.version_info < (3, 14):
+    # 3.13t makes functions immortal once a second thread has run, memoized ones with their AtomicDicts too, so that
+    # this one process would come to the limit past which "atomic" is a dict. The C library's own is about 1,020.
+    _index.MAX_ATOMIC_DICTS = 900  # type: ignore[misc]
+
+try:
+    from hypothesis import HealthCheck, settings
+except ModuleNotFoundError:
+    pass  # its tests are skipped
+else:
+    # The same few examples in every run; AREOLE_EXAMPLES=1000 for that many others in each.
+    EXAMPLES = os.environ.get("AREOLE_EXAMPLES")
+    settings.register_profile(
+        "areole",
+        max_examples=int(EXAMPLES or 60),
+        derandomize=not EXAMPLES,
+        deadline=None,  # here and below: a slow machine is no failure
+        suppress_health_check=[HealthCheck.too_slow],
+        database=None,
+    )
+    settings.load_profile("areole")

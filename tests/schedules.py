@@ -1,0 +1,3 @@
+"""The scheduler of `stress.interleave`, for the tests."""
+
+from stress.interleave import *  # noqa: F403

@@ -1,0 +1,130 @@
+"""What the tests of bounded stores use: a store without the background thread, and a check of its books."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from areole import AtomicCache, RemovalCause, Storage
+from areole._bounded import OVERHEAD
+from areole.testing import assert_valid
+
+__all__ = [
+    "Told",
+    "check_books",
+    "deadlines_of",
+    "every_policy",
+    "make_store",
+    "make_weighed",
+    "policy_entries",
+    "weight_of",
+]
+
+every_policy = pytest.mark.parametrize("policy", ["lru", "s3fifo"])
+
+
+class Told:
+    """A removal listener that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[Any, Any, RemovalCause]] = []
+
+    def __call__(self, key: Any, value: Any, cause: RemovalCause) -> None:
+        self.all.append((key, value, cause))
+
+    def take(self) -> list[tuple[Any, Any, str]]:
+        """Return what came since the last `take`, each cause by its name in lower case."""
+        taken, self.all = self.all, []
+        return [(key, value, cause.value) for key, value, cause in taken]
+
+
+def make_store(policy: str = "lru", **options: Any) -> Storage[Any]:
+    """Make a store that the process's background thread does not sweep: what happens, the test has caused."""
+    return Storage(expiration_thread_max_checks_per_iteration=0, policy=policy, **options)
+
+
+def weight_of(key: Any, size: int) -> int:
+    """Return what an item weighs whose value is of so many bytes."""
+    return size + sys.getsizeof(key) + OVERHEAD
+
+
+def make_weighed(policy: str, fill: Any, places: int, **options: Any) -> AtomicCache[Any, Any]:
+    """Make a read-through cache with room for so many places of 1,000 bytes; a value says how many it takes."""
+    return AtomicCache(
+        fill,
+        max_bytes=places * 1000,
+        weigher=lambda key, value: value * 1000 - weight_of(key, 0),
+        policy=policy,
+        **options,
+    )
+
+
+def check_books(cache: Any) -> None:
+    """Fail unless a bounded cache or store at rest has its books in order: dict, policy, deadlines, sums and limits.
+
+    In order: `assert_valid` holds; what is stored is counted and weighed right, and within the limits; the policy has
+    exactly what is stored; the deadlines have exactly what is stored and has one; nothing is left under way.
+    """
+    assert_valid(cache)
+    index = cache._index
+    stored = [entry for entry in index.snapshot() if entry.is_published or entry.flight.is_stored]
+    for entry in stored:
+        assert entry.is_stored, "an exception is kept, and in no book"
+    for entry in [entry for entry in stored if entry.is_published]:
+        assert index.entries[entry.key] is entry, "a stored entry is not in the dict under its key"
+        assert entry.is_stored, "an entry with a value is in the dict, and in no book"
+        assert entry.weight == index.weigh(entry.key, entry.value), "an entry has another weight than its value"
+    _check_sums(index, stored)
+    assert _ids(policy_entries(index.policy)) == _ids(stored), "the policy has other entries than the dict"
+    assert len(index.policy) == len(stored), "the policy counts otherwise"
+    _check_deadlines(index, stored)
+    assert index._under_way is None, "an operation is still under way"
+    assert not index.lock._is_owned(), "the lock is held"
+
+
+def _check_sums(index: Any, stored: list[Any]) -> None:
+    weights = [entry.weight for entry in stored]
+    assert index.count() == (len(stored), sum(weights)), "the books do not say what is stored"
+    assert all(weight >= 0 for weight in weights), "a weight is negative"
+    assert index.max_items is None or len(stored) <= index.max_items, "too many items"
+    assert index.max_weight is None or sum(weights) <= index.max_weight, "too heavy"
+    assert index.most_weight_each is None or max(weights, default=0) <= index.most_weight_each, "one is too heavy"
+
+
+def _check_deadlines(index: Any, stored: list[Any]) -> None:
+    expiring = [entry for entry in stored if _deadline_of(entry) is not None]
+    assert sorted(map(id, expiring)) == sorted(deadlines_of(index)), "the deadlines are not those of what is stored"
+    # Room for what has left and was not come upon yet: as many as live, as many in the old heap, and a few.
+    assert len(index._deadlines) <= 4 * len(expiring) + 300, "the deadlines keep too many that are gone"
+
+
+def deadlines_of(index: Any) -> list[int]:
+    """Return the ids of the entries that wait for their deadlines: each once, if all is well."""
+    deadlines = index._deadlines
+    pairs = deadlines._heap + deadlines._old
+    for heap in (deadlines._heap, deadlines._old):
+        assert all(heap[(i - 1) // 2] <= heap[i] for i in range(1, len(heap))), "a heap is none"
+    filed = [(at, deadlines.filed[number]) for at, number in pairs if number in deadlines.filed]
+    assert all(_deadline_of(entry) == at for at, entry in filed), "an entry is filed under another deadline than it has"
+    assert len(filed) == len(deadlines.filed), "an entry is filed and not in a heap"
+    return [id(entry) for _, entry in filed]
+
+
+def _deadline_of(entry: Any) -> Any:
+    return entry.deadline if entry.is_published else entry.flight.deadline
+
+
+def policy_entries(policy: Any) -> list[Any]:
+    """Return all entries that the policy holds."""
+    if hasattr(policy, "_ghosts"):
+        queues = [*policy._small, *policy._main]
+        assert policy._weight == sum(entry.weight for entry in queues), "s3fifo weighs otherwise"
+        assert policy._small_weight == sum(entry.weight for entry in policy._small), "its small queue weighs otherwise"
+        return queues
+    return list(policy)
+
+
+def _ids(entries: list[Any]) -> list[int]:
+    return sorted(map(id, entries))

@@ -1,0 +1,130 @@
+"""What many tests use."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import areole
+from areole import AtomicCache
+from areole.testing import ManualClock, assert_valid
+
+__all__ = [
+    "PATIENCE",
+    "Gate",
+    "ManualClock",
+    "assert_valid",
+    "every_index",
+    "is_free_threaded",
+    "run_python",
+    "run_threads",
+    "start_threads",
+    "wait_until_waiting",
+]
+
+PATIENCE = 60
+"""Seconds after which a thread counts as stuck. Nothing waits for so long unless the library hangs."""
+
+every_index = pytest.mark.parametrize("index", ["dict", "atomic"])
+
+
+def is_free_threaded() -> bool:
+    return not getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+class Gate:
+    """A fill that stops until it is let through: `wait_until_entered` returns once `enter` has been called."""
+
+    def __init__(self) -> None:
+        self._entered = threading.Event()
+        self._open = threading.Event()
+
+    def enter(self) -> None:
+        """Called by the fill."""
+        self._entered.set()
+        assert self._open.wait(PATIENCE), "the gate was never opened"
+
+    def wait_until_entered(self) -> None:
+        assert self._entered.wait(PATIENCE), "nobody came to the gate"
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def run_threads(*functions: Callable[[], Any]) -> list[Any]:
+    """Run each function in a thread of its own, all started at once by a barrier; return results, in order.
+
+    An exception is a result too. Fails, with all stacks, if one does not end.
+    """
+    return start_threads(*functions)()
+
+
+def start_threads(*functions: Callable[[], Any]) -> Callable[[], list[Any]]:
+    """The same, but returns as soon as all have started; the function returned joins them and gives the results."""
+    results: list[Any] = [None] * len(functions)
+    barrier = threading.Barrier(len(functions) + 1)
+
+    def run(i: int) -> None:
+        barrier.wait(PATIENCE)
+        try:
+            results[i] = functions[i]()
+        except BaseException as error:
+            results[i] = error
+
+    threads = [threading.Thread(target=run, args=(i,), name=f"worker-{i}", daemon=True) for i in range(len(functions))]
+    for thread in threads:
+        thread.start()
+    barrier.wait(PATIENCE)
+
+    def join() -> list[Any]:
+        for thread in threads:
+            thread.join(PATIENCE)
+        stuck = [thread.name for thread in threads if thread.is_alive()]
+        if stuck:
+            faulthandler.dump_traceback(all_threads=True)
+            pytest.fail(f"still running after {PATIENCE} s: {', '.join(stuck)}")
+        return results
+
+    return join
+
+
+def wait_until_waiting(cache: AtomicCache[Any, Any], count: int) -> None:
+    """Return once `count` lookups have joined a flight of this cache, by its counter of waits.
+
+    The counter is raised just before the wait, so that a waiter seen here may still be some bytecodes away from it:
+    good enough for what must hold in either order, which is all that a test may assert.
+    """
+    pause = threading.Event()
+    for _ in range(PATIENCE * 1000):
+        if cache._counters.waits.get() >= count:
+            return
+        pause.wait(0.001)
+    pytest.fail(f"fewer than {count} lookups came to wait")
+
+
+def run_python(code: str, *, timeout: float = PATIENCE, without: str = "") -> str:
+    """Run `code` in an interpreter of its own, with areole on its path; return what it printed.
+
+    Fails with all its stacks if it hangs, and with its errors if it ends with another status than 0. `without` names an
+    environment variable that it does not get.
+    """
+    source = os.path.dirname(os.path.dirname(areole.__file__))
+    environment = {name: value for name, value in os.environ.items() if name != without}
+    dump = f"import faulthandler; faulthandler.dump_traceback_later({timeout - 5}, exit=True)\n"
+    ran = subprocess.run(
+        [sys.executable, "-c", dump + textwrap.dedent(code)],
+        env=environment | {"PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert ran.returncode == 0, f"status {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
+    return ran.stdout

@@ -1,0 +1,238 @@
+"""The benchmarks run, and say what they are to say. Tiny sizes: nothing here depends on speed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import aio, hits
+from benchmarks.aio_contenders import async_contenders
+from benchmarks.build import this_build
+from benchmarks.contenders import ITEM, LOOPS, ONE, Contender, all_contenders, loop_of_its_own
+from benchmarks.crew import Crew
+from benchmarks.hits import Results
+from benchmarks.measure import Plan, make_block
+from benchmarks.samples import Case, Samples, spread_of
+from benchmarks.stampede import SCENARIOS, Outcome, run_apart
+from benchmarks.targets import Target, targets_of
+
+TINY = Plan(
+    keys=10,
+    hit_rounds=3,
+    hit_burst=0.0,
+    thread_rounds=3,
+    thread_burst=0.0,
+    fill_rounds=3,
+    fill_keys=20,
+    memory_keys=500,
+)
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    return hits.run(TINY, all_contenders())
+
+
+def test_every_contender_is_measured_in_each_of_its_shapes_in_every_round(results: Results) -> None:
+    expected = {Case(each.name, shape) for each in all_contenders() for shape in each.shapes}
+
+    assert set(results.hits.by_case) == expected
+    assert all(len(by_threads[1]) == 3 for by_threads in results.hits.by_case.values())
+
+
+def test_threads_and_fills_are_measured_on_one_thread_and_on_two(results: Results) -> None:
+    for samples in (results.threads, results.fills):
+        assert all([*by_threads] == [1, 2] for by_threads in samples.by_case.values())
+        assert {Case("areole", ONE), Case("areole", ITEM), Case("areole atomic", ITEM)} <= set(samples.by_case)
+
+
+def test_every_time_is_positive(results: Results) -> None:
+    for samples in (results.hits, results.threads, results.fills):
+        for by_threads in samples.by_case.values():
+            assert all(value > 0 for values in by_threads.values() for value in values)
+
+
+def test_an_entry_costs_memory_in_both_indexes(results: Results) -> None:
+    assert 50 < results.memory["entry, dict index"] < 1000
+    assert 50 < results.memory["entry, atomic index"] < 1000
+
+
+def test_every_bound_of_the_issue_has_a_row(results: Results) -> None:
+    rows = " | ".join(target.what for target in results.targets())
+
+    for part in ("f(k) /", "f(k, 1, 2) /", "f(k, b=1, c=2) /", "cache[k] /", "ttl /", "cereggii's", "2 threads"):
+        assert part in rows
+    assert "what a fill adds" in rows and "bytes a key: entry" in rows and "bytes a key: left" in rows
+
+
+def test_the_results_can_be_written_as_json(results: Results) -> None:
+    written = json.loads(json.dumps(results.as_json()))
+
+    assert written["build"]["packages"].keys() >= {"areole", "cereggii"}
+    assert len(written["hits"]["areole f(k)"]["1"]) == 3
+    assert all(row["verdict"] for row in written["targets"])
+
+
+@pytest.mark.parametrize("contender", all_contenders(), ids=lambda contender: contender.name)
+def test_a_warm_contender_returns_the_values_of_its_fill_and_runs_it_no_more(contender: Contender) -> None:
+    keys = make_block(0, 5)
+    for shape in contender.shapes:
+        target = contender.make(shape)
+        contender.warm(shape, target, keys)
+        loop_of_its_own(shape)(target, keys)  # raises, for one, if a bare dict was not filled
+        if shape == ITEM:
+            assert [target[k] for k in keys] == [-k for k in keys]
+        if shape == ONE:
+            assert [target(k) for k in keys] == [-k for k in keys]
+        if hasattr(target, "cache_info"):
+            assert target.cache_info().misses == len(keys)
+
+
+def test_each_loop_has_bytecode_of_its_own() -> None:
+    assert loop_of_its_own(ONE).__code__ is not loop_of_its_own(ONE).__code__
+    assert loop_of_its_own(ONE).__code__.co_code == LOOPS[ONE].__code__.co_code
+
+
+def test_a_contender_that_is_not_installed_is_skipped_visibly(capsys: pytest.CaptureFixture[str]) -> None:
+    class Missing(Contender):
+        name = "missing"
+        distribution = "areole-benchmarks-no-such-distribution"
+        shapes = (ONE,)
+
+    results = hits.run(TINY, [*all_contenders(), Missing()])
+
+    assert "SKIPPED: areole-benchmarks-no-such-distribution" in capsys.readouterr().out
+    assert Case("missing", ONE) not in results.hits
+
+
+def test_a_crew_runs_work_in_as_many_threads_as_asked_for_and_raises_what_it_raises() -> None:
+    def fail(i: int) -> None:
+        raise LookupError(i)
+
+    with Crew(3) as crew:
+        assert crew.run(2, lambda i: i * 10) == [0, 10]
+        with pytest.raises(LookupError):
+            crew.run(3, fail)
+        assert crew.run(3, lambda i: i) == [0, 1, 2]  # still there
+
+
+def test_the_time_of_a_crew_is_from_the_first_start_to_the_last_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a GIL threads may run one after the other; the longest one's own time would make them look parallel."""
+    with Crew(2) as crew:
+        monkeypatch.setattr(crew, "run", lambda threads, work: [(10.0, 11.0), (11.0, 12.5)])
+        assert crew.time(2, lambda i: None) == 2.5
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    samples, ours, theirs = Samples(), Case("a", ONE), Case("b", ONE)
+    for slow in (1, 10, 100):  # the machine slows down: each round's ratio stays 2
+        samples.add(ours, 1, 2.0 * slow)
+        samples.add(ours, 2, 1.0 * slow)
+        samples.add(theirs, 1, 1.0 * slow)
+
+    assert set(samples.ratio(ours, theirs)) == {2.0}
+    assert set(samples.scaling(ours, 2)) == {2.0}
+
+
+def test_a_spread_is_made_of_its_quartiles() -> None:
+    assert spread_of([5.0, 1.0, 3.0, 2.0, 4.0]) == (1.0, 2.0, 3.0, 4.0, 5.0)
+    assert spread_of([7.0]) == (7.0,) * 5
+
+
+@pytest.mark.parametrize(
+    ("reached", "at_least", "applies", "missed"),
+    [
+        (1.7, False, True, True),
+        (1.6, False, True, False),
+        (3.9, True, True, True),
+        (4.0, True, True, False),
+        (9.9, False, False, False),
+    ],
+)
+def test_a_bound_is_missed_only_on_its_wrong_side_and_where_it_applies(
+    reached: float, at_least: bool, applies: bool, missed: bool
+) -> None:
+    target = Target("what", reached, 4.0 if at_least else 1.6, at_least=at_least, applies=applies)
+
+    assert target.is_missed is missed
+
+
+@pytest.mark.parametrize(("nanoseconds", "status"), [(150.0, 0), (170.0, 1)])
+def test_check_says_by_its_exit_status_that_a_bound_was_missed(
+    nanoseconds: float, status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, results: Results
+) -> None:
+    monkeypatch.setattr(hits, "run", lambda plan, contenders: _results_of_a_gil_build(results, nanoseconds))
+    path = tmp_path / "results.json"
+
+    assert hits.main(["--quick", "--check", "--json", str(path)]) == status
+    assert hits.main(["--quick"]) == 0
+    assert json.loads(path.read_text())["targets"][0]["reached"] == nanoseconds / 100
+
+
+def _results_of_a_gil_build(results: Results, nanoseconds: float) -> Results:
+    samples = Samples()
+    samples.add(Case("areole", ONE), 1, nanoseconds)
+    samples.add(Case("lru_cache", ONE), 1, 100.0)
+    build = results.build.__class__(
+        **{**_fields(results.build), "version": (3, 13, 0), "has_gil": True, "free_threading_build": False}
+    )
+    return Results(build, TINY, samples, Samples(), Samples(), {})
+
+
+def _fields(build: Any) -> dict[str, Any]:
+    return {name: getattr(build, name) for name in build.__dataclass_fields__}
+
+
+def test_bounds_of_another_kind_of_build_are_shown_and_not_checked(results: Results) -> None:
+    samples = Samples()
+    samples.add(Case("areole", ONE), 1, 900.0)
+    samples.add(Case("lru_cache", ONE), 1, 100.0)
+    build = this_build({}).__class__(**{**_fields(results.build), "version": (3, 11, 0), "has_gil": True})
+
+    (target,) = targets_of(build, samples, Samples(), Samples(), {})
+
+    assert not target.is_reached and not target.is_missed
+
+
+@pytest.mark.parametrize(("text", "counts"), [("1,2", (1, 2)), ("4", (1, 4)), ("2,1,2", (1, 2))])
+def test_numbers_of_threads_always_begin_with_one(
+    text: str, counts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, results: Results
+) -> None:
+    asked: list[Plan] = []
+    monkeypatch.setattr(hits, "run", lambda plan, contenders: asked.append(plan) or results)
+
+    hits.main(["--threads", text])
+
+    assert asked[0].threads == counts
+
+
+@pytest.mark.parametrize("text", ["", "two", "0"])
+def test_a_number_of_threads_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SystemExit):
+        hits.main(["--threads", text])
+
+
+def test_every_asynchronous_contender_is_measured_in_every_round() -> None:
+    installed = [each for each in async_contenders() if each.version() is not None]
+    samples = asyncio.run(aio.measure_hits(aio.Plan(keys=10, rounds=2, burst=0.0), installed))
+    assert {case.contender for case in samples.by_case} == {each.name for each in installed}
+    assert all(len(by_threads[1]) == 2 for by_threads in samples.by_case.values())
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_stampede_calls_areoles_function_once_and_a_bare_one_each_time(scenario: str) -> None:
+    loops, tasks = SCENARIOS[scenario]
+    assert str(run_apart("areole memoize", scenario, 60)) == "1"
+    assert str(run_apart("bare coroutine", scenario, 60)) == str(loops * tasks)
+
+
+def test_what_fails_or_hangs_in_a_stampede_is_said() -> None:
+    assert str(Outcome(None, {}, 16)) == "hangs"
+    assert str(Outcome(2, {"RuntimeError": 3}, 16)) == "2, 3 of 16 RuntimeError"
+    results = aio.Results(this_build({}), aio.QUICK, Samples(), {"areole memoize": {"16 threads": Outcome(2, {}, 16)}})
+    assert results.missed() == ["one call for 16 threads: 2"]
+    assert results.as_json()["stampede"] == {"areole memoize": {"16 threads": "2"}}

@@ -1,0 +1,276 @@
+"""Faults that bounded stores had, each with a test: what is under the lock at once, and what is told, and how often."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from areole import AtomicCache, Storage
+from areole._bounded import OVERHEAD
+from areole._filing import DROPPED_A_TIME
+from areole._policy.lru import FILED_A_TIME
+from areole.testing import ManualClock
+
+from .storage_support import Told, check_books, every_policy, make_store, make_weighed
+
+# ---- stored exceptions
+
+
+def fail(key: Any) -> Any:
+    if isinstance(key, int):
+        raise LookupError(key)
+    return key
+
+
+@every_policy
+def test_a_stored_exception_counts_as_an_item_and_is_put_out_like_a_value(policy: str) -> None:
+    told = Told()
+    cache = AtomicCache(fail, cache_exceptions=True, max_items=3, policy=policy, on_removal=told)
+    for key in range(10):
+        with pytest.raises(LookupError):
+            cache[key]
+        assert cache._index.count()[0] == len(cache._index.snapshot()) == min(key + 1, 3)
+        check_books(cache)
+    kept = [entry.key for entry in cache._index.snapshot()]
+    fills = cache.cache_info().fills
+    for key in kept:
+        with pytest.raises(LookupError):
+            cache[key]
+    assert cache.cache_info().fills == fills == 10
+    for key in "abcdef":
+        assert cache[key] == key
+    assert cache._index.count()[0] == 3 and {cause for _, _, cause in told.all} <= {_cause("EVICTED")}
+    assert all(isinstance(value, str) for _, value, _ in told.all), "an exception was told as a value"
+    check_books(cache)
+
+
+def _cause(name: str) -> Any:
+    from areole import RemovalCause
+
+    return RemovalCause[name]
+
+
+@every_policy
+def test_a_stored_exception_weighs_its_key_and_expires_and_leaves_the_books(policy: str) -> None:
+    clock = ManualClock()
+    cache = make_weighed(policy, fail, 5, cache_exceptions=LookupError, ttl=10, clock=clock)
+    for key in range(3):
+        with pytest.raises(LookupError):
+            cache[key]
+    items, weight = cache._index.count()
+    assert items == 3 and 0 < weight < 5000
+    assert cache.invalidate(0) is True and cache._index.count()[0] == 2
+    check_books(cache)
+    clock.advance(10)
+    with pytest.raises(LookupError):
+        cache[1]
+    assert cache._index.count()[0] == 1 and cache.cache_info().fills == 4, "the other had expired, and went"
+    check_books(cache)
+
+
+def test_a_stored_exception_that_is_used_is_kept_by_lru() -> None:
+    cache = AtomicCache(fail, cache_exceptions=True, max_items=3, policy="lru")
+    for key in (1, "a", "b", 1, "c", 1, "d", 1):
+        if isinstance(key, int):
+            with pytest.raises(LookupError):
+                cache[key]
+        else:
+            cache[key]
+    assert cache.cache_info().failures == 1
+    check_books(cache)
+
+
+# ---- keys that turn bad
+
+
+class Key:
+    """Can be told to raise when it is hashed, or compared too."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.raises: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        if "hash" in self.raises:
+            raise ValueError("hash")
+        return hash(self.n) % 2
+
+    def __eq__(self, other: object) -> bool:
+        if "eq" in self.raises:
+            raise ValueError("eq")
+        return isinstance(other, Key) and self.n == other.n
+
+
+@every_policy
+@pytest.mark.parametrize("raises", [("hash",), ("hash", "eq")], ids="+".join)
+def test_a_key_that_has_come_to_raise_is_evicted_all_the_same(policy: str, raises: tuple[str, ...]) -> None:
+    told = Told()
+    store = make_store(policy, max_items=3, on_removal=told)
+    bad = [Key(0), Key(1), Key(2)]
+    store.set_many({key: key.n for key in bad})
+    for key in bad:
+        key.raises = raises
+    for n in range(10, 40):
+        assert store.set(n, n)
+        store.get(n)
+        assert store.number_of_items == 3
+    gone = sorted(value for _, value, _ in told.all if value < 3)
+    assert gone == sorted(set(gone)) and gone, "none has left, or one twice"
+    kept = {entry.key for entry in store._index.snapshot() if entry.is_stored and isinstance(entry.key, int)}
+    assert len(kept) == len(gone)
+    if raises == ("hash",):
+        assert len(store._index.entries) == 3
+
+
+# ---- operations inside others
+
+
+class Restless:
+    """A key that does something to the store whenever it is compared."""
+
+    def __init__(self, n: int, act: Any) -> None:
+        self.n = n
+        self.act = act
+
+    def __hash__(self) -> int:
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        self.act()
+        return isinstance(other, Restless) and self.n == other.n
+
+
+@every_policy
+@pytest.mark.parametrize("seed", range(4))
+def test_no_value_is_told_twice_however_operations_come_inside_others(policy: str, seed: int) -> None:
+    import random
+
+    chance, told, inside = random.Random(seed), Told(), [False]
+    store: Storage[int] = make_store(policy, max_items=3, on_removal=told)
+    values = iter(range(10**6))
+
+    def act() -> None:
+        if not inside[0] and chance.random() < 0.3:
+            inside[0] = True
+            try:
+                key = keys[chance.randrange(6)]
+                chance.choice([store.delete, lambda key: store.set(key, next(values)), lambda _: store.set(99, 0)])(key)
+            finally:
+                inside[0] = False
+
+    keys = [Restless(n, act) for n in range(6)]
+    for _ in range(300):
+        key = keys[chance.randrange(6)]
+        chance.choice([store.delete, lambda key: store.set(key, next(values)), store.get])(key)
+        assert store.number_of_items <= 3
+    inside[0] = True
+    present = [value for value in store.get_many(list(store)).values() if value]
+    left = [value for _, value, _ in told.all if value]
+    assert len(set(left)) == len(left), "a value was told twice"
+    assert not set(left) & set(present), "a value was told, and is there"
+    check_books(store)
+
+
+# ---- how much is done under the lock at once
+
+
+class CountedLock:
+    """Counts how often a lock is taken."""
+
+    def __init__(self, lock: Any) -> None:
+        self.lock = lock
+        self.taken = 0
+
+    def __enter__(self) -> Any:
+        self.taken += 1
+        return self.lock.__enter__()
+
+    def __exit__(self, *error: Any) -> Any:
+        return self.lock.__exit__(*error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.lock, name)
+
+
+def test_an_eviction_after_many_hits_lets_go_of_the_lock_in_between_and_is_exact() -> None:
+    many = 10 * FILED_A_TIME
+    store = make_store("lru", max_items=many)
+    for key in range(many):
+        store.set(key, key)
+    for key in reversed(range(1, many)):
+        store.get(key)
+    store.get(0)
+    store._index.lock = lock = CountedLock(store._index.lock)
+    store.set("new", 0)
+    assert lock.taken >= 10, "all that was used was filed again in one go"
+    assert many - 1 not in store and store.number_of_items == many
+    lock.taken = 0
+    store.set("newer", 0)
+    assert lock.taken == 1 and many - 2 not in store
+    check_books(store)
+
+
+def test_a_value_that_is_replaced_by_a_larger_one_leaves_while_room_is_made_and_is_told_once() -> None:
+    many, told = 10 * FILED_A_TIME, Told()
+    weigh = lambda key, value: value  # noqa: E731
+    store = make_store("lru", size_limit_in_bytes=10**7, weigher=weigh, on_removal=told)
+    for key in range(many):
+        store.set(key, 10**7 // many - 1000)
+    spare = 10**7 - store.size_in_bytes
+    for key in range(many):
+        store.get(key)
+    store.set(0, 10**7 // many - 1000 + spare + 1)
+    assert [(key, cause) for key, _, cause in told.take()] == [(0, "replaced"), (1, "evicted")]
+    assert 0 in store and store.size_in_bytes <= 10**7
+    check_books(store)
+
+
+@every_policy
+def test_many_deadlines_of_what_is_gone_are_dropped_a_few_at_a_time(policy: str) -> None:
+    clock, told = ManualClock(), Told()
+    store = make_store(policy, clock=clock, max_items=4 * DROPPED_A_TIME, on_removal=told)
+    for key in range(4 * DROPPED_A_TIME - 1):
+        store.set(key, key, 1000 if key % 2 else 10)
+    store.set("last", 0, 20)
+    for key in range(0, 4 * DROPPED_A_TIME - 1, 2):
+        store.expire_in(key, 1000)  # the pairs of the first deadline stay, and stand first
+    clock.advance(20)
+    store.set("new", 0)
+    store.set("newer", 0)
+    assert [key for key, _, cause in told.take() if cause == "expired"] == ["last"], "a live one left before it"
+    check_books(store)
+
+
+@every_policy
+def test_an_entry_takes_the_memory_that_it_counts_for(policy: str) -> None:
+    """Within a quarter, and not more than it counts for by a tenth. Nothing here is a matter of time."""
+    size = 12_500  # tables of dicts grow in leaps; this is just after one, when an entry takes most
+    keys = list(range(10**7, 10**7 + size))
+    store = make_store(policy, max_items=size)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for key in keys:
+            store.set(key, None)
+        taken = (tracemalloc.get_traced_memory()[0] - before) / size
+    finally:
+        tracemalloc.stop()
+    assert 0.7 * OVERHEAD < taken < 1.1 * OVERHEAD
+    check_books(store)
+
+
+@every_policy
+@pytest.mark.parametrize("max_items", [3, 5, 8, 20])
+def test_a_recursion_over_its_last_two_results_finds_them_in_a_tiny_cache(policy: str, max_items: int) -> None:
+    @AtomicCache.memoize(max_items=max_items, policy=policy)
+    def fib(n: int) -> int:
+        return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+    for n in range(30):  # a fault here is exponential: let it show before it hangs
+        fib(n)
+    assert fib.cache_info().fills <= 60
+    check_books(fib.cache)

@@ -1,0 +1,154 @@
+"""The package from outside: its names, its metadata, and what importing it does."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import areole
+import areole.errors
+import areole.testing
+import areole.typing
+
+from .support import is_free_threaded
+
+ROOT = Path(__file__).parent.parent
+PUBLIC = [  # constants, classes, functions, as ruff sorts them
+    "CACHE_MISS",
+    "DEFAULT_TTL",
+    "AsyncAtomicCache",
+    "AtomicCache",
+    "Cache",
+    "CacheClosedError",
+    "CacheInfo",
+    "CacheMissSentinel",
+    "DefaultTTLSentinel",
+    "FillDeadlockError",
+    "FillTimeout",
+    "RecursiveFillError",
+    "RemovalCause",
+    "Resilience",
+    "Storage",
+    "cached",
+]
+
+
+def run(code: str, **environment: str) -> str:
+    """Run `code` in a new interpreter and return what it printed."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
+    path = os.pathsep.join([str(Path(areole.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=inherited | {"PYTHONPATH": path} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_public_names_are_these() -> None:
+    assert areole.__all__ == PUBLIC
+    assert len(set(PUBLIC)) == len(PUBLIC)
+
+
+def test_nothing_else_is_public() -> None:
+    public = {name for name, value in vars(areole).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    assert public == set(PUBLIC)
+
+
+@pytest.mark.parametrize("module", [areole.errors, areole.testing, areole.typing], ids=lambda module: module.__name__)
+def test_every_public_module_lists_its_names(module: Any) -> None:
+    assert module.__all__ == sorted(module.__all__)
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_documented(name: str) -> None:
+    value = getattr(areole, name)
+    assert (value.__doc__ or "").strip()
+    own_methods = [
+        getattr(value, each)
+        for each in dir(value)
+        if not each.startswith("_") and inspect.isroutine(getattr(value, each))
+    ]
+    undocumented = [each.__qualname__ for each in own_methods if not inspect.getdoc(each)]
+    assert undocumented == []
+
+
+def test_errors_are_what_they_are_documented_to_be() -> None:
+    assert issubclass(areole.RecursiveFillError, RuntimeError)
+    assert issubclass(areole.FillDeadlockError, RuntimeError)
+    assert issubclass(areole.CacheClosedError, RuntimeError)
+    assert issubclass(areole.FillTimeout, TimeoutError)
+
+
+def test_the_version_is_three_numbers() -> None:
+    assert [part.isdigit() for part in areole.__version__.split(".")] == [True] * 3
+
+
+def test_the_metadata_say_what_the_package_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "Programming Language :: Python :: Free Threading :: 3 - Stable" in project["classifiers"]
+    assert project["dependencies"] == ["cereggii>=1.0"]
+    assert project["requires-python"] == ">=3.11"
+    assert project["license"] == "MIT"
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (Path(areole.__file__).parent / "py.typed").exists()
+
+
+def test_importing_loads_nothing_but_the_standard_library_and_cereggii() -> None:
+    code = """
+import sys
+before = set(sys.modules)  # what `site` loads is not ours
+import areole
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(*sorted(new - set(sys.stdlib_module_names)))
+"""
+    loaded = set(run(code).split())
+    assert {"areole", "cereggii"} <= loaded
+    assert loaded <= {"areole", "cereggii", "_cereggii"}
+
+
+def test_importing_loads_no_slow_part_of_the_standard_library_that_it_does_not_need() -> None:
+    unneeded = {"asyncio", "concurrent.futures", "multiprocessing", "unittest", "sqlite3", "http.client", "json"}
+    code = "import sys; before = set(sys.modules); import cereggii; has = set(sys.modules); import areole; "
+    code += "print(*sorted(set(sys.modules) - has))"
+    assert not unneeded & set(run(code).split())
+
+
+@pytest.mark.skipif(is_free_threaded(), reason="free-threaded builds reach the C API through ctypes")
+def test_importing_does_not_load_ctypes_where_there_is_a_gil() -> None:
+    code = (
+        "import sys, cereggii; had = 'ctypes' in sys.modules; import areole; print(not had and 'ctypes' in sys.modules)"
+    )
+    assert run(code) == "False"
+
+
+@pytest.mark.skipif(not is_free_threaded(), reason="there is a GIL")
+def test_importing_leaves_the_gil_off() -> None:
+    """With PYTHON_GIL unset: an extension that is not marked as safe would turn it on, with a warning."""
+    code = "import sys, areole; cache = areole.AtomicCache(str, index='atomic'); cache[1]; print(sys._is_gil_enabled())"
+    assert run(code) == "False"
+
+
+def test_the_package_works_without_ctypes_and_under_optimisation() -> None:
+    code = "import sys; sys.modules['ctypes'] = None; import areole; print(areole.AtomicCache(str)[1])"
+    assert run(code) == "1"
+    assert run("import areole; print(areole.AtomicCache.memoize(str)(1))", PYTHONOPTIMIZE="2") == "1"
+
+
+def test_star_import_gives_the_public_names() -> None:
+    namespace: dict[str, Any] = {}
+    exec("from areole import *", namespace)
+    assert set(namespace) - {"__builtins__"} == set(PUBLIC)

@@ -1,0 +1,368 @@
+"""Checked by mypy and pyright in strict mode, and never run: what a user's types come to."""
+
+from __future__ import annotations
+
+import functools
+from datetime import datetime, timedelta
+from typing import Any, assert_type
+
+from areole import (
+    AsyncAtomicCache,
+    AtomicCache,
+    Cache,
+    CacheInfo,
+    CacheMissSentinel,
+    RemovalCause,
+    Resilience,
+    Storage,
+    cached,
+)
+from areole.testing import ManualClock, assert_valid
+from areole.typing import Memoized
+
+
+def length(word: str) -> int:
+    return len(word)
+
+
+def a_cache() -> None:
+    cache = AtomicCache(length, ttl=timedelta(minutes=1), stats=True, clock=ManualClock())
+    assert_type(cache, AtomicCache[str, int])
+    assert_type(cache["word"], int)
+    assert_type(cache.fetch("word"), int)
+    assert_type(cache.fetch_many(["word"]), dict[str, int])
+    assert_type(cache.get("word"), int | None)
+    assert_type(cache.get("word", "none"), int | str)
+    assert_type(cache.peek("word"), int | None)
+    assert_type(cache.get_many(["word"]), dict[str, int])
+    assert_type(cache.refresh("word"), int)
+    assert_type(cache.invalidate("word"), bool)
+    assert_type(list(cache), list[str])
+    assert_type(len(cache), int)
+    assert_type(cache.cache_info(), CacheInfo)
+    assert_type(cache.cache_info().hits, int | None)
+    assert_valid(cache)
+    cache[1]  # type: ignore[index]  # pyright: ignore[reportArgumentType]
+
+
+def a_listener(key: str, value: int, cause: RemovalCause) -> None: ...
+
+
+AtomicCache(length, on_removal=a_listener)
+AtomicCache(length, ttl=lambda key, value: value * 2.0)
+AtomicCache(length, ttl=lambda key, value: None, cache_exceptions=(ValueError, KeyError), wait_timeout=1)
+
+
+AtomicCache(length, 60, resilience=Resilience(stale_ttl=timedelta(minutes=1), refresh_ahead="xfetch"))
+assert_type(Storage[bytes]().get_or_fill("a", lambda key: b"", 60, Resilience(stale_ttl=5, fail_safe=True)), bytes)
+Resilience(refresh_ahead="fetch")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@AtomicCache.memoize(60, resilience=Resilience(refresh_ahead=0.2, jitter=0.1))
+def resilient(a: int) -> str:
+    return str(a)
+
+
+assert_type(resilient(1), str)
+
+
+@AtomicCache.memoize
+def bare(a: int, b: str = "", *, c: float = 0.0) -> list[str]:
+    return [b] * a
+
+
+@AtomicCache.memoize()
+def called(a: int) -> str:
+    return str(a)
+
+
+@AtomicCache.memoize(60.0, typed=True, ignore=("session",), stats=True)
+def with_arguments(a: int, session: object) -> str:
+    return str(a)
+
+
+@AtomicCache.memoize(ttl=timedelta(hours=1), key=str.lower, name="folded", index="dict")
+def keyed(word: str) -> str:
+    return word.lower()
+
+
+def functions() -> None:
+    assert_type(bare(1, "x", c=2.0), list[str])
+    assert_type(bare(1), list[str])
+    assert_type(bare.invalidate(1, b="x"), bool)
+    assert_type(bare.refresh(1), list[str])
+    assert_type(bare.peek(1), list[str] | None)
+    assert_type(bare.cache_info(), CacheInfo)
+    assert_type(called(1), str)
+    assert_type(with_arguments(1, object()), str)
+    assert_type(keyed("x"), str)
+    assert_type(AtomicCache.memoize(length, ttl=5)("word"), int)
+    called("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    called.invalidate("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    bare(1, d=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+class Shop:
+    @AtomicCache.memoize
+    def price(self, item: str, amount: int = 1) -> float:
+        return float(amount)
+
+    @AtomicCache.memoize(ttl=60)
+    def stock(self, item: str) -> int:
+        return len(item)
+
+    @AtomicCache.memoize
+    @classmethod
+    def brand(cls, country: str) -> str:
+        return country
+
+    @AtomicCache.memoize(60)
+    @classmethod
+    def owner(cls, country: str) -> str:
+        return country
+
+    @AtomicCache.memoize
+    @staticmethod
+    def tax(country: str) -> float:
+        return 0.0
+
+    @AtomicCache.memoize(60)
+    @staticmethod
+    def duty(country: str) -> float:
+        return 0.0
+
+    @classmethod
+    @AtomicCache.memoize
+    def inner(cls, country: str) -> str:
+        return country
+
+    @staticmethod
+    @AtomicCache.memoize
+    def inmost(country: str) -> str:
+        return country
+
+
+def methods(shop: Shop) -> None:
+    assert_type(shop.price("tea", amount=2), float)
+    assert_type(Shop.price(shop, "tea"), float)
+    assert_type(shop.price.invalidate("tea"), bool)
+    assert_type(Shop.price.invalidate(shop, "tea"), bool)
+    assert_type(shop.price.cache_info(), CacheInfo)
+    assert_type(shop.stock("tea"), int)
+    assert_type(shop.brand("fr"), str)
+    assert_type(Shop.brand("fr"), str)
+    assert_type(Shop.brand.invalidate("fr"), bool)
+    assert_type(Shop.owner.refresh("fr"), str)
+    assert_type(Shop.tax("fr"), float)  # through `shop` mypy takes it for a method
+    assert_type(Shop.tax.peek("fr"), float | None)
+    assert_type(Shop.duty("fr"), float)
+    assert_type(Shop.inner("fr"), str)
+    assert_type(Shop.inmost("fr"), str)
+    shop.price(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    shop.price.invalidate()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Shop.brand(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Shop.tax(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def takes_any_memoized(function: Memoized[[int], str]) -> str:
+    return function(1)
+
+
+takes_any_memoized(called)
+functools.reduce(lambda total, n: total + len(called(n)), range(3), 0)
+
+
+def a_storage(when: datetime) -> None:
+    with Storage[bytes](size_limit_in_bytes=4096, max_items=10, default_ttl=timedelta(minutes=1)) as storage:
+        assert_type(storage, Storage[bytes])
+        assert_type(storage.set("key", b"", ttl=5), bool)
+        assert_type(storage.get("key"), bytes | CacheMissSentinel)
+        assert_type(storage.get("key", None), bytes | None)
+        assert_type(storage["key"], bytes)
+        assert_type(storage.ttl_of("key"), float | None | CacheMissSentinel)
+        assert_type(storage.get_or_fill("key", lambda key: b""), bytes)
+        assert_type(storage.get_many(["key"]), dict[Any, bytes])
+        assert_type(storage.expire_at("key", when), bool)
+        assert_type(storage.peek("key"), bytes | CacheMissSentinel)
+        assert_type(storage.peek("key", None), bytes | None)
+        assert_type(storage.pop("key"), bytes | CacheMissSentinel)
+        assert_type(storage.pop("key", 0), bytes | int)
+        assert_type(list(storage), list[Any])
+        assert_type(storage.number_of_items, int)
+        storage["key"] = b""
+        storage["key"] = ""  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
+    Storage[list[int]](size_limit_in_bytes=4096, weigher=lambda key, value: len(value), policy="s3fifo")
+
+
+def a_cache_of_any_value() -> None:
+    with Cache(size_limit_in_bytes=4096, default_ttl=timedelta(minutes=1), policy="s3fifo", stats=True) as cache:
+        assert_type(cache, Cache)
+        assert_type(cache.set("key", {"a": 1}, ttl=5), bool)
+        assert_type(cache.add("key", [1, 2]), bool)
+        assert_type(cache.set_many({"key": 1, "other": "text"}), int)
+        assert_type(cache.get("key"), Any)
+        assert_type(cache.get("key", None), Any)
+        assert_type(cache.peek("key"), Any)
+        assert_type(cache.pop("key", 0), Any)
+        assert_type(cache["key"], Any)
+        assert_type(cache.get_many(["key"]), dict[Any, Any])
+        assert_type(cache.get_or_fill("key", lambda key: {key: 1}), Any)
+        assert_type(list(cache), list[Any])
+        cache["key"] = {"a": object()}
+    Cache(max_itms=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Cache(serializer=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+AtomicCache(length, max_items=10)
+AtomicCache(length, max_bytes=10, weigher=lambda key, value: value, policy="lru")
+
+
+async def slow_length(word: str) -> int:
+    return len(word)
+
+
+async def an_async_cache() -> None:
+    cache = AsyncAtomicCache(slow_length, ttl=timedelta(minutes=1), on_abandon="complete", clock=ManualClock())
+    assert_type(cache, AsyncAtomicCache[str, int])
+    assert_type(await cache["word"], int)
+    assert_type(await cache.fetch("word"), int)
+    assert_type(await cache.fetch_many(["word"]), dict[str, int])
+    assert_type(await cache.refresh("word"), int)
+    assert_type(cache.get("word"), int | None)
+    assert_type(cache.peek("word"), int | None)
+    assert_type(cache.get_many(["word"]), dict[str, int])
+    assert_type(cache.invalidate("word"), bool)
+    assert_type(list(cache), list[str])
+    assert_type(cache.cache_info(), CacheInfo)
+    assert_type(cache.sync, AtomicCache[str, int])
+    assert_type(cache.sync["word"], int)
+    assert_type(AtomicCache(length).aio, AsyncAtomicCache[str, int])
+    assert_type(AsyncAtomicCache(length, inline=True, max_items=5), AsyncAtomicCache[str, int])
+    assert_valid(cache)
+    await cache[1]  # type: ignore[index]  # pyright: ignore[reportArgumentType]
+
+
+@AtomicCache.memoize
+async def bare_async(a: int, b: str = "", *, c: float = 0.0) -> list[str]:
+    return [b] * a
+
+
+@AsyncAtomicCache.memoize()
+async def called_async(a: int) -> str:
+    return str(a)
+
+
+@AsyncAtomicCache.memoize(60.0, typed=True, on_abandon="complete", inline=True)
+async def async_with_arguments(a: int) -> str:
+    return str(a)
+
+
+@AsyncAtomicCache.memoize
+def plain(a: int) -> str:
+    return str(a)
+
+
+async def coroutine_functions() -> None:
+    assert_type(await bare_async(1, "x", c=2.0), list[str])
+    assert_type(bare_async.invalidate(1, b="x"), bool)
+    assert_type(await bare_async.refresh(1), list[str])
+    assert_type(bare_async.peek(1), list[str] | None)
+    assert_type(bare_async.cache_info(), CacheInfo)
+    assert_type(await called_async(1), str)
+    assert_type(await async_with_arguments(1), str)
+    assert_type(await AtomicCache.memoize(slow_length, ttl=5)("word"), int)
+    assert_type(plain(1), str)
+    await called_async("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    called_async.invalidate("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class AsyncShop:
+    @AtomicCache.memoize
+    async def price(self, item: str, amount: int = 1) -> float:
+        return float(amount)
+
+    @AsyncAtomicCache.memoize(ttl=60)
+    async def stock(self, item: str) -> int:
+        return len(item)
+
+    @AtomicCache.memoize
+    @classmethod
+    async def brand(cls, country: str) -> str:
+        return country
+
+    @AtomicCache.memoize(60)
+    @classmethod
+    async def owner(cls, country: str) -> str:
+        return country
+
+    @AtomicCache.memoize
+    @staticmethod
+    async def tax(country: str) -> float:
+        return 0.0
+
+    @AsyncAtomicCache.memoize(60)
+    @staticmethod
+    async def duty(country: str) -> float:
+        return 0.0
+
+    @classmethod
+    @AtomicCache.memoize
+    async def inner(cls, country: str) -> str:
+        return country
+
+
+async def async_methods(shop: AsyncShop) -> None:
+    assert_type(await shop.price("tea", amount=2), float)
+    assert_type(await AsyncShop.price(shop, "tea"), float)
+    assert_type(shop.price.invalidate("tea"), bool)
+    assert_type(shop.price.peek("tea"), float | None)
+    assert_type(await shop.stock("tea"), int)
+    assert_type(await shop.brand("fr"), str)
+    assert_type(await AsyncShop.brand("fr"), str)
+    assert_type(AsyncShop.brand.invalidate("fr"), bool)
+    assert_type(await AsyncShop.owner.refresh("fr"), str)
+    assert_type(await AsyncShop.tax("fr"), float)
+    assert_type(AsyncShop.tax.peek("fr"), float | None)
+    assert_type(await AsyncShop.duty("fr"), float)
+    assert_type(await AsyncShop.inner("fr"), str)
+    await shop.price(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    shop.price.invalidate()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await AsyncShop.brand(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+SHARED = Storage[Any](max_items=10)
+
+
+@cached(SHARED)
+def cached_plain(a: int, b: str = "") -> list[str]:
+    return [b] * a
+
+
+@cached(Cache(), ttl=lambda key, value: 5.0, skip=lambda result: not result, typed=True)
+async def cached_async(a: int) -> str:
+    return str(a)
+
+
+class CachedShop:
+    @cached(AtomicCache(length), ttl=timedelta(seconds=5))
+    def price(self, item: str) -> float:
+        return 0.0
+
+    @cached(AsyncAtomicCache(slow_length))
+    async def stock(self, item: str) -> int:
+        return 0
+
+
+async def cached_functions(shop: CachedShop) -> None:
+    assert_type(cached_plain(1, b="b"), list[str])
+    assert_type(cached_plain.refresh(1), list[str])
+    assert_type(cached_plain.peek(1), list[str] | None)
+    assert_type(cached_plain.invalidate(1), bool)
+    assert_type(cached_plain.cache_info(), CacheInfo)
+    assert_type(await cached_async(1), str)
+    assert_type(await cached_async.refresh(1), str)
+    assert_type(shop.price("tea"), float)
+    assert_type(shop.price.invalidate("tea"), bool)
+    assert_type(await shop.stock("tea"), int)
+    cached_plain("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cached(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
