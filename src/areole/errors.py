@@ -8,7 +8,11 @@ class RecursiveFillError(RuntimeError):
 
 
 class FillDeadlockError(RuntimeError):
-    """Raised where a wait would close a cycle of fills, each of which waits for the next one."""
+    """Raised where a wait would be for ever.
+
+    It would close a cycle of fills, each of which waits for the next one; or block the event loop that the fill runs
+    on; or hold up the cache, as it comes from a key's own `__eq__` or `__hash__`, or a finalizer.
+    """
 
 
 class FillTimeout(TimeoutError):

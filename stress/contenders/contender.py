@@ -101,6 +101,10 @@ class Contender(benchmarks.contenders.Contender):
         if not self.fills:
             raise NotOffered("calling a function on a miss")
 
+    def errors_for_a_wait_without_end(self) -> tuple[type[Exception], ...]:
+        """Return those that its documentation has for a call that would wait for ever."""
+        return ()
+
     def make_cached(self, function: Callable[..., Any], **options: Any) -> Cached:
         raise NotImplementedError
 
