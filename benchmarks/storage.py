@@ -185,7 +185,7 @@ def _bytes_an_entry(size: int, work: Callable[[Any, list[int], int], None], **op
     from areole import Storage
 
     keys = make_block(0, 5 * size)
-    store: Any = Storage(max_items=size, **options)
+    store: Any = Storage(1 << 40, size, weigher=lambda key, value: 0, **options)  # weighed, as under a limit in bytes
     gc.collect()
     tracemalloc.start()
     try:

@@ -202,7 +202,7 @@ class Oracle:
         self._stamps = AtomicInt64(0)
 
     def stamp(self) -> int:
-        stamp: int = self._stamps.increment_and_get(1)
+        stamp: int = self._stamps.increment_and_get()
         return stamp
 
     def start_round(self, keys: Iterable[Any], nothing_leaves: bool = False) -> None:
@@ -323,7 +323,7 @@ class Oracle:
 
     def remove(self, worker: Worker, keys: tuple[Any, ...], remove: Callable[[], Any], weight: int = 1) -> None:
         """Call `remove()`, which invalidates `keys`, between raising their versions and raising their floors."""
-        versions = [self.lines[key].version.increment_and_get(1) for key in keys]
+        versions = [self.lines[key].version.increment_and_get() for key in keys]
         began = self.stamp()
         remove()
         worker.removals.append(Removal(keys, began, self.stamp(), weight))

@@ -120,7 +120,7 @@ def policy_entries(policy: Any) -> list[Any]:
     """Return all entries that the policy holds."""
     if hasattr(policy, "_ghosts"):
         queues = [*policy._small, *policy._main]
-        assert policy._weight == sum(entry.weight for entry in queues), "s3fifo weighs otherwise"
+        assert policy._main_weight == sum(entry.weight for entry in policy._main), "its main queue weighs otherwise"
         assert policy._small_weight == sum(entry.weight for entry in policy._small), "its small queue weighs otherwise"
         return queues
     return list(policy)

@@ -110,11 +110,11 @@ def assert_lru_sound(policy: LruPolicy, entries: list[LruEntry], peak: int) -> N
 def assert_s3fifo_sound(policy: S3FifoPolicy, entries: list[S3FifoEntry], peak: int) -> None:
     assert {*policy._small, *policy._main} == set(entries)
     assert policy._small_weight == sum(entry.weight for entry in policy._small)
-    assert policy._weight == sum(entry.weight for entry in entries)
+    assert policy._main_weight == sum(entry.weight for entry in policy._main)
     for queue in (policy._small, policy._main):
         assert all(entry.queue is queue for entry in queue)
     assert all(0 <= entry.uses <= 3 for entry in entries)
-    assert len(policy._ghosts) <= peak
+    assert len(policy._ghosts | policy._older_ghosts) <= peak
 
 
 def random_step(store: Store, chance: random.Random, keys: int, weight: int = 1) -> None:
@@ -439,7 +439,8 @@ class S3FifoModel:
         self.size = size
         self.small: list[int] = []
         self.main: list[int] = []
-        self.ghosts: list[int] = []
+        self.ghosts: set[int] = set()
+        self.older_ghosts: set[int] = set()
         self.uses: dict[int, int] = {}
         self.came_back: dict[int, bool] = {}
 
@@ -450,8 +451,7 @@ class S3FifoModel:
         is_full = len(self.small) + len(self.main) >= self.size
         if is_full:
             self.evict()
-        self.came_back[key] = key in self.ghosts
-        self.ghosts = [ghost for ghost in self.ghosts if ghost != key]
+        self.came_back[key] = key in self.ghosts | self.older_ghosts
         self.uses[key] = 0
         self.small.append(key)
         while not is_full and len(self.small) > 1 and self.small_is_full():
@@ -472,9 +472,9 @@ class S3FifoModel:
         return self.lose(self.small)
 
     def lose(self, queue: list[int]) -> None:
-        self.ghosts.append(queue.pop(0))
-        present = len(self.small) + len(self.main)
-        self.ghosts = self.ghosts[-present:] if present else []
+        self.ghosts.add(queue.pop(0))
+        if len(self.ghosts) > (len(self.small) + len(self.main)) / 2:
+            self.ghosts, self.older_ghosts = set(), self.ghosts
 
     def promote(self) -> None:
         self.uses[self.small[0]] = 0
@@ -495,7 +495,8 @@ def test_s3fifo_holds_what_the_rule_in_plain_lists_holds(size: int, skew: int) -
         assert store.ask(key) == model.ask(key), step
     assert [entry.key for entry in store.policy._small] == model.small
     assert [entry.key for entry in store.policy._main] == model.main
-    assert list(store.policy._ghosts) == [hash(key) for key in model.ghosts]
+    assert store.policy._ghosts == {hash(key) for key in model.ghosts}
+    assert store.policy._older_ghosts == {hash(key) for key in model.older_ghosts}
 
 
 def test_s3fifo_forgets_hashes_as_the_entries_become_fewer() -> None:
@@ -504,7 +505,8 @@ def test_s3fifo_forgets_hashes_as_the_entries_become_fewer() -> None:
         policy.add(make_entry(policy, key))
     for left in range(299, -1, -1):
         evict(policy)
-        assert len(policy._ghosts) <= left
+        assert len(policy._ghosts) <= left / 2
+    assert len(policy._older_ghosts) == 1
 
 
 def test_s3fifo_evicts_from_main_where_small_is_empty_and_nothing_weighs_anything() -> None:
@@ -588,7 +590,7 @@ def test_the_small_queue_has_its_share_of_the_weight() -> None:
     store = Store(S3FifoPolicy(), 10**6, 100_000)
     for _ in range(30_000):
         store.set(chance.randrange(10**6), chance.randint(1, 200))
-    assert 0.005 < store.policy._small_weight / store.policy._weight < 0.02
+    assert 0.005 < store.policy._small_weight / store.policy._main_weight < 0.02
 
 
 # ---- what the benchmark of hit ratios rests on

@@ -107,7 +107,7 @@ def sizes_of(store: Storage[Any]) -> dict[str, int]:
         "dict": len(index.entries),
         "policy": len(index.policy),
         "deadlines": len(index._deadlines),
-        "ghosts": len(getattr(index.policy, "_ghosts", ())),
+        "ghosts": len(getattr(index.policy, "_ghosts", ())) + len(getattr(index.policy, "_older_ghosts", ())),
         "heap of lru": len(getattr(index.policy, "_again", ())),
     }
 

@@ -191,6 +191,6 @@ def test_a_flight_left_in_a_read_through_cache_is_found(index: str) -> None:
 
 def test_a_negative_counter_is_found() -> None:
     cache: AtomicCache[str, str] = AtomicCache(str.upper)
-    cache._counters.misses.decrement_and_get(1)
+    cache._counters.misses.decrement_and_get()
     with pytest.raises(AssertionError, match="misses=-1"):
         assert_valid(cache)

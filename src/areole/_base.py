@@ -109,7 +109,6 @@ class BaseCache(Generic[K, V]):
     def get(self, key: K, default: D) -> V | D: ...
     def get(self, key: K, default: Any = Unset) -> Any:
         """Return the value of `key` if there is one that has not expired, else `default`. Never fills, never waits."""
-        now = NOT_YET
         try:
             entry = self._entries[key]
             deadline = entry.deadline
@@ -124,7 +123,7 @@ class BaseCache(Generic[K, V]):
         except TypeError:
             self._refuse_unhashable(key)
             raise
-        self._counters.misses.increment_and_get(1)
+        self._counters.misses.increment_and_get()
         return self._absent if default is Unset else default
 
     def _look_closer(self, entry: Entry, now: float) -> Any:
@@ -242,9 +241,9 @@ class BaseCache(Generic[K, V]):
         """Count what has left, and tell the listener."""
         for key, value, cause in removed:
             if cause is EVICTED or cause is OVERSIZE:
-                self._counters.evictions.increment_and_get(1)
+                self._counters.evictions.increment_and_get()
             elif cause is EXPIRED:
-                self._counters.expirations.increment_and_get(1)
+                self._counters.expirations.increment_and_get()
             if self._on_removal is not None:
                 self._call_listener(self._on_removal, key, value, cause)
 

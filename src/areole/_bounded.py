@@ -17,7 +17,8 @@ each operation puts something of its own there first, and takes it away last.
 
 A value is told to the listener by the operation that took its entry out of the dict, so once, however they nest.
 
-No holding of the lock takes longer the more is stored, but for making the books anew. An operation that needs room may
+No holding of the lock takes longer the more is stored, but for making the books anew, and for what Python itself does
+when a dict or a set outgrows its table, or is let go of, once in many operations. An operation that needs room may
 find much to put in order first (`Policy.evict`, `Deadlines.pop_expired`): it does a part of that, lets go of the lock
 for a moment, and goes on. What it was to replace has then left before what comes in its place is there.
 """
@@ -37,7 +38,17 @@ from ._index import DictIndex, register
 from ._policy import make_policy
 from .typing import RemovalCause
 
-__all__ = ["OVERHEAD", "PLAIN", "BoundedIndex", "bounded_index", "check_at_least", "is_kept", "size_of", "weigh_all"]
+__all__ = [
+    "OVERHEAD",
+    "PLAIN",
+    "BoundedIndex",
+    "bounded_index",
+    "check_at_least",
+    "is_kept",
+    "size_of",
+    "weigh_all",
+    "weigh_none",
+]
 
 R = TypeVar("R")
 
@@ -561,10 +572,15 @@ def bounded_index(
         raise ValueError('index="atomic" never lets go of a key, so it cannot have a limit: use index="dict"')
     if (weigher is None) is not (max_bytes is None):
         raise ValueError("max_bytes and weigher go together: what do the values weigh?")
-    weigh = (lambda key, value: 1) if weigher is None else weigh_all(weigher)
+    weigh = weigh_none if weigher is None else weigh_all(weigher)
     return BoundedIndex(
         max_items=max_items, max_weight=max_bytes, most_weight_each=max_bytes, weigh=weigh, policy=policy
     )
+
+
+def weigh_none(key: Any, value: Any) -> int:
+    """Give every entry the same weight, where there is no limit on weights."""
+    return 1
 
 
 def weigh_all(weigher: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:

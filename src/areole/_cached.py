@@ -250,11 +250,11 @@ class _CachedFunction:
 
     @contextmanager
     def counting_a_fill(self) -> Iterator[None]:
-        self.counters.fills.increment_and_get(1)
+        self.counters.fills.increment_and_get()
         try:
             yield
         except Exception:
-            self.counters.failures.increment_and_get(1)
+            self.counters.failures.increment_and_get()
             raise
 
     def _owns(self, key: Any) -> bool:
@@ -273,15 +273,15 @@ class _CachedFunction:
     def _look_up(self, key: Any) -> Any:
         value = BaseCache.get(self.cache, key, Empty)
         if value is Empty:
-            self.cache._counters.misses.decrement_and_get(1)  # the claim that follows counts it
-            self.counters.misses.increment_and_get(1)
+            self.cache._counters.misses.decrement_and_get()  # the claim that follows counts it
+            self.counters.misses.increment_and_get()
         elif self.hits is not None:
             self.hits.add()
         return value
 
     def _count_wait(self, call: _Call) -> None:
         if not call.has_begun:
-            self.counters.waits.increment_and_get(1)
+            self.counters.waits.increment_and_get()
 
 
 class _AsyncCachedFunction(_CachedFunction):

@@ -223,7 +223,7 @@ class AtomicDictIndex(_Unbounded):
     name = "atomic"
 
     def __init__(self) -> None:
-        _atomic_dicts.increment_and_get(1)  # first: `__del__` runs even if this fails
+        _atomic_dicts.increment_and_get()  # first: `__del__` runs even if this fails
         self.cells = AtomicDict[Any, _Cell]()
         self.entries = _CellsView(self.cells)
         self.lock = threading.RLock()  # guards every change of a `cell.entry`
@@ -232,7 +232,7 @@ class AtomicDictIndex(_Unbounded):
         _indexes.add_if_absent(self, None)
 
     def __del__(self, count_out: Any = _atomic_dicts.decrement_and_get) -> None:
-        count_out(1)  # bound early: at interpreter exit the module's names are gone
+        count_out()  # bound early: at interpreter exit the module's names are gone
 
     def find(self, key: Any) -> Entry | None:
         try:

@@ -75,7 +75,7 @@ class Serving(SingleFlight[K, V]):
             elif flight.has_no_leader:
                 self._retract(flight)  # it settled meanwhile, or was interrupted, or left behind by a fork
         if not is_live:
-            self._counters.stale_hits.increment_and_get(1)
+            self._counters.stale_hits.increment_and_get()
         elif self._on_hit is not None:
             self._on_hit(entry)
         return value
@@ -87,7 +87,7 @@ class Serving(SingleFlight[K, V]):
     def _claim_place_of(self, entry: Entry, flight: Flight) -> bool:
         if not self._take_over(flight, entry):
             return False
-        self._counters.background_fills.increment_and_get(1)
+        self._counters.background_fills.increment_and_get()
         return self._lead(flight)
 
     # ---- instead of what did not come
@@ -104,7 +104,7 @@ class Serving(SingleFlight[K, V]):
         value = self._fall_back(order, is_late)
         if value is Empty and not (is_late and has_stale):
             return NoValue
-        self._counters.misses.decrement_and_get(1)  # of a lookup that counts as another thing, or again
+        self._counters.misses.decrement_and_get()  # of a lookup that counts as another thing, or again
         return value
 
     def _fall_back(self, order: Order, is_late: bool) -> Any:
@@ -115,7 +115,7 @@ class Serving(SingleFlight[K, V]):
         if is_late and isinstance(entry, ResilientEntry):
             entry.retry_at = now + order.plan.retry_after  # until then nobody waits for the fill that is so slow
         if not entry.is_live(now):
-            self._counters.stale_hits.increment_and_get(1)
+            self._counters.stale_hits.increment_and_get()
         return entry.value
 
     # ---- the moments of a value

@@ -86,7 +86,7 @@ class SingleFlight(BaseCache[K, V]):
         `now` is the clock's reading, if this lookup has taken one. With `holds_off`, a stale entry whose fill failed
         just now is left alone: nothing is noted, and the caller is to look again.
         """
-        self._counters.misses.increment_and_get(1)
+        self._counters.misses.increment_and_get()
         while True:
             found = self._insert_if_absent(flight.entry)
             if found is flight.entry:
@@ -102,7 +102,7 @@ class SingleFlight(BaseCache[K, V]):
             elif not found.is_servable(now):
                 self._drop_expired(found, now)
             elif holds_off and getattr(found, "retry_at", NOT_YET) > now:  # a plain one may have been set meanwhile
-                self._counters.misses.decrement_and_get(1)
+                self._counters.misses.decrement_and_get()
                 return False
             elif self._take_over(flight, found):  # stale: it stays until there is something better
                 return self._lead(flight)
@@ -139,7 +139,7 @@ class SingleFlight(BaseCache[K, V]):
 
     def _lead(self, flight: Flight) -> bool:
         flight.leads = True
-        self._counters.fills.increment_and_get(1)
+        self._counters.fills.increment_and_get()
         return True
 
     def _join(self, flight: Flight, other: Flight, now: float) -> bool:
@@ -150,7 +150,7 @@ class SingleFlight(BaseCache[K, V]):
             if not other.stores_error(now):
                 self._retract(other)
                 return False
-            self._counters.misses.decrement_and_get(1)  # a stored exception is a hit, like a stored value
+            self._counters.misses.decrement_and_get()  # a stored exception is a hit, like a stored value
             if self._on_hit is not None:
                 self._on_hit(other.entry)
         flight.joined = other
@@ -198,7 +198,7 @@ class SingleFlight(BaseCache[K, V]):
     def _clear_up(self, flight: Flight) -> None:
         error = flight.error
         if flight.leads and isinstance(error, Exception) and flight.value is Empty:
-            self._counters.failures.increment_and_get(1)
+            self._counters.failures.increment_and_get()
             # What waiters copy is never raised itself: on free-threaded builds one thread must not read the traceback
             # of an exception while another one, in raising it, writes that.
             flight.error = _copy_of(error)
@@ -270,7 +270,7 @@ class SingleFlight(BaseCache[K, V]):
             if isinstance(error, Exception):
                 # Raised again and again, one that is stored and has no copy must not grow.
                 raise _copy_of(error).with_traceback(None if flight.is_stored else error.__traceback__)
-            self._counters.misses.decrement_and_get(1)  # the same lookup is about to count again
+            self._counters.misses.decrement_and_get()  # the same lookup is about to count again
             self._retract(flight)
             return Empty
         finally:
@@ -291,7 +291,7 @@ class SingleFlight(BaseCache[K, V]):
             if self._index.lock._is_owned():
                 reason = "a method of a key, or a finalizer, asks while it holds up the cache; let it not wait"
                 raise FillDeadlockError(self._while_waiting(flight, reason))
-            self._counters.waits.increment_and_get(1)
+            self._counters.waits.increment_and_get()
             may_wait = begin_wait(flight, me, fill)
             if not may_wait:
                 reason = "its fill waits in turn for a fill of this thread, or for the event loop that it would block; "

@@ -183,7 +183,7 @@ class StayingUp(Serving[K, V]):
         try:
             value = self._outcome_of(flight, patience)
             if value is Empty and flight.error is not None:
-                self._counters.misses.increment_and_get(1)  # this lookup does not count again
+                self._counters.misses.increment_and_get()  # this lookup does not count again
                 raise flight.error  # no Exception: meant for the leader alone
             return value
         finally:

@@ -14,8 +14,8 @@ from functools import partial
 from numbers import Real
 from typing import Any, Final, Generic, Self, TypeVar, overload
 
-from ._bounded import OVERHEAD, PLAIN, BoundedIndex, check_at_least, size_of, weigh_all
-from ._entry import NOT_YET, Empty, Entry
+from ._bounded import OVERHEAD, BoundedIndex, check_at_least, size_of, weigh_all, weigh_none
+from ._entry import Empty, Entry
 from ._expiry import as_float, make_seconds
 from ._methods import is_async_function
 from ._resilience import Plan, Resilience, plan_of
@@ -181,7 +181,6 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
 
         A hit calls nothing of ours but the clock, if its value may expire, and writes what its policy still asks for.
         """
-        now = NOT_YET
         try:
             entry: Any = self._entries[key]
             deadline = entry.deadline  # read once: `expire_in` may change it
@@ -199,7 +198,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         except TypeError:
             self._refuse_unhashable(key)
             raise
-        self._counters.misses.increment_and_get(1)
+        self._counters.misses.increment_and_get()
         return default
 
     def __getitem__(self, key: Hashable) -> T:
@@ -250,8 +249,15 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
 
     @property
     def size_in_bytes(self) -> int:
-        """What is stored weighs, overhead and all; exact at rest."""
-        return self._index.count()[1]
+        """What is stored weighs, overhead and all; exact at rest.
+
+        Without a limit in bytes and a weigher, nobody else needs to know: it is found by walking through what is there.
+        """
+        index = self._index
+        if index.weigh is not weigh_none:
+            return index.count()[1]
+        stored: list[Any] = index.snapshot()
+        return sum([_size_with_all(entry.key, entry.value) for entry in stored if entry.is_stored])
 
     # ---- what is changed
 
@@ -276,7 +282,8 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
             self._check_open()
         seconds = self._default_ttl if ttl is DEFAULT_TTL else self._seconds_for(ttl)
         index = self._index
-        weight = index.weigh(key, value)
+        weigh = index.weigh
+        weight = 1 if weigh is weigh_none else weigh(key, value)
         try:
             key_hash = hash(key)
         except TypeError:
@@ -386,7 +393,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         value: Any = super().get(key, Empty)
         if value is not Empty:
             return value  # type: ignore[no-any-return]
-        self._counters.misses.decrement_and_get(1)  # `_claim` counts it
+        self._counters.misses.decrement_and_get()  # `_claim` counts it
         _check_is_no_coroutine_function(fill)
         deadline_of = partial(self._deadline_in, self._seconds_for(ttl))
         return self._filled(key, fill, None, deadline_of)
@@ -470,7 +477,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
 def _weigh_function(weigher: Callable[[Any, Any], int] | None, limit: int | None) -> Callable[[Any, Any], int]:
     if weigher is not None:
         return weigh_all(weigher)
-    return _weigh_anything if limit is None else _weigh_bytes
+    return weigh_none if limit is None else _weigh_bytes
 
 
 def _weigh_bytes(key: Any, value: Any) -> int:
@@ -482,15 +489,8 @@ def _weigh_bytes(key: Any, value: Any) -> int:
     )
 
 
-def _weigh_anything(key: Any, value: Any) -> int:
-    size: int
-    kind = type(value)
-    if type(key) in PLAIN and kind in PLAIN:  # `size_of`, written out
-        size = len(value) if kind is bytes else value.__sizeof__()
-        size += key.__sizeof__()
-        return size + OVERHEAD
-    size = len(value) if isinstance(value, bytes) else size_of(value)
-    return size + size_of(key) + OVERHEAD
+def _size_with_all(key: Any, value: Any) -> int:
+    return (len(value) if isinstance(value, bytes) else size_of(value)) + size_of(key) + OVERHEAD
 
 
 def _check_is_no_coroutine_function(fill: Any) -> None:

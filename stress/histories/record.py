@@ -124,7 +124,7 @@ class History:
             operation.ended = self._event()
 
     def _event(self) -> int:
-        event: int = self._events.increment_and_get(1)
+        event: int = self._events.increment_and_get()
         return event
 
     def _call(self, operation: Operation) -> Any:

@@ -159,7 +159,7 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
             return self._served_at_once(self._own_order(key, partial(self._fill, key)), None)
         value = self.get(key, Empty)
         if value is Empty:
-            self._counters.misses.decrement_and_get(1)  # `fetch` is about to count it
+            self._counters.misses.decrement_and_get()  # `fetch` is about to count it
         return value
 
     async def refresh(self, key: K) -> V:

@@ -222,7 +222,7 @@ class AsyncSingleFlight(SingleFlight[K, V]):
                     reason = "its own fill asks for it; break that loop"
                     raise RecursiveFillError(self._while_waiting(flight, reason))
                 return
-            self._counters.waits.increment_and_get(1)
+            self._counters.waits.increment_and_get()
             may_wait = begin_wait(flight, None, fill)
             try:
                 if not may_wait:
