@@ -311,6 +311,36 @@ def test_corrupt_bytes_that_have_expired_meanwhile_are_told_once_and_leave_the_r
     assert_valid(cache)
 
 
+def test_an_insertion_that_is_interrupted_touches_no_newer_entry() -> None:
+    """In an AtomicDict. Proves invariant 9.
+
+    1. A's new cell is in       3. A, interrupted, empties the cell     -- and what B has filled is gone.
+    2. B invalidates, and fills
+    """
+
+    class Cells:
+        def __init__(self, cells: Any) -> None:
+            self._cells = cells
+
+        def __getitem__(self, key: str) -> Any:
+            return self._cells[key]
+
+        def compare_and_set(self, *args: Any) -> None:
+            self._cells.compare_and_set(*args)
+            index.cells = self._cells
+            assert cache.invalidate("a")
+            assert cache["a"] == "a"
+            raise KeyboardInterrupt
+
+    cache = AtomicCache[str, str](str, index="atomic")
+    index: Any = cache._index
+    index.cells = Cells(index.cells)
+    with pytest.raises(KeyboardInterrupt):
+        cache["a"]
+    assert list(cache) == ["a"]
+    assert_valid(cache)
+
+
 def test_a_late_value_without_room_leaves_nothing_pending(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that was abandoned publishes into the entry that it has left behind, which shows an old value.
 

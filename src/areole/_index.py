@@ -266,7 +266,9 @@ class AtomicDictIndex(_Unbounded):
             shard.remove(cell)
             return False
         except BaseException:  # from a method of the key; or an interrupt, and then the cell may be in
-            cell.entry = _VACANT
+            with self.lock:
+                if cell.entry is entry:  # else it was invalidated, and another one has been put into the cell
+                    cell.entry = _VACANT
             raise
         return True
 
