@@ -8,6 +8,7 @@ import pytest
 
 from areole import AtomicCache, Cache, RemovalCause, Resilience, Storage, cached
 from areole._bounded import BoundedIndex
+from areole._policy.s3fifo import S3FifoPolicy
 from areole.testing import ManualClock, assert_valid
 
 from .storage_support import Told, every_policy, make_store
@@ -364,3 +365,19 @@ def test_a_late_value_without_room_leaves_nothing_pending(monkeypatch: pytest.Mo
     assert removed == [("a", "a", RemovalCause.REPLACED)]
     assert cache.get("a") is None and cache["a"] == "a"
     assert_valid(cache)
+
+
+def test_a_hit_that_comes_between_does_not_keep_an_entry_from_asking() -> None:
+    """See `S3FifoPolicy.touch`: an eviction lowers the uses, and has it ask again, after a hit has read three."""
+
+    class Lowered:
+        asks: bool | None = True
+        readings = iter([3, 1])
+
+        @property
+        def uses(self) -> int:
+            return next(self.readings)
+
+    entry: Any = Lowered()
+    S3FifoPolicy().touch(entry)
+    assert entry.asks
