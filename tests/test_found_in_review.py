@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, Cache, RemovalCause, Resilience, Storage, cached
+from areole import AtomicCache, Cache, FillDeadlockError, RemovalCause, Resilience, Storage, cached
 from areole._bounded import BoundedIndex
 from areole._policy.s3fifo import S3FifoPolicy
 from areole.testing import ManualClock, assert_valid
@@ -381,3 +381,37 @@ def test_a_hit_that_comes_between_does_not_keep_an_entry_from_asking() -> None:
     entry: Any = Lowered()
     S3FifoPolicy().touch(entry)
     assert entry.asks
+
+
+@pytest.mark.parametrize("resilience", [None, Resilience(hard_timeout=PATIENCE)], ids=["plain", "timeout"])
+def test_a_key_that_asks_another_cache_under_the_lock_of_its_own_is_not_left_waiting(
+    resilience: Resilience | None,
+) -> None:
+    """1. A fills a key of one cache                3. A's fill uses the other cache, and waits for that lock
+    2. B, under the lock of another, asks for it    -- and B waits for A.
+    """
+    gate, found = Gate(), []
+
+    def fill(key: str) -> str:
+        gate.enter()
+        storage.set("other", "value")
+        return key
+
+    def ask() -> None:
+        try:
+            found.append(cache["a"])
+        except FillDeadlockError as error:
+            found.append(error)
+        gate.open()
+
+    cache = AtomicCache[str, str](fill, resilience=resilience)
+    storage, key = make_store(max_items=10), Meddling(ask)
+    join = start_threads(lambda: cache["a"])
+    gate.wait_until_entered()
+    key.call_at(2)  # hashed; looked up, under the lock
+    join_second = start_threads(lambda: storage.set(key, "value"))
+    assert join_second() == [True] and join() == ["a"]
+    assert isinstance(found[0], FillDeadlockError)
+    assert len(storage) == 2
+    assert_valid(storage)
+    assert_valid(cache)

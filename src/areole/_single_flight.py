@@ -53,6 +53,7 @@ from ._bounded import BoundedIndex
 from ._caller import Caller, begin_wait, current_caller, current_fill, end_wait
 from ._entry import NOT_YET, Empty, Entry, Flight
 from ._expiry import DeadlineOf, SecondsOf
+from ._index import holds_a_lock
 from ._waiter import wake
 from .errors import FillDeadlockError, FillTimeout, RecursiveFillError
 
@@ -225,7 +226,7 @@ class SingleFlight(BaseCache[K, V]):
         """Take a flight that nobody leads any more out of reach. What it has published, or was to replace, stays.
 
         The lock makes one step of looking whether there is a value and letting go of the flight: an entry whose value
-        expires in between may be made pending (`BoundedIndex._expire`), or be published by a task that ends late.
+        expires in between may be made pending (`BoundedIndex._put_out`), or be published by a task that ends late.
         """
         with self._index.lock:
             if not flight.entry.is_published:
@@ -288,8 +289,8 @@ class SingleFlight(BaseCache[K, V]):
                     reason = "its fill, in this same thread or task, asks for it; break that loop"
                     raise RecursiveFillError(self._while_waiting(flight, reason))
                 return  # it failed, and its own ttl or clock asks: it gets what the fill raised
-            if self._index.lock._is_owned():
-                reason = "a method of a key, or a finalizer, asks while it holds up the cache; let it not wait"
+            if holds_a_lock():
+                reason = "a method of a key, or a finalizer, asks while it holds up a cache; let it not wait"
                 raise FillDeadlockError(self._while_waiting(flight, reason))
             self._counters.waits.increment_and_get()
             may_wait = begin_wait(flight, me, fill)
