@@ -415,3 +415,64 @@ def test_a_key_that_asks_another_cache_under_the_lock_of_its_own_is_not_left_wai
     assert len(storage) == 2
     assert_valid(storage)
     assert_valid(cache)
+
+
+KINDS = {"plain": None, "stale": Resilience(stale_ttl=10), "timeout": Resilience(hard_timeout=PATIENCE)}
+
+
+@pytest.mark.parametrize("resilience", KINDS.values(), ids=KINDS)
+def test_a_refresh_that_joins_one_whose_leader_exits_counts_as_no_lookup(resilience: Resilience | None) -> None:
+    """Broken: it took back a miss that it had not counted, and `misses` was -1.
+
+    And who has its own fill led by a thread of the pool, under a timeout, does not wait for somebody else's.
+    """
+    gate, calls = Gate(), iter([1])
+
+    def fill(key: str) -> str:
+        for _ in calls:
+            gate.enter()
+            raise SystemExit
+        return key
+
+    cache = AtomicCache[str, str](fill, 60, resilience=resilience)
+    join = start_threads(lambda: cache.refresh("a"))
+    gate.wait_until_entered()
+    join_second = start_threads(lambda: cache.refresh("a"))
+    wait_until_waiting(cache, 1)
+    gate.open()
+    assert isinstance(join()[0], SystemExit) and join_second() == ["a"]
+    info = cache.cache_info()
+    assert (info.misses, info.waits, info.fills) == (0, 1, 2)
+    assert_valid(cache)
+
+
+def test_a_refresh_that_comes_upon_a_stored_exception_counts_as_no_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1. B's refresh finds A's fill under way   2. A's fill raises, which is stored, and A leaves   3. B looks at it
+
+    Broken: B took the exception for its answer, as a hit, and took back a miss that it had not counted.
+    """
+    gate, calls = Gate(), iter([1])
+
+    def fill(key: str) -> str:
+        for _ in calls:
+            gate.enter()
+            raise LookupError
+        return key
+
+    cache = AtomicCache[str, str](fill, cache_exceptions=True, stats=True)
+    join = start_threads(lambda: cache["a"])
+    gate.wait_until_entered()
+    join_flight, lookups = cache._join, iter([1])
+
+    def join_late(*args: Any) -> bool:
+        for _ in lookups:
+            gate.open()
+            assert isinstance(join()[0], LookupError)
+        return join_flight(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AtomicCache, "_join", lambda cache, *args: join_late(*args))
+        assert cache.refresh("a") == "a"
+    info = cache.cache_info()
+    assert (info.hits, info.misses, info.fills, info.failures) == (0, 1, 2, 1)
+    assert_valid(cache)

@@ -116,9 +116,8 @@ class StayingUp(Serving[K, V]):
         if self._plan is None:
             return super()._refresh(key, function, args, kwargs, deadline_of)
         order = self._own_order(key, partial(function, *args, **kwargs))
-        value: Any = Empty
-        while value is Empty:
-            value = self._fill_or_wait(order, self._claim_refresh, falls_back=False)
+        while (value := self._fill_or_wait(order, self._claim_refresh, falls_back=False)) is Empty:
+            self._was_no_lookup()
         return value  # type: ignore[no-any-return]
 
     # ---- leading
@@ -182,7 +181,7 @@ class StayingUp(Serving[K, V]):
     def _outcome_for_leader(self, flight: Flight, patience: float | None) -> Any:
         """Return or raise what the fill brought that a thread of the pool leads in the stead of this one."""
         try:
-            value = self._outcome_of(flight, patience)
+            value = self._outcome_of(flight, patience, is_own=True)
             if value is Empty and flight.error is not None:
                 self._counters.misses.increment_and_get()  # this lookup does not count again
                 raise flight.error  # no Exception: meant for the leader alone
