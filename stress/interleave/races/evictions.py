@@ -8,6 +8,7 @@ from areole import AtomicCache, RemovalCause, Storage
 from areole.testing import assert_valid
 
 from ..race import POLICIES, Started, fill_with_key, guarded, race
+from ..schedule import point
 
 
 @race(preemptions=1, policy=POLICIES)
@@ -75,3 +76,33 @@ def hit_of_what_is_evicted(policy: str) -> Started:
         assert_valid(store)
 
     return (lambda: store.get("a", "gone")), (lambda: store.set("b", "b")), guarded(store, check)
+
+
+@race(policy=POLICIES)
+def refreshed_and_evicted(policy: str) -> Started:
+    """A refreshes a key while B's fill puts it out. Proves that a fill which is on its way is not evicted.
+
+    1. A's entry shows the old value    2. B evicts it    3. what A brings is stored nowhere, and others fill beside it
+
+    Allowed: A's new value or B's is there; each of the three was stored, and those that went were told of once.
+    """
+    told: list[Any] = []
+    filled: list[Any] = []
+
+    def fill(key: str) -> str:
+        point()
+        filled.append(f"{key}{len(filled)}")
+        return filled[-1]
+
+    cache: AtomicCache[str, str] = AtomicCache(
+        fill, max_items=1, policy=policy, on_removal=lambda key, value, cause: told.append(value)
+    )
+    assert cache["a"] == "a0"
+
+    def check(results: list[Any]) -> None:
+        assert sorted(results) == sorted(filled[1:])
+        assert sorted([*told, *map(cache.peek, cache)]) == sorted(filled), "a value was stored nowhere, or told twice"
+        assert len(filled) == 3
+        assert_valid(cache)
+
+    return (lambda: cache.refresh("a")), (lambda: cache["b"]), guarded(cache, check)
