@@ -106,7 +106,7 @@ class StoredEntry(Entry):
     hash: int  # of the key: set before the lock is taken, under which no method of a key should have to run
     weight: int
     is_stored: bool
-    filing: int  # its number among those that expire; 0: none
+    filing: list[Any] | None  # its slip among those that expire, see _filing; None: it never does
 
 
 class Flight:
