@@ -140,6 +140,7 @@ class DictIndex(_Unbounded):
         self.lock = lock or threading.RLock()  # makes one step of looking and removing or replacing
         if lock is None:
             _indexes.add_if_absent(self, None)
+            _locks.add_if_absent(self.lock, None)
 
     def find(self, key: Any) -> Entry | None:
         return self.entries.get(key)  # takes the dict's lock on 3.13t, unlike `[key]`: not for hits
@@ -230,6 +231,7 @@ class AtomicDictIndex(_Unbounded):
         # All cells, for `snapshot`: an AtomicDict cannot be scanned while others insert. Threads share no list.
         self._shards: list[list[_Cell]] = [[] for _ in range(SHARDS)]
         _indexes.add_if_absent(self, None)
+        _locks.add_if_absent(self.lock, None)
 
     def __del__(self, count_out: Any = _atomic_dicts.decrement_and_get) -> None:
         count_out()  # bound early: at interpreter exit the module's names are gone
@@ -266,7 +268,9 @@ class AtomicDictIndex(_Unbounded):
             shard.remove(cell)
             return False
         except BaseException:  # from a method of the key; or an interrupt, and then the cell may be in
-            cell.entry = _VACANT
+            with self.lock:
+                if cell.entry is entry:  # else it was invalidated, and another one has been put into the cell
+                    cell.entry = _VACANT
             raise
         return True
 
@@ -297,6 +301,18 @@ class AtomicDictIndex(_Unbounded):
 
 
 _indexes: WeakTable[None] = WeakTable()  # those whose lock a fork may leave held
+_locks: WeakTable[None] = WeakTable()  # theirs, each once: those of one class's instances share one
+
+
+def holds_a_lock() -> bool:
+    """Say whether this thread is inside a step of any index: a method of a key, or a finalizer, of its asks.
+
+    Whoever waits there for a fill may wait for ever, whatever cache that is of:
+
+        1. A's step on X calls a method of a key, which asks Y for what B is filling
+        2. B's fill asks X, and waits for the lock that A holds    -- and A waits for B.
+    """
+    return any(lock._is_owned() for lock in _locks.objects())
 
 
 def make_index(kind: str, *, keeps_keys: bool) -> Index:

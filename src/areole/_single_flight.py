@@ -53,6 +53,7 @@ from ._bounded import BoundedIndex
 from ._caller import Caller, begin_wait, current_caller, current_fill, end_wait
 from ._entry import NOT_YET, Empty, Entry, Flight
 from ._expiry import DeadlineOf, SecondsOf
+from ._index import holds_a_lock
 from ._waiter import wake
 from .errors import FillDeadlockError, FillTimeout, RecursiveFillError
 
@@ -118,7 +119,7 @@ class SingleFlight(BaseCache[K, V]):
                 continue  # it was replaced, or removed, since we looked
             if other.is_stored:
                 self._index.remove_if(found)
-            elif self._join(flight, other, NOT_YET):
+            elif self._join(flight, other, None):
                 return False
 
     def _insert_if_absent(self, entry: Entry) -> Entry:
@@ -142,12 +143,15 @@ class SingleFlight(BaseCache[K, V]):
         self._counters.fills.increment_and_get()
         return True
 
-    def _join(self, flight: Flight, other: Flight, now: float) -> bool:
-        """Note that `flight` waits for `other`, or gets its stored exception. False: there is neither, look again."""
+    def _join(self, flight: Flight, other: Flight, now: float | None) -> bool:
+        """Note that `flight` waits for `other`, or gets its stored exception. False: there is neither, look again.
+
+        To a refresh (`now` is None) a stored exception is no answer; and what it finds counts as no lookup.
+        """
         if other.has_no_leader:  # so what it left is final
             if other.entry.flight is not other:
                 return False  # it settled after we had looked
-            if not other.stores_error(now):
+            if now is None or not other.stores_error(now):
                 self._retract(other)
                 return False
             self._counters.misses.decrement_and_get()  # a stored exception is a hit, like a stored value
@@ -225,7 +229,7 @@ class SingleFlight(BaseCache[K, V]):
         """Take a flight that nobody leads any more out of reach. What it has published, or was to replace, stays.
 
         The lock makes one step of looking whether there is a value and letting go of the flight: an entry whose value
-        expires in between may be made pending (`BoundedIndex._expire`), or be published by a task that ends late.
+        expires in between may be made pending (`BoundedIndex._put_out`), or be published by a task that ends late.
         """
         with self._index.lock:
             if not flight.entry.is_published:
@@ -253,9 +257,9 @@ class SingleFlight(BaseCache[K, V]):
         finally:
             del joined  # here and below: a traceback keeps its frames, which must not lead back to the exception
 
-    def _outcome_of(self, flight: Flight, patience: float | None) -> Any:
+    def _outcome_of(self, flight: Flight, patience: float | None, is_own: bool = False) -> Any:
         try:
-            self._wait(flight, self._wait_timeout if patience is None else patience)
+            self._wait(flight, self._wait_timeout if patience is None else patience, is_own)
             return self._result_of(flight)
         finally:
             del flight
@@ -276,8 +280,15 @@ class SingleFlight(BaseCache[K, V]):
         finally:
             del error, flight
 
-    def _wait(self, flight: Flight, timeout: float | None) -> None:
-        """Return once the leader of `flight` has left; raise where that would be never, or not in time."""
+    def _was_no_lookup(self) -> None:
+        """Put right what `_result_of` has counted where it gave Empty to a refresh, which counts as no miss."""
+        self._counters.misses.increment_and_get()
+
+    def _wait(self, flight: Flight, timeout: float | None, is_own: bool = False) -> None:
+        """Return once the leader of `flight` has left; raise where that would be never, or not in time.
+
+        One's own fill, which another thread leads in one's stead, counts as no wait for another's.
+        """
         if flight.has_no_leader:
             return
         me, fill = current_caller(), current_fill.get()
@@ -288,10 +299,11 @@ class SingleFlight(BaseCache[K, V]):
                     reason = "its fill, in this same thread or task, asks for it; break that loop"
                     raise RecursiveFillError(self._while_waiting(flight, reason))
                 return  # it failed, and its own ttl or clock asks: it gets what the fill raised
-            if self._index.lock._is_owned():
-                reason = "a method of a key, or a finalizer, asks while it holds up the cache; let it not wait"
+            if holds_a_lock():
+                reason = "a method of a key, or a finalizer, asks while it holds up a cache; let it not wait"
                 raise FillDeadlockError(self._while_waiting(flight, reason))
-            self._counters.waits.increment_and_get()
+            if not is_own:
+                self._counters.waits.increment_and_get()
             may_wait = begin_wait(flight, me, fill)
             if not may_wait:
                 reason = "its fill waits in turn for a fill of this thread, or for the event loop that it would block; "
@@ -377,6 +389,7 @@ class SingleFlight(BaseCache[K, V]):
             value = self._finish(flight)
             if value is not Empty:
                 return value  # type: ignore[no-any-return]
+            self._was_no_lookup()
 
 
 def _opens(latch: threading.Lock, timeout: float) -> bool:

@@ -34,6 +34,7 @@ from ._background import pool
 from ._caller import current_caller, current_fill
 from ._entry import Empty, Flight
 from ._expiry import DeadlineOf
+from ._index import holds_a_lock
 from ._resilience import Plan, ResilientEntry, resilient
 from ._serving import Claim, NoValue, Order, Serving
 
@@ -115,9 +116,8 @@ class StayingUp(Serving[K, V]):
         if self._plan is None:
             return super()._refresh(key, function, args, kwargs, deadline_of)
         order = self._own_order(key, partial(function, *args, **kwargs))
-        value: Any = Empty
-        while value is Empty:
-            value = self._fill_or_wait(order, self._claim_refresh, falls_back=False)
+        while (value := self._fill_or_wait(order, self._claim_refresh, falls_back=False)) is Empty:
+            self._was_no_lookup()
         return value  # type: ignore[no-any-return]
 
     # ---- leading
@@ -148,7 +148,7 @@ class StayingUp(Serving[K, V]):
 
     def _may_lead_there(self, plan: Plan) -> bool:
         """Not where a method of a key, or a finalizer, asks: the other thread would wait for the lock that this has."""
-        return plan.has_timeouts and not self._index.lock._is_owned()
+        return plan.has_timeouts and not holds_a_lock()
 
     def _lead_there(self, flight: Flight, claim: Claim, order: Order) -> bool:
         """Have a thread of the pool claim and lead; return when it has claimed. False: there is no thread to be had."""
@@ -181,7 +181,7 @@ class StayingUp(Serving[K, V]):
     def _outcome_for_leader(self, flight: Flight, patience: float | None) -> Any:
         """Return or raise what the fill brought that a thread of the pool leads in the stead of this one."""
         try:
-            value = self._outcome_of(flight, patience)
+            value = self._outcome_of(flight, patience, is_own=True)
             if value is Empty and flight.error is not None:
                 self._counters.misses.increment_and_get()  # this lookup does not count again
                 raise flight.error  # no Exception: meant for the leader alone

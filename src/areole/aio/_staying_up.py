@@ -62,7 +62,7 @@ class AsyncStayingUp(AsyncSingleFlight[K, V], Serving[K, V]):
             return await super()._refresh(key, function, args, kwargs, deadline_of)
         order = self._own_order(key, partial(function, *args, **kwargs))
         while (value := await self._fill_or_wait(order, self._claim_refresh, falls_back=False)) is Empty:
-            pass
+            self._was_no_lookup()
         return value  # type: ignore[no-any-return]
 
     # ---- in the background
