@@ -38,7 +38,7 @@ SWEPT_AT_ONCE: Final = 100
 
 
 class CacheMissSentinel:
-    """The type of `CACHE_MISS`."""
+    """The type of `CACHE_MISS`, which is false, and is compared with `is`; type checkers want `isinstance` for that."""
 
     __slots__ = ()
 
