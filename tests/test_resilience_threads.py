@@ -15,6 +15,7 @@ import pytest
 
 from areole import AtomicCache, FillDeadlockError, FillTimeout, RecursiveFillError, Resilience, Storage
 from areole._background import MOST_THREADS, pool
+from areole._serving import Serving
 
 from .resilience import Numbered, Subject, every_subject, settle
 from .support import PATIENCE, Gate, ManualClock, assert_valid, run_threads, start_threads, wait_until_waiting
@@ -208,21 +209,26 @@ def test_a_slow_fill_is_left_to_itself_for_the_stale_value(kind: Kind) -> None:
 
 
 @every_subject
-def test_a_fill_slower_than_the_stale_value_lasts_is_waited_for(kind: Kind) -> None:
+def test_a_fill_slower_than_the_stale_value_lasts_is_waited_for(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1. a lookup sees a stale value to fall back on      3. the soft timeout ends its wait: nothing to fall back on
+    2. that is of no use any more, by now                  4. it looks again, and waits for as long as it takes
+    """
     subject = kind(10, Resilience(stale_ttl=5, fail_safe=True, soft_timeout=SHORT))
     subject.look_up("a")
     subject.clock.advance(10)
-    gate = Gate()
+    gate = gated(subject, 2)
+    has_stale, seen = Serving._has_stale, []
 
-    def stop_at_gate(key: Any) -> None:
+    def see_and_go_on(self: Any, *args: Any) -> bool:
+        seen.append(has_stale(self, *args))
         subject.clock.advance(5)
-        gate.enter()
+        if len(seen) == 2:
+            gate.open()
+        return seen[-1]
 
-    subject.fill.before = stop_at_gate
-    join = start_threads(lambda: subject.look_up("a"))
-    gate.wait_until_entered()
-    gate.open()
-    assert join() == [("a", 2)]
+    monkeypatch.setattr(Serving, "_has_stale", see_and_go_on)
+    assert subject.look_up("a") == ("a", 2)
+    assert seen == [True, False]
     subject.settle()
 
 
