@@ -9,7 +9,8 @@ import pytest
 from areole import AtomicCache, RemovalCause, Resilience, Storage
 from areole.testing import ManualClock, assert_valid
 
-from .support import PATIENCE, Gate, start_threads
+from .resilience import settle
+from .support import PATIENCE, Gate, run_threads, start_threads
 
 
 def test_a_value_invalidated_at_the_end_of_its_refresh_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,3 +127,36 @@ def test_a_sweep_goes_on_behind_what_left_early() -> None:
     assert storage.sweep() == 300
     assert_valid(storage)
     storage.close()
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_items": 10}], ids=["none", "s3fifo"])
+def test_who_comes_upon_a_fill_at_its_very_start_has_the_stale_value_to_fall_back_on(
+    limits: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. A's entry takes the place of a stale one      3. A notes which one: after B has looked
+    2. B joins A: for nothing that it could fall back on, it waits for as long as the fill takes
+    """
+    clock, number = ManualClock(), iter(range(1, 9))
+    cache = AtomicCache[str, int](
+        lambda key: next(number),
+        10,
+        clock=clock,
+        resilience=Resilience(stale_ttl=5, fail_safe=True, soft_timeout=0.002),
+        **limits,
+    )
+    assert cache["a"] == 1
+    clock.advance(10)
+    replace_if, seen = type(cache._index).replace_if, []
+
+    def replace_and_let_another_look(self: Any, *args: Any) -> bool:
+        was_in = replace_if(self, *args)
+        seen.extend(run_threads(lambda: cache["a"]))
+        return was_in
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(cache._index), "replace_if", replace_and_let_another_look)
+        assert cache["a"] in (1, 2)  # 1: where the fill took longer than the soft timeout
+    assert seen == [1]
+    settle()
+    assert cache["a"] == 2
+    assert_valid(cache)
