@@ -9,8 +9,7 @@ import pytest
 from areole import AtomicCache, RemovalCause, Resilience, Storage
 from areole.testing import ManualClock, assert_valid
 
-from .resilience import settle
-from .support import PATIENCE, Gate, run_threads, start_threads
+from .support import PATIENCE, Gate, run_threads, start_threads, wait_until_settled
 
 
 def test_a_value_invalidated_at_the_end_of_its_refresh_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +156,6 @@ def test_who_comes_upon_a_fill_at_its_very_start_has_the_stale_value_to_fall_bac
         patch.setattr(type(cache._index), "replace_if", replace_and_let_another_look)
         assert cache["a"] in (1, 2)  # 1: where the fill took longer than the soft timeout
     assert seen == [1]
-    settle()
+    wait_until_settled(cache)
     assert cache["a"] == 2
     assert_valid(cache)

@@ -18,7 +18,16 @@ from areole._background import MOST_THREADS, pool
 from areole._serving import Serving
 
 from .resilience import Numbered, Subject, every_subject, settle
-from .support import PATIENCE, Gate, ManualClock, assert_valid, run_threads, start_threads, wait_until_waiting
+from .support import (
+    PATIENCE,
+    Gate,
+    ManualClock,
+    assert_valid,
+    run_threads,
+    start_threads,
+    wait_until_settled,
+    wait_until_waiting,
+)
 
 Kind = type[Subject]
 
@@ -275,6 +284,7 @@ def test_a_refresh_keeps_to_the_hard_timeout() -> None:
     gate.open()
     while cache.get("a") is None:
         threading.Event().wait(SHORT)
+    wait_until_settled(cache)
     assert_valid(cache)
 
 
