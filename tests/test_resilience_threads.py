@@ -242,6 +242,32 @@ def test_a_fill_slower_than_the_stale_value_lasts_is_waited_for(kind: Kind, monk
 
 
 @every_subject
+def test_a_slow_fill_that_ends_as_it_is_given_up_and_leaves_nothing_is_no_timeout(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no hard timeout. 1. a lookup gives up      3. its value is invalidated: there is nothing to serve
+    2. the fill ends                                       4. the lookup looks again, and fills
+    """
+    subject = kind(10, Resilience(stale_ttl=5, fail_safe=True, soft_timeout=SHORT))
+    subject.look_up("a")
+    subject.clock.advance(10)
+    gate = gated(subject, 2)
+    in_place_of = Serving._in_place_of
+
+    def end_and_invalidate_first(self: Any, *args: Any) -> Any:
+        monkeypatch.undo()
+        gate.open()
+        wait_for_value(subject, ("a", 2))
+        wait_until_settled(subject.cache)
+        subject.invalidate("a")
+        return in_place_of(self, *args)
+
+    monkeypatch.setattr(Serving, "_in_place_of", end_and_invalidate_first)
+    assert subject.look_up("a") == ("a", 3)
+    subject.settle()
+
+
+@every_subject
 def test_after_the_hard_timeout_all_give_up_and_the_fill_goes_on(kind: Kind) -> None:
     subject = kind(10, Resilience(hard_timeout=SHORT))
     gate = gated(subject, 1)
