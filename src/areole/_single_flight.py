@@ -133,9 +133,10 @@ class SingleFlight(BaseCache[K, V]):
         """Put the flight's entry in the place of `old`, showing its value, if that is ready and still in the index."""
         if old.flight is not None or not old.is_published:
             return False
+        flight.old = old  # before it can be seen: whoever joins it looks whether there is a value to fall back on
         if not self._index.replace_if(old, flight.entry):
+            flight.old = None
             return False
-        flight.old = old
         return True
 
     def _lead(self, flight: Flight) -> bool:
