@@ -34,7 +34,6 @@ from ._background import pool
 from ._caller import current_caller, current_fill
 from ._entry import Empty, Flight
 from ._expiry import DeadlineOf
-from ._index import holds_a_lock
 from ._resilience import Plan, ResilientEntry, resilient
 from ._serving import Claim, NoValue, Order, Serving
 
@@ -148,7 +147,7 @@ class StayingUp(Serving[K, V]):
 
     def _may_lead_there(self, plan: Plan) -> bool:
         """Not where a method of a key, or a finalizer, asks: the other thread would wait for the lock that this has."""
-        return plan.has_timeouts and not holds_a_lock()
+        return plan.has_timeouts and not self._index.lock._is_owned()
 
     def _lead_there(self, flight: Flight, claim: Claim, order: Order) -> bool:
         """Have a thread of the pool claim and lead; return when it has claimed. False: there is no thread to be had."""
