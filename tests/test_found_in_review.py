@@ -508,3 +508,23 @@ def test_who_comes_upon_a_fill_at_its_very_start_has_the_stale_value_to_fall_bac
     wait_until_settled(cache)
     assert cache["a"] == 2
     assert_valid(cache)
+
+
+def test_a_fallback_on_a_value_that_is_live_again_counts_as_a_hit() -> None:
+    """Another lookup has filled the key meanwhile or, as here, the clock has gone back. Broken: it was not counted."""
+    clock, values = ManualClock(), iter(["value"])
+
+    def fill(key: str) -> str:
+        for value in values:
+            return value
+        clock.advance(-5)
+        raise LookupError
+
+    resilience = Resilience(stale_ttl=10, fail_safe=True)
+    cache = AtomicCache[str, str](fill, 10, clock=clock, stats=True, resilience=resilience)
+    assert cache["a"] == "value"
+    clock.advance(11)
+    assert cache["a"] == "value"
+    info = cache.cache_info()
+    assert (info.hits, info.misses, info.stale_hits) == (1, 1, 0)
+    assert_valid(cache)

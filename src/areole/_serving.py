@@ -124,6 +124,8 @@ class Serving(SingleFlight[K, V]):
             entry.retry_at = now + order.plan.retry_after  # until then nobody waits for the fill that is so slow
         if not entry.is_live(now):
             self._counters.stale_hits.increment_and_get()
+        elif self._on_hit is not None:
+            self._on_hit(entry)
         return entry.value
 
     # ---- the moments of a value
