@@ -227,6 +227,26 @@ def test_cache_info_is_of_this_function(make: Any) -> None:
     assert other.cache_info().misses == 1
 
 
+def test_a_value_that_is_found_in_the_claim_is_no_wait() -> None:
+    clock, meanwhile = ManualClock(), []
+
+    def read_clock() -> float:
+        now = clock()
+        while meanwhile:
+            meanwhile.pop()()
+        return now
+
+    cache: AtomicCache[Any, Any] = AtomicCache(str, 10, clock=read_clock)
+    add = cached(cache)(counted([]))
+    add(1)
+    clock.advance(10)
+    meanwhile.append(lambda: add(1))  # between the look that finds it expired and the claim
+    assert add(1) == 1
+    info = add.cache_info()
+    assert (info.misses, info.fills, info.waits) == (3, 2, 0)
+    assert_valid(cache)
+
+
 def test_failures_are_counted_and_not_stored(make: Any) -> None:
     cache = make()
 

@@ -253,9 +253,9 @@ class SingleFlight(BaseCache[K, V]):
         finally:
             del joined  # here and below: a traceback keeps its frames, which must not lead back to the exception
 
-    def _outcome_of(self, flight: Flight, patience: float | None) -> Any:
+    def _outcome_of(self, flight: Flight, patience: float | None, is_own: bool = False) -> Any:
         try:
-            self._wait(flight, self._wait_timeout if patience is None else patience)
+            self._wait(flight, self._wait_timeout if patience is None else patience, is_own)
             return self._result_of(flight)
         finally:
             del flight
@@ -276,8 +276,11 @@ class SingleFlight(BaseCache[K, V]):
         finally:
             del error, flight
 
-    def _wait(self, flight: Flight, timeout: float | None) -> None:
-        """Return once the leader of `flight` has left; raise where that would be never, or not in time."""
+    def _wait(self, flight: Flight, timeout: float | None, is_own: bool) -> None:
+        """Return once the leader of `flight` has left; raise where that would be never, or not in time.
+
+        `is_own`: this lookup has asked for it itself, and does not count as one that waits for somebody else's.
+        """
         if flight.has_no_leader:
             return
         me, fill = current_caller(), current_fill.get()
@@ -291,7 +294,8 @@ class SingleFlight(BaseCache[K, V]):
             if self._index.lock._is_owned():
                 reason = "a method of a key, or a finalizer, asks while it holds up the cache; let it not wait"
                 raise FillDeadlockError(self._while_waiting(flight, reason))
-            self._counters.waits.increment_and_get()
+            if not is_own:
+                self._counters.waits.increment_and_get()
             may_wait = begin_wait(flight, me, fill)
             if not may_wait:
                 reason = "its fill waits in turn for a fill of this thread, or for the event loop that it would block; "

@@ -192,7 +192,7 @@ class StayingUp(Serving[K, V]):
     def _outcome_for_leader(self, flight: Flight, patience: float | None) -> Any:
         """Return or raise what the fill brought that a thread of the pool leads in the stead of this one."""
         try:
-            value = self._outcome_of(flight, patience)
+            value = self._outcome_of(flight, patience, is_own=True)
             if value is Empty and flight.error is not None:
                 self._counters.misses.increment_and_get()  # this lookup does not count again
                 raise flight.error  # no Exception: meant for the leader alone
