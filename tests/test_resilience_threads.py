@@ -281,6 +281,21 @@ def test_after_the_hard_timeout_all_give_up_and_the_fill_goes_on(kind: Kind) -> 
 
 
 @every_subject
+def test_the_lookup_that_asked_for_a_fill_under_timeouts_is_no_wait_for_somebody_elses(kind: Kind) -> None:
+    subject = kind(10, Resilience(hard_timeout=PATIENCE))
+    gate = gated(subject, 1)
+    join = start_threads(*[lambda: subject.look_up("a")] * 4)
+    wait_until_waiting(subject.cache, 3)
+    gate.wait_until_entered()
+    gate.open()
+    assert join() == [("a", 1)] * 4
+    assert subject.look_up("b") == ("b", 1)
+    info = subject.info()
+    assert (info.misses, info.fills, info.waits) == (5, 2, 3)
+    subject.settle()
+
+
+@every_subject
 def test_a_fill_in_time_is_returned_or_raised_under_timeouts(kind: Kind) -> None:
     subject = kind(10, Resilience(stale_ttl=5, fail_safe=True, soft_timeout=PATIENCE, hard_timeout=2 * PATIENCE))
     subject.fill.error = ValueError("no")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from ._entry import Empty, Entry, Flight
+from ._entry import NOT_YET, Empty, Entry, Flight
 from ._expiry import SecondsOf
 from ._resilience import Plan, ResilientEntry
 from ._single_flight import SingleFlight
@@ -38,7 +38,7 @@ class Order(NamedTuple):
     key: Any
     fill: Callable[[], Any]
     plan: Plan
-    seconds_of: SecondsOf[Any, Any]
+    seconds_of: SecondsOf[Any, Any]  # NOT_YET: for those who wait alone
 
 
 class Serving(SingleFlight[K, V]):
@@ -51,6 +51,19 @@ class Serving(SingleFlight[K, V]):
         return Order(key, fill, self._plan, self._seconds_of)
 
     # ---- at once
+
+    def _hit(self, key: K) -> Any:
+        """Return the value of `key` if nobody need look closer, else Empty."""
+        try:
+            entry = self._entries[key]
+            deadline = entry.deadline
+            if deadline is None or deadline > self._clock():
+                if self._on_hit is not None:
+                    self._on_hit(entry)
+                return entry.value
+        except KeyError:
+            pass
+        return Empty
 
     def _served_at_once(self, order: Order, now: float | None) -> Any:
         """Return a value that there is to be served without waiting, or Empty; `now` is what the hit that failed read.
@@ -132,6 +145,8 @@ class Serving(SingleFlight[K, V]):
 
     def _times_of(self, order: Order, began: float, key: Any, value: Any) -> Any:
         seconds = order.seconds_of(key, value)
+        if seconds == NOT_YET:
+            return NOT_YET  # it is not to be stored: see `_settle`
         return order.plan.times(seconds, began, self._clock())
 
     def _hold_off(self, flight: Flight, error: BaseException, plan: Plan) -> None:

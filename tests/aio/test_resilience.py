@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from areole import AsyncAtomicCache, AtomicCache, CacheInfo, FillTimeout, Resilience
+from areole import AsyncAtomicCache, AtomicCache, CacheInfo, FillTimeout, Resilience, cached
 from areole.aio import _single_flight
 
 from ..resilience import settle as settle_pool
@@ -108,6 +108,22 @@ class OfAtomicFunction(OfFunction):
     kind = AtomicCache
 
 
+class OfCached(OfFunction):
+    def make(self, ttl: float | None, **options: Any) -> None:
+        self.cache = AsyncAtomicCache(_own_fill, ttl, **options)
+        self.function = cached(self.cache)(self.fill)
+
+
+class OfCachedInAtomic(OfFunction):
+    def make(self, ttl: float | None, **options: Any) -> None:
+        self.cache = AtomicCache(_own_fill, ttl, max_items=10, **options)
+        self.function = cached(self.cache)(self.fill)
+
+
+def _own_fill(key: Any) -> Any:
+    raise AssertionError("the cache's own fill has no part in this")
+
+
 class OfMethod(OfFunction):
     def make(self, ttl: float | None, **options: Any) -> None:
         fill = self.fill
@@ -123,11 +139,12 @@ class OfMethod(OfFunction):
 
 
 Kind = type[Subject]
-every_subject = pytest.mark.parametrize("kind", [Subject, Bounded, OfFunction, OfAtomicFunction, OfMethod])
+SUBJECTS = [Subject, Bounded, OfFunction, OfAtomicFunction, OfMethod, OfCached, OfCachedInAtomic]
+every_subject = pytest.mark.parametrize("kind", SUBJECTS)
 
 
 def test_a_stale_value_is_served_at_once_and_refreshed_behind(on_loop: OnLoop) -> None:
-    for kind in (Subject, Bounded, OfFunction, OfAtomicFunction, OfMethod):
+    for kind in SUBJECTS:
 
         async def main(kind: Kind = kind) -> None:
             subject = kind(AT_ONCE)
