@@ -12,7 +12,7 @@ from areole._policy.s3fifo import S3FifoPolicy
 from areole.testing import ManualClock, assert_valid
 
 from .storage_support import Told, every_policy, make_store
-from .support import PATIENCE, Gate, start_threads, wait_until_waiting
+from .support import PATIENCE, Gate, run_threads, start_threads, wait_until_settled, wait_until_waiting
 
 
 def test_a_value_invalidated_at_the_end_of_its_refresh_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,6 +475,38 @@ def test_a_refresh_that_comes_upon_a_stored_exception_counts_as_no_lookup(monkey
         assert cache.refresh("a") == "a"
     info = cache.cache_info()
     assert (info.hits, info.misses, info.fills, info.failures) == (0, 1, 2, 1)
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_items": 10}], ids=["none", "s3fifo"])
+def test_who_comes_upon_a_fill_at_its_very_start_has_the_stale_value_to_fall_back_on(
+    limits: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. A's entry takes the place of a stale one      3. A notes which one: after B has looked
+    2. B joins A: for nothing that it could fall back on, it waits for as long as the fill takes
+    """
+    clock, number = ManualClock(), iter(range(1, 9))
+    cache = AtomicCache[str, int](
+        lambda key: next(number),
+        10,
+        clock=clock,
+        resilience=Resilience(stale_ttl=5, fail_safe=True, soft_timeout=0.002),
+        **limits,
+    )
+    assert cache["a"] == 1
+    clock.advance(10)
+    replace_if, seen = type(cache._index).replace_if, []
+
+    def replace_and_let_another_look(self: Any, *args: Any) -> bool:
+        was_in = replace_if(self, *args)
+        seen.extend(run_threads(lambda: cache["a"]))
+        return was_in
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(cache._index), "replace_if", replace_and_let_another_look)
+        assert cache["a"] in (1, 2)  # 1: where the fill took longer than the soft timeout
+    assert seen == [1]
+    wait_until_settled(cache)
+    assert cache["a"] == 2
     assert_valid(cache)
 
 

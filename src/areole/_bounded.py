@@ -192,7 +192,7 @@ class BoundedIndex(DictIndex):
         self._start_books()
         entries: list[Any] = self.snapshot()
         for entry in entries:
-            entry.is_stored = False
+            entry.is_stored, entry.filing = False, None  # what it was filed with is gone with the old books
         for entry in entries:
             if self._under_way is not mine:
                 return
@@ -234,7 +234,7 @@ class BoundedIndex(DictIndex):
     def _strike_evicted(self, entry: Any) -> None:
         """Strike out what the policy has let go of."""
         entry.is_stored = False
-        if entry.filing:
+        if entry.filing is not None:
             self._deadlines.take_off(entry)
         self.items -= 1
         self._weight -= entry.weight
@@ -274,7 +274,7 @@ class BoundedIndex(DictIndex):
                         self._weight += weight
                         if old is not None and (self._under_way is removed or old.is_stored):
                             self._note_replaced(old, now, removed)  # else it was told by who took it out
-                        if self._deadlines.filed:
+                        if self._deadlines.due <= now:
                             self._sweep(SWEPT_A_TIME, now, removed)
                 except Exception:
                     if is_second or self._under_way is removed:
@@ -333,7 +333,7 @@ class BoundedIndex(DictIndex):
         entry.publish(value, deadline)
         entry.flight = None  # under the lock: from here on it may be swept like all that are ready (see `_put_out`)
         self._enter(entry)
-        if self._deadlines.filed:
+        if self._deadlines.due <= now:
             self._sweep(SWEPT_A_TIME, now, removed)
         return True
 
@@ -356,7 +356,7 @@ class BoundedIndex(DictIndex):
         entry.flight.deadline = deadline  # from here on it is stored
         entry.weight = weight
         self._enter(entry)
-        if self._deadlines.filed:
+        if self._deadlines.due <= now:
             self._sweep(SWEPT_A_TIME, now, removed)
         return True
 
@@ -389,7 +389,7 @@ class BoundedIndex(DictIndex):
     def _set_deadline(self, entry: Any, deadline: float | None, removed: list[Removal]) -> bool:
         if not entry.is_stored or not self._holds(entry):
             return False
-        if entry.filing:
+        if entry.filing is not None:
             self._deadlines.take_off(entry)
         entry.expire_at(deadline)
         if deadline is not None:
@@ -432,7 +432,7 @@ class BoundedIndex(DictIndex):
         """Put out what must go so that another fits; None: not all of it yet, let go of the lock and go on."""
         entries: dict[Any, Any] = self.entries
         while self.items and (self.items >= self._most_items or self._weight + weight > self._most_weight):
-            if self._deadlines.filed:
+            if self._deadlines.due <= now:
                 expired = self._deadlines.pop_expired(now)
                 if expired is Later:
                     return None
@@ -445,7 +445,7 @@ class BoundedIndex(DictIndex):
             entry.is_stored = False  # `_strike_out` and `_pop`, written out: this is most of what a `set` does
             self.items -= 1
             self._weight -= entry.weight
-            if entry.filing:
+            if entry.filing is not None:
                 self._deadlines.take_off(entry)
             if entry.flight is not None:
                 self._put_out(entry, EVICTED, removed)

@@ -140,7 +140,6 @@ class DictIndex(_Unbounded):
         self.lock = lock or threading.RLock()  # makes one step of looking and removing or replacing
         if lock is None:
             _indexes.add_if_absent(self, None)
-            _locks.add_if_absent(self.lock, None)
 
     def find(self, key: Any) -> Entry | None:
         return self.entries.get(key)  # takes the dict's lock on 3.13t, unlike `[key]`: not for hits
@@ -231,7 +230,6 @@ class AtomicDictIndex(_Unbounded):
         # All cells, for `snapshot`: an AtomicDict cannot be scanned while others insert. Threads share no list.
         self._shards: list[list[_Cell]] = [[] for _ in range(SHARDS)]
         _indexes.add_if_absent(self, None)
-        _locks.add_if_absent(self.lock, None)
 
     def __del__(self, count_out: Any = _atomic_dicts.decrement_and_get) -> None:
         count_out()  # bound early: at interpreter exit the module's names are gone
@@ -301,7 +299,6 @@ class AtomicDictIndex(_Unbounded):
 
 
 _indexes: WeakTable[None] = WeakTable()  # those whose lock a fork may leave held
-_locks: WeakTable[None] = WeakTable()  # theirs, each once: those of one class's instances share one
 
 
 def holds_a_lock() -> bool:
@@ -312,7 +309,7 @@ def holds_a_lock() -> bool:
         1. A's step on X calls a method of a key, which asks Y for what B is filling
         2. B's fill asks X, and waits for the lock that A holds    -- and A waits for B.
     """
-    return any(lock._is_owned() for lock in _locks.objects())
+    return any(index.lock._is_owned() for index in _indexes.objects())
 
 
 def make_index(kind: str, *, keeps_keys: bool) -> Index:

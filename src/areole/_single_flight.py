@@ -46,7 +46,7 @@ from functools import partial
 from itertools import takewhile
 from math import inf
 from operator import call
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ._base import BaseCache, slots_of
 from ._bounded import BoundedIndex
@@ -61,6 +61,9 @@ __all__ = ["SingleFlight", "timed_out"]
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+A_MOMENT: Final = 0.05
+"""Seconds after which a waiter looks whether it can ever end."""
 
 
 class SingleFlight(BaseCache[K, V]):
@@ -133,9 +136,10 @@ class SingleFlight(BaseCache[K, V]):
         """Put the flight's entry in the place of `old`, showing its value, if that is ready and still in the index."""
         if old.flight is not None or not old.is_published:
             return False
+        flight.old = old  # before it can be seen: whoever joins it looks whether there is a value to fall back on
         if not self._index.replace_if(old, flight.entry):
+            flight.old = None
             return False
-        flight.old = old
         return True
 
     def _lead(self, flight: Flight) -> bool:
@@ -299,9 +303,8 @@ class SingleFlight(BaseCache[K, V]):
                     reason = "its fill, in this same thread or task, asks for it; break that loop"
                     raise RecursiveFillError(self._while_waiting(flight, reason))
                 return  # it failed, and its own ttl or clock asks: it gets what the fill raised
-            if holds_a_lock():
-                reason = "a method of a key, or a finalizer, asks while it holds up a cache; let it not wait"
-                raise FillDeadlockError(self._while_waiting(flight, reason))
+            if self._index.lock._is_owned():
+                raise self._under_a_lock(flight)
             if not is_own:
                 self._counters.waits.increment_and_get()
             may_wait = begin_wait(flight, me, fill)
@@ -330,13 +333,24 @@ class SingleFlight(BaseCache[K, V]):
             flight.cancel()
 
     def _waits_out(self, flight: Flight, timeout: float | None) -> bool:
-        """Wait until the latch is open, or the leader gone; say whether it was in time."""
+        """Wait until the latch is open, or the leader gone; say whether it was in time.
+
+        Whether the lock of another cache is held, of which there may be thousands, is looked at after a moment only.
+        """
         left = inf if timeout is None else timeout
-        while not _opens(flight.latch, min(left, flight.look_every)):
-            left -= flight.look_every
+        next_look = min(A_MOMENT, flight.look_every)
+        while not _opens(flight.latch, min(left, next_look)):
+            left -= next_look
             if left <= 0 or flight.has_no_leader:
                 return left > 0 or not flight.is_pending
+            if holds_a_lock():
+                raise self._under_a_lock(flight)
+            next_look = flight.look_every
         return True
+
+    def _under_a_lock(self, flight: Flight) -> FillDeadlockError:
+        reason = "a method of a key, or a finalizer, asks while it holds up a cache; let it not wait"
+        return FillDeadlockError(self._while_waiting(flight, reason))
 
     def _while_waiting(self, flight: Flight, reason: str) -> str:
         return f"{self.name}: waiting for a key of type {type(flight.entry.key).__name__}: {reason}"

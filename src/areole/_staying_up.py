@@ -28,15 +28,15 @@ from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ._background import pool
 from ._caller import current_caller, current_fill
 from ._entry import Empty, Flight
 from ._expiry import DeadlineOf
-from ._index import holds_a_lock
 from ._resilience import Plan, ResilientEntry, resilient
 from ._serving import Claim, NoValue, Order, Serving
+from ._single_flight import SingleFlight
 
 __all__ = ["StayingUp"]
 
@@ -48,6 +48,13 @@ class StayingUp(Serving[K, V]):
     """Serving, where threads ask."""
 
     __slots__ = ()
+
+    @classmethod
+    def view_of(cls, cache: SingleFlight[K, V]) -> Self:
+        """Make a view of any cache, for fills of others' by threads."""
+        view = object.__new__(cls)
+        cache._share_with(view)
+        return view
 
     def _serve(self, key: K, fill: Callable[[], V], now: float | None = None) -> V:
         """Return the value of `key`, by the cache's own Resilience; `now` is what the hit that failed read."""
@@ -115,10 +122,13 @@ class StayingUp(Serving[K, V]):
     ) -> V:
         if self._plan is None:
             return super()._refresh(key, function, args, kwargs, deadline_of)
-        order = self._own_order(key, partial(function, *args, **kwargs))
+        return self._refreshed(self._own_order(key, partial(function, *args, **kwargs)))  # type: ignore[no-any-return]
+
+    def _refreshed(self, order: Order) -> Any:
+        """Return the value that is ordered, filled anew."""
         while (value := self._fill_or_wait(order, self._claim_refresh, falls_back=False)) is Empty:
             self._was_no_lookup()
-        return value  # type: ignore[no-any-return]
+        return value
 
     # ---- leading
 
@@ -148,7 +158,7 @@ class StayingUp(Serving[K, V]):
 
     def _may_lead_there(self, plan: Plan) -> bool:
         """Not where a method of a key, or a finalizer, asks: the other thread would wait for the lock that this has."""
-        return plan.has_timeouts and not holds_a_lock()
+        return plan.has_timeouts and not self._index.lock._is_owned()
 
     def _lead_there(self, flight: Flight, claim: Claim, order: Order) -> bool:
         """Have a thread of the pool claim and lead; return when it has claimed. False: there is no thread to be had."""

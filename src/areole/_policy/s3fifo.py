@@ -68,7 +68,7 @@ class S3FifoEntry(StoredEntry):
         self.hash = key_hash
         self.weight = weight
         self.is_stored = False
-        self.filing = 0
+        self.filing = None
         self.uses = 0
         self.asks = True
         self.queue: Ring | None = None  # that it stands in
