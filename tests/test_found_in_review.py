@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
 
-from areole import AtomicCache, Cache, FillDeadlockError, RemovalCause, Resilience, Storage, cached
+from areole import AsyncAtomicCache, AtomicCache, Cache, FillDeadlockError, RemovalCause, Resilience, Storage, cached
 from areole._bounded import BoundedIndex
 from areole._policy.s3fifo import S3FifoPolicy
 from areole.testing import ManualClock, assert_valid
@@ -528,3 +530,57 @@ def test_a_fallback_on_a_value_that_is_live_again_counts_as_a_hit() -> None:
     info = cache.cache_info()
     assert (info.hits, info.misses, info.stale_hits) == (1, 1, 0)
     assert_valid(cache)
+
+
+def test_a_value_that_is_published_as_its_fill_is_abandoned_does_not_vanish_untold() -> None:
+    """The last who waits, on another loop or in a thread, leaves as the task settles.
+
+    1. A, who leaves, looks: the entry has no value      3. a hit gets it
+    2. the task publishes one, for all to see            4. A takes the entry out     -- and nobody is told of it.
+    """
+
+    class SeenLock:
+        """Says when the loop's thread comes to it while it is held."""
+
+        def __init__(self, lock: Any) -> None:
+            self._lock = lock
+
+        def __enter__(self) -> None:
+            if not self._lock.acquire(blocking=False):
+                moved.set()
+                self._lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            self._lock.release()
+
+    async def leave_at_the_end() -> None:
+        may_end, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        async def fill(key: str) -> str:
+            await may_end.wait()
+            return "value"
+
+        cache = AsyncAtomicCache[str, str](fill, on_removal=told)
+        index: Any = cache._index
+        task = asyncio.create_task(cache.fetch("a"))
+        await asyncio.sleep(0)
+        flight = index.find("a").flight
+        flight.task.add_done_callback(lambda task: moved.set())
+        index.lock, remove_if = SeenLock(index.lock), type(index).remove_if
+
+        def remove_as_the_fill_ends(self: Any, *args: Any) -> bool:
+            loop.call_soon_threadsafe(may_end.set)
+            assert moved.wait(PATIENCE)
+            seen.extend(cache.get_many("a").values())
+            return bool(remove_if(self, *args))
+
+        flight.is_abandoned = True
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(index), "remove_if", remove_as_the_fill_ends)
+            await asyncio.to_thread(cache._retract, flight)
+        assert await task == "value"
+        assert "a" not in cache
+
+    told, moved, seen = Told(), threading.Event(), list[str]()
+    asyncio.run(leave_at_the_end())
+    assert seen == [value for _, value, _ in told.take()]

@@ -137,6 +137,8 @@ class Flight:
     )
     look_every: float = inf
     """For how many seconds a thread may wait without looking whether the leader is still there."""
+    may_be_left = False
+    """Whether others may retract it while its leader is about to settle it: then that needs the index's lock."""
     runs_a_loop = False
     """Whether this stands for a loop that its waiter's own thread runs, see `aio._blocking`."""
 

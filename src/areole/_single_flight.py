@@ -176,7 +176,7 @@ class SingleFlight(BaseCache[K, V]):
             if deadline_of is None:
                 deadline_of = self._deadline_of
             deadline = deadline_of(entry.key, value)
-            if flight.old is not None or not entry.is_plain:
+            if flight.old is not None or flight.may_be_left or not entry.is_plain:
                 weighed = index.weigh(entry.key, value), self._clock()
         except BaseException:
             del flight  # the traceback keeps this frame, and the flight will keep the exception

@@ -29,6 +29,7 @@ class TaskFlight(Flight):
 
     __slots__ = ("is_abandoned", "is_cancellable", "joiners", "loop", "task")
     look_every = 0.5
+    may_be_left = True
 
     def __init__(
         self, key: Any, entry_type: type[Entry], loop: asyncio.AbstractEventLoop, *, is_cancellable: bool
