@@ -15,7 +15,8 @@ each operation puts something of its own there first, and takes it away last.
       store, finds it there too, and does the same. The outer one finds at its end that its own is gone: it has gone on
       with books that changed under it, and makes them anew before the lock is let go.
 
-A value is told to the listener by the operation that took its entry out of the dict, so once, however they nest.
+A value is told to the listener by the operation that took its entry out of the dict, so once, however they nest. Where
+that cannot tell, as it raises or has nobody to whom it returns, `_untold` keeps the value for the next one that can.
 
 No holding of the lock takes longer the more is stored, but for making the books anew, and for what Python itself does
 when a dict or a set outgrows its table, or is let go of, once in many operations. An operation that needs room may
@@ -139,7 +140,7 @@ class BoundedIndex(DictIndex):
 
     def count(self) -> tuple[int, int]:
         """Return how many entries are stored, and what they weigh."""
-        return self._do(lambda removed: (self.items, self._weight))[0]
+        return self._tell_later(self._do(lambda removed: (self.items, self._weight)))
 
     def _start_books(self) -> None:
         self._policy.clear()
@@ -162,10 +163,15 @@ class BoundedIndex(DictIndex):
                     result = step(*args, removed)
                 except Exception:
                     if self._under_way is removed:
+                        self._untold += removed  # here and below: it is out, and nobody else knows
                         raise
                     self._repair()
                     self._under_way = removed
-                    result = step(*args, removed)
+                    try:
+                        result = step(*args, removed)
+                    except Exception:
+                        self._untold += removed
+                        raise
                 if self._under_way is removed:
                     self._under_way = None
                 else:
@@ -277,6 +283,7 @@ class BoundedIndex(DictIndex):
                         self._sweep(SWEPT_A_TIME, now, removed)
             except Exception:
                 if is_second or self._under_way is removed:
+                    self._untold += removed
                     raise
                 is_in, is_second = None, True
             if self._under_way is removed:
@@ -286,7 +293,11 @@ class BoundedIndex(DictIndex):
             if self._untold:
                 self._hand_over(removed)
         if is_in is None:
-            is_in, more = self.put(entry, now, only_if_absent, is_second)
+            try:
+                is_in, more = self.put(entry, now, only_if_absent, is_second)
+            except Exception:
+                self._tell_later((False, removed))
+                raise
             removed += more
         return is_in, removed
 
@@ -397,7 +408,7 @@ class BoundedIndex(DictIndex):
         """Take out at most so many entries that have expired, and return them."""
         return self._do(lambda removed: self._sweep(most - len(removed), now, removed))[1]
 
-    def _tell_later(self, done: tuple[bool, list[Removal]]) -> bool:
+    def _tell_later(self, done: tuple[R, list[Removal]]) -> R:
         """Keep what was put out beside what was asked for, which is rare, for the next who can tell."""
         result, removed = done
         if removed:
