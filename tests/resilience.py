@@ -11,7 +11,7 @@ import pytest
 from areole import AsyncAtomicCache, AtomicCache, Cache, CacheInfo, Resilience, Storage, cached
 from areole._background import pool
 
-from .support import PATIENCE, ManualClock, assert_valid
+from .support import PATIENCE, ManualClock, assert_valid, wait_until_settled
 
 __all__ = ["SUBJECTS", "Numbered", "Subject", "every_subject", "settle"]
 
@@ -66,6 +66,7 @@ class Subject:
 
     def settle(self) -> None:
         settle()
+        wait_until_settled(self.cache)
         assert_valid(self.cache)
 
 

@@ -72,8 +72,21 @@ def test_a_ttl_that_is_not_positive_and_finite_is_a_value_error(ttl: Any) -> Non
         AtomicCache(str, ttl)
     with pytest.raises(ValueError, match="ttl must be positive and finite"):
         AtomicCache.memoize(ttl=ttl)(len)
-    with pytest.raises(ValueError, match="wait_timeout must be positive and finite"):
+    with pytest.raises(ValueError, match=r"wait_timeout must be positive and finite"):
         AtomicCache(str, wait_timeout=ttl)
+
+
+def test_what_is_refused_as_a_time_says_what_to_do_instead() -> None:
+    with pytest.raises(ValueError, match="leave it out for values that never expire"):
+        AtomicCache(str, 0)
+    with pytest.raises(ValueError, match=r"wait_timeout must be .*, not 0; leave it out for none"):
+        AtomicCache(str, wait_timeout=0)
+    with pytest.raises(ValueError, match="None is for a value that never expires"):
+        AtomicCache(str, lambda key, value: 0)[1]
+    with pytest.raises(TypeError, match=r"a timedelta, a callable of \(key, value\) or None, not str"):
+        AtomicCache(str, "10")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"wait_timeout must be seconds .*, a timedelta or None, not function"):
+        AtomicCache(str, wait_timeout=lambda key, value: 1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("ttl", [True, False, "10", b"1", Decimal(10), 1j, [10], object()])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache
+from areole import AtomicCache, Storage, cached
 
 from .support import assert_valid
 
@@ -16,6 +16,19 @@ memoize: Any = AtomicCache.memoize
 
 def calls_of(memoized: Any) -> int:
     return memoized.cache_info().fills  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("decorate", [memoize, cached(Storage())], ids=["memoize", "cached"])
+@pytest.mark.parametrize("helper", ["__call__", "invalidate", "peek", "refresh", "cache_key"])
+def test_arguments_that_do_not_fit_are_told_by_the_functions_name(decorate: Any, helper: str) -> None:
+    @decorate
+    def rate(currency: str) -> str:
+        return currency
+
+    with pytest.raises(TypeError, match=r"rate\(\) missing 1 required positional argument: 'currency'"):
+        getattr(rate, helper)()
+    with pytest.raises(TypeError, match=r"rate\(\) got an unexpected keyword argument 'day'"):
+        getattr(rate, helper)("EUR", day=1)
 
 
 def test_equal_arguments_of_different_types_are_one_key_unless_typed() -> None:

@@ -35,6 +35,16 @@ class Scale:
         """Name the class."""
         return cls.__name__, x
 
+    @staticmethod
+    @memoize
+    def below(x: int) -> list[int]:
+        return [x]
+
+    @memoize
+    @staticmethod
+    def above(x: int) -> list[int]:
+        return [x]
+
 
 class Equal:
     """All instances are equal."""
@@ -147,11 +157,27 @@ def test_methods_pickle_by_name() -> None:
     assert pickle.loads(pickle.dumps(Scale.kind))(1) == ("Scale", 1)
 
 
+@pytest.mark.parametrize("name", ["below", "above"])
+def test_staticmethods_pickle_by_name_with_memoize_below_and_above(name: str) -> None:
+    function = getattr(Scale, name)
+    assert pickle.loads(pickle.dumps(function)) is function
+    assert copy.copy(function) is copy.deepcopy(function) is function
+
+
 def test_repr_of_a_method_says_what_it_is_and_shows_no_results() -> None:
     two = Scale(2)
     two.times(987654)
     assert "Scale.times" in repr(Scale.times) and "times" in repr(two.times)
     assert str(2 * 987654) not in repr(two.times)
+
+
+def test_repr_of_a_method_names_the_class_and_never_shows_the_instance() -> None:
+    class Secret(Scale):
+        def __repr__(self) -> str:
+            return "what is nobody's business"
+
+    assert repr(Secret(2).times) == "<memoized Scale.times of Secret>"
+    assert repr(Scale.kind) == "<memoized Scale.kind of Scale>"
 
 
 @pytest.mark.parametrize("options", [{}, {"ttl": 5}, {"stats": True}, {"typed": True}, {"index": "atomic"}], ids=str)

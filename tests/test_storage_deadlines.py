@@ -65,6 +65,17 @@ def test_expire_at_a_time_that_has_passed_expires_at_once(policy: str) -> None:
     check_books(store)
 
 
+@pytest.mark.parametrize("zone", [None, UTC], ids=str)
+def test_expire_at_takes_the_first_and_the_last_moment_of_the_calendar(policy: str, zone: Any) -> None:
+    """In local time the epoch is further from them than a `timestamp` goes."""
+    store, _ = make(policy)
+    store.set_many({"a": 1, "b": 2})
+    assert store.expire_at("a", datetime.max.replace(tzinfo=zone))
+    assert store.expire_at("b", datetime.min.replace(tzinfo=zone))
+    assert list(store) == ["a"]
+    check_books(store)
+
+
 @pytest.mark.parametrize("when", [10, "2030-01-01", None, timedelta(1), datetime.now().date()], ids=repr)
 def test_expire_at_takes_nothing_else(policy: str, when: Any) -> None:
     store, _ = make(policy)

@@ -41,6 +41,16 @@ def test_an_async_fill_is_refused_on_a_miss(policy: str, resilience: Any) -> Non
     check_books(store)
 
 
+@pytest.mark.parametrize("resilience", [None, Resilience(negative_ttl=5)], ids=["plain", "resilient"])
+def test_a_fill_that_cannot_be_called_is_refused_on_a_miss_and_counts_as_none(policy: str, resilience: Any) -> None:
+    store = make_store(policy)
+    fill: Any = "value"
+    with pytest.raises(TypeError, match="fill must be callable, not str"):
+        store.get_or_fill("a", fill, resilience=resilience)
+    assert store.cache_info().fills == store.number_of_items == 0
+    check_books(store)
+
+
 def test_what_was_set_is_not_filled(policy: str) -> None:
     store = make_store(policy)
     store.set("a", None)

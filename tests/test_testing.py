@@ -189,6 +189,12 @@ def test_a_flight_left_in_a_read_through_cache_is_found(index: str) -> None:
         assert_valid(cache)
 
 
+@pytest.mark.parametrize("thing", [AtomicCache.memoize(str.upper), {}, None], ids=["memoized", "dict", "None"])
+def test_assert_valid_takes_caches_alone(thing: Any) -> None:
+    with pytest.raises(TypeError, match=r"takes a cache, such as a memoized function's \.cache, not"):
+        assert_valid(thing)
+
+
 def test_a_negative_counter_is_found() -> None:
     cache: AtomicCache[str, str] = AtomicCache(str.upper)
     cache._counters.misses.decrement_and_get()

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from ._memoize import AnyCache
 from ._methods import memoize
 from ._resilience import Resilience
-from .typing import (
-    AsyncMemoized,
-    AsyncMemoizedOfClass,
-    Clock,
-    Memoized,
-    MemoizeDecorator,
-    MemoizedOfClass,
-    RemovalListener,
-    Ttl,
-)
+from .typing import Clock, Memoized, MemoizeDecorator, MemoizedOfClass, RemovalListener, TakesAnything, Ttl
 
 __all__ = ["CacheOptions", "MemoizeOptions", "Memoizing"]
 
@@ -59,37 +50,24 @@ class Memoizing:
 
     __slots__ = ()
 
-    @overload  # where both this one and the fourth fit, this one is meant
-    @classmethod
-    def memoize(  # type: ignore[overload-overlap]
-        cls,
-        function: Callable[Concatenate[type[S], P], Coroutine[Any, Any, R]],
-        /,
-        ttl: Ttl[Any, R] | None = None,
-        **options: Unpack[MemoizeOptions],
-    ) -> AsyncMemoizedOfClass[P, R]: ...
     @overload
     @classmethod
     def memoize(
-        cls,
-        function: Callable[P, Coroutine[Any, Any, R]],
-        /,
-        ttl: Ttl[Any, R] | None = None,
-        **options: Unpack[MemoizeOptions],
-    ) -> AsyncMemoized[P, R]: ...
+        cls, function: TakesAnything[P, R], /, ttl: Ttl[Any, Any] | None = None, **options: Unpack[MemoizeOptions]
+    ) -> Memoized[P, R]: ...
     @overload
     @classmethod
     def memoize(
         cls,
         function: Callable[Concatenate[type[S], P], R],
         /,
-        ttl: Ttl[Any, R] | None = None,
+        ttl: Ttl[Any, Any] | None = None,
         **options: Unpack[MemoizeOptions],
     ) -> MemoizedOfClass[P, R]: ...
     @overload
     @classmethod
     def memoize(
-        cls, function: Callable[P, R], /, ttl: Ttl[Any, R] | None = None, **options: Unpack[MemoizeOptions]
+        cls, function: Callable[P, R], /, ttl: Ttl[Any, Any] | None = None, **options: Unpack[MemoizeOptions]
     ) -> Memoized[P, R]: ...
     @overload
     @classmethod

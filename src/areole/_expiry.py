@@ -23,6 +23,10 @@ SecondsOf: TypeAlias = Callable[[K, V], float | None]
 """Gives the ttl of a value in seconds; None: there are no ttls."""
 
 
+_RETURNED = "what the ttl callable returned"
+_WITHOUT = {"ttl": "leave it out for values that never expire", _RETURNED: "None is for a value that never expires"}
+
+
 def seconds_of(ttl: object, name: str = "ttl") -> float:
     """Turn `ttl`, a number of seconds or a timedelta, into seconds; raise unless it is positive and finite."""
     if isinstance(ttl, timedelta):
@@ -30,9 +34,11 @@ def seconds_of(ttl: object, name: str = "ttl") -> float:
     elif isinstance(ttl, Real) and not isinstance(ttl, bool):
         seconds = as_float(ttl)
     else:
-        raise TypeError(f"{name} must be seconds (int or float), a timedelta or None, not {type(ttl).__name__}")
+        kinds = "a timedelta, a callable of (key, value) or None" if name == "ttl" else "a timedelta or None"
+        raise TypeError(f"{name} must be seconds (int or float), {kinds}, not {type(ttl).__name__}")
     if not 0 < seconds < math.inf:
-        raise ValueError(f"{name} must be positive and finite, not {ttl!r}; leave it out for values that never expire")
+        without = _WITHOUT.get(name, "leave it out for none")
+        raise ValueError(f"{name} must be positive and finite, not {ttl!r}; {without}")
     return seconds
 
 
@@ -67,4 +73,4 @@ def make_seconds(ttl: Ttl[Any, Any] | None) -> SecondsOf[Any, Any]:
 
 
 def _seconds_from(ttl: object) -> float:
-    return math.inf if ttl is None else seconds_of(ttl, "what the ttl callable returned")
+    return math.inf if ttl is None else seconds_of(ttl, _RETURNED)

@@ -24,7 +24,8 @@ class Shape:
     """A signature as source text: how to write its parameters, its key, and the call.
 
     `suffix` makes a generated function's other names differ from its parameters'; under it stand `defaults` too, by the
-    names that `parameters` has for them. `labels` say what each part of the key is, for messages.
+    names that `parameters` has for them. `labels` say what each part of the key is, for messages; so does `name`, which
+    function it is.
     """
 
     parameters: str
@@ -34,6 +35,7 @@ class Shape:
     labels: tuple[str, ...]
     suffix: str
     defaults: dict[str, Any]
+    name: str
 
     def explain_key(self, key: Any) -> str:
         """Say which argument makes `key` unhashable, and what to do."""
@@ -94,6 +96,7 @@ def shape_of(
         labels=() if key is not None else tuple("**" * (p.kind is p.VAR_KEYWORD) + p.name for p in in_key),
         suffix=suffix,
         defaults={f"default_{p.name}": p.default for p in parameters if p.default is not p.empty},
+        name=getattr(function, "__qualname__", None) or type(function).__qualname__,
     )
 
 

@@ -112,7 +112,9 @@ def _define(shape: Shape, source: str, name: str, **names: Any) -> FunctionType:
 
 def define_key(shape: Shape, key: str, **names: Any) -> FunctionType:
     """Make the function that takes a shape's arguments and gives `key`, an expression of them and of `names`."""
-    return _define(shape, _fill_in(shape, _KEY, name="cache_key", key=key), "cache_key", **names)
+    made = _define(shape, _fill_in(shape, _KEY, name="cache_key", key=key), "cache_key", **names)
+    made.__qualname__ = shape.name  # what Python says of arguments that do not fit is said of the user's function
+    return made
 
 
 class Memo:

@@ -180,6 +180,10 @@ class BoundMemo(functools.partial[Any]):
     def __hash__(self) -> int:
         return hash((self.func, id(self.args[0])))
 
+    def __repr__(self) -> str:
+        owner = self.args[0]  # its class is named, and no more: an instance is part of the key
+        return f"<memoized {self.func.__qualname__} of {(owner if isinstance(owner, type) else type(owner)).__name__}>"
+
     def __reduce__(self) -> Any:
         return getattr, (self.args[0], self.func.__name__)
 
@@ -215,6 +219,9 @@ class MemoizedMethod:
 
     def __repr__(self) -> str:
         return f"<memoized {self.__qualname__}>"
+
+    def __reduce__(self) -> str:
+        return str(self.__qualname__)  # by its name: below a `@staticmethod` it is what that name gives
 
 
 class MemoizedClassMethod(MemoizedMethod):

@@ -110,12 +110,20 @@ class Serving(SingleFlight[K, V]):
         return flight.old is not None and flight.entry.is_servable(now)
 
     def _in_place_of(self, error: Exception, flight: Flight, order: Order, has_stale: bool) -> Any:
-        """Return what to serve where waiting for `flight` raised `error`; Empty: look again; NoValue: raise it."""
+        """Return what to serve where waiting for `flight` raised `error`; Empty: look again; NoValue: raise it.
+
+        Who has given up a wait for want of patience, as there was a stale value, looks again where that is gone. That
+        the fill has ended since does not matter:
+
+            1. a lookup gives up      2. the fill ends      3. its value is invalidated: there is nothing to serve
+        """
         is_late = flight.is_pending
         if is_late and not isinstance(error, FillTimeout):
             return NoValue  # a wait that would never end is the program's fault, whatever there is to serve
         value = self._fall_back(order, is_late)
-        if value is Empty and not (is_late and has_stale):
+        # The fill itself may raise one, of another cache.
+        gave_up = isinstance(error, FillTimeout) and not isinstance(flight.error, FillTimeout)
+        if value is Empty and not (gave_up and has_stale):
             return NoValue
         self._counters.misses.decrement_and_get()  # of a lookup that counts as another thing, or again
         return value
@@ -129,6 +137,8 @@ class Serving(SingleFlight[K, V]):
             entry.retry_at = now + order.plan.retry_after  # until then nobody waits for the fill that is so slow
         if not entry.is_live(now):
             self._counters.stale_hits.increment_and_get()
+        elif self._on_hit is not None:
+            self._on_hit(entry)
         return entry.value
 
     # ---- the moments of a value

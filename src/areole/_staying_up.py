@@ -126,9 +126,8 @@ class StayingUp(Serving[K, V]):
 
     def _refreshed(self, order: Order) -> Any:
         """Return the value that is ordered, filled anew."""
-        value: Any = Empty
-        while value is Empty:
-            value = self._fill_or_wait(order, self._claim_refresh, falls_back=False)
+        while (value := self._fill_or_wait(order, self._claim_refresh, falls_back=False)) is Empty:
+            self._was_no_lookup()
         return value
 
     # ---- leading

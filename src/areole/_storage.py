@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from numbers import Real
 from typing import Any, Final, Generic, Self, TypeVar, overload
@@ -38,7 +38,7 @@ SWEPT_AT_ONCE: Final = 100
 
 
 class CacheMissSentinel:
-    """The type of `CACHE_MISS`."""
+    """The type of `CACHE_MISS`, which is false, and is compared with `is`; type checkers want `isinstance` for that."""
 
     __slots__ = ()
 
@@ -126,10 +126,11 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
     ) -> None:
         check_at_least("size_limit_in_bytes", size_limit_in_bytes, 4096)
         check_at_least("max_items", max_items, 1)
-        most = expiration_thread_max_checks_per_iteration
-        check_at_least("expiration_thread_max_checks_per_iteration", -1 if most is None else most, 0)
+        if expiration_thread_max_checks_per_iteration is None:
+            raise ValueError("expiration_thread_max_checks_per_iteration must be an int of at least 0, not None")
+        check_at_least("expiration_thread_max_checks_per_iteration", expiration_thread_max_checks_per_iteration, 0)
         delay = expiration_thread_delay
-        if not isinstance(delay, int | float) or not 0 < delay < math.inf:
+        if not isinstance(delay, int | float) or isinstance(delay, bool) or not 0 < delay < math.inf:
             raise ValueError(f"expiration_thread_delay must be seconds, positive and finite, not {delay!r}")
         if weigher is not None and not callable(weigher):
             raise TypeError(f"weigher must be callable, not {type(weigher).__name__}")
@@ -369,7 +370,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         """Let `key` expire at `when`, in local time if it has no zone; at once if that has passed."""
         if not isinstance(when, datetime):
             raise TypeError(f"when must be a datetime, not {type(when).__name__}")
-        return self.expire_in(key, max(0.0, when.timestamp() - time.time()))
+        return self.expire_in(key, max(0.0, _timestamp(when) - time.time()))
 
     def get_or_fill(
         self,
@@ -394,7 +395,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         if value is not Empty:
             return value  # type: ignore[no-any-return]
         self._counters.misses.decrement_and_get()  # `_claim` counts it
-        _check_is_no_coroutine_function(fill)
+        _check_fill(fill)
         deadline_of = partial(self._deadline_in, self._seconds_for(ttl))
         return self._filled(key, fill, None, deadline_of)
 
@@ -409,7 +410,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
                 return entry.value  # type: ignore[no-any-return]
         except (KeyError, TypeError):
             pass  # what is unhashable is told below
-        _check_is_no_coroutine_function(fill)
+        _check_fill(fill)
         seconds = self._seconds_for(ttl)
         if not self.expiration_disabled:
             plan.check_ttl(seconds)
@@ -493,14 +494,24 @@ def _size_with_all(key: Any, value: Any) -> int:
     return (len(value) if isinstance(value, bytes) else size_of(value)) + size_of(key) + OVERHEAD
 
 
-def _check_is_no_coroutine_function(fill: Any) -> None:
+def _check_fill(fill: Any) -> None:
     """Asked on a miss alone."""
+    if not callable(fill):
+        raise TypeError(f"fill must be callable, not {type(fill).__name__}")
     if is_async_function(fill):
         name = getattr(fill, "__qualname__", type(fill).__qualname__)
         raise TypeError(
             f"fill must be a plain function, not the async def {name}: "
             "its coroutine would be stored; use areole.cached for an async def"
         )
+
+
+def _timestamp(when: datetime) -> float:
+    """Return the seconds since the epoch; at the ends of the calendar local time may be out of its range."""
+    try:
+        return when.timestamp()
+    except (OverflowError, ValueError):
+        return when.replace(tzinfo=UTC).timestamp()
 
 
 def ttl_seconds(ttl: object, name: str) -> float:

@@ -42,6 +42,8 @@ def assert_valid(cache: BaseCache[Any, Any]) -> None:
     For any cache or store of areole's, a closed one too; a memoized function's is its `cache`. At rest: no fill is on
     its way and no other thread is in the middle of a call. It walks through all that there is.
     """
+    if not isinstance(cache, BaseCache):
+        raise TypeError(f"assert_valid takes a cache, such as a memoized function's .cache, not {type(cache).__name__}")
     index = cache._index
     entries = index.snapshot()
     assert len({id(entry) for entry in entries}) == len(entries), "an entry is in the index twice"
@@ -86,4 +88,4 @@ def _assert_books(index: BoundedIndex) -> None:
     held = {id(entry) for entry in index.policy}
     assert held == {id(entry) for entry in stored}, "the policy holds others than the index"
     expiring = [entry for entry in stored if (entry if entry.is_published else entry.flight).deadline is not None]
-    assert all(entry.filing for entry in expiring), "an entry would never be swept"
+    assert all(entry.filing is not None for entry in expiring), "an entry would never be swept"

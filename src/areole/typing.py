@@ -12,15 +12,13 @@ if TYPE_CHECKING:
     from ._stats import CacheInfo
 
 __all__ = [
-    "AsyncMemoized",
-    "AsyncMemoizedCall",
-    "AsyncMemoizedOfClass",
     "Clock",
     "Memoized",
     "MemoizedCall",
     "MemoizedOfClass",
     "RemovalCause",
     "RemovalListener",
+    "TakesAnything",
     "Ttl",
 ]
 
@@ -64,36 +62,29 @@ R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
 
 
-class _Helpers(Protocol[P]):
-    """What does not depend on the result."""
+class MemoizedCall(Protocol[P, R_co]):
+    """What every memoized callable offers; see `AtomicCache.memoize`. `P` are the arguments that are left to give.
+
+    `R_co` is what a call gives: of an `async def`, the coroutine.
+    """
 
     @property
+    def __name__(self) -> str: ...
+    @property
+    def __wrapped__(self) -> Callable[..., R_co]: ...
+    @property
     def cache(self) -> SingleFlight[Any, Any]: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload  # of an async def: its result, and no coroutine
+    def peek(self: MemoizedCall[P, Coroutine[Any, Any, S]], *args: P.args, **kwargs: P.kwargs) -> S | None: ...
+    @overload
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> R_co | None: ...
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
     def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
     def cache_info(self) -> CacheInfo: ...
     def cache_clear(self) -> None: ...
     def cache_parameters(self) -> dict[str, Any]: ...
-
-
-class MemoizedCall(_Helpers[P], Protocol[P, R_co]):
-    """What every memoized callable offers; see `AtomicCache.memoize`. `P` are the arguments that are left to give."""
-
-    @property
-    def __wrapped__(self) -> Callable[..., R_co]: ...
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-    def peek(self, *args: P.args, **kwargs: P.kwargs) -> R_co | None: ...
-
-
-class AsyncMemoizedCall(_Helpers[P], Protocol[P, R_co]):
-    """The same, memoized from an `async def`: the call and `refresh` are awaited."""
-
-    @property
-    def __wrapped__(self) -> Callable[..., Coroutine[Any, Any, R_co]]: ...
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
-    def peek(self, *args: P.args, **kwargs: P.kwargs) -> R_co | None: ...
 
 
 class Memoized(MemoizedCall[P, R_co], Protocol[P, R_co]):
@@ -116,34 +107,20 @@ class MemoizedOfClass(MemoizedCall[Concatenate[Any, P], R_co], Protocol[P, R_co]
     def __get__(self, instance: Any, owner: type) -> MemoizedCall[P, R_co]: ...
 
 
-class AsyncMemoized(AsyncMemoizedCall[P, R_co], Protocol[P, R_co]):
-    """A memoized `async def`, function or method."""
+class TakesAnything(Protocol[P, R_co]):
+    """A function whose first argument may be anything, a class too, so that it is no classmethod for that."""
 
     @overload
-    def __get__(self, instance: None, owner: type) -> AsyncMemoized[P, R_co]: ...
+    def __call__(self, first: object, /, *args: Any, **kwargs: Any) -> Any: ...
     @overload
-    def __get__(
-        self: AsyncMemoized[Concatenate[S, Q], R_co], instance: S, owner: type
-    ) -> AsyncMemoizedCall[Q, R_co]: ...
-    @overload
-    def __get__(self, instance: object, owner: type) -> AsyncMemoizedCall[P, R_co]: ...
-
-
-class AsyncMemoizedOfClass(AsyncMemoizedCall[Concatenate[Any, P], R_co], Protocol[P, R_co]):
-    """A memoized classmethod that is an `async def`, or such a function that takes a class."""
-
-    def __get__(self, instance: Any, owner: type) -> AsyncMemoizedCall[P, R_co]: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
 class MemoizeDecorator(Protocol):
     """What `memoize` gives when it is called without a function."""
 
-    @overload  # where both this one and the fourth fit, this one is meant
-    def __call__(  # type: ignore[overload-overlap]
-        self, function: Callable[Concatenate[type[S], P], Coroutine[Any, Any, R_co]], /
-    ) -> AsyncMemoizedOfClass[P, R_co]: ...
     @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R_co]], /) -> AsyncMemoized[P, R_co]: ...
+    def __call__(self, function: TakesAnything[P, R_co], /) -> Memoized[P, R_co]: ...
     @overload
     def __call__(self, function: Callable[Concatenate[type[S], P], R_co], /) -> MemoizedOfClass[P, R_co]: ...
     @overload

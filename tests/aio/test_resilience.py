@@ -17,7 +17,7 @@ from areole import AsyncAtomicCache, AtomicCache, CacheInfo, FillTimeout, Resili
 from areole.aio import _single_flight
 
 from ..resilience import settle as settle_pool
-from ..support import PATIENCE, ManualClock, assert_valid, start_threads
+from ..support import PATIENCE, ManualClock, assert_valid, start_threads, wait_until_settled
 from .support import AsyncGate, run, until
 
 OnLoop = Callable[..., Any]
@@ -394,6 +394,7 @@ def test_the_view_of_a_resilient_cache_stays_up_too() -> None:
 
     run(main)
     assert cache.cache_info().background_fills == 1
+    wait_until_settled(cache)
     assert_valid(cache)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Hashable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, assert_type
+from typing import Any, TypeVar, assert_type
 
 from areole import (
     AsyncAtomicCache,
@@ -19,6 +20,8 @@ from areole import (
 )
 from areole.testing import ManualClock, assert_valid
 from areole.typing import Memoized
+
+T = TypeVar("T")
 
 
 def length(word: str) -> int:
@@ -162,6 +165,56 @@ def methods(shop: Shop) -> None:
     shop.price.invalidate()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Shop.brand(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Shop.tax(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@AtomicCache.memoize
+def of_object(a: object, b: int = 0) -> str:
+    return str(a)
+
+
+@AtomicCache.memoize(ttl=60)
+def of_hashable(a: Hashable) -> str:
+    return str(a)
+
+
+@AtomicCache.memoize
+def of_any(a: Any, *more: Any, **others: Any) -> str:
+    return str(a)
+
+
+@AtomicCache.memoize
+def of_objects(*all: object) -> str:
+    return str(all)
+
+
+@AtomicCache.memoize
+def gives_any(a: int) -> Any:
+    return a
+
+
+@AtomicCache.memoize()
+def first_of(words: Sequence[T]) -> T:
+    return words[0]
+
+
+@AtomicCache.memoize
+def itself(a: T) -> T:
+    return a
+
+
+def what_could_be_taken_for_classmethods_and_coroutines() -> None:
+    """A first parameter that takes anything takes a class too; a result that may be anything may be a coroutine."""
+    assert_type(of_object(a=1, b=2), str)
+    assert_type(of_object.invalidate(a=1), bool)
+    assert_type(of_hashable(a="a"), str)
+    assert_type(of_objects(), str)
+    of_any(a=1, c=2)
+    assert_type(gives_any(1), Any)
+    assert_type(gives_any(a=1), Any)
+    assert_type(first_of([1]), int)
+    itself(1)
+    assert_type(bare.__name__, str)
+    of_object(a=1, b="b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def takes_any_memoized(function: Memoized[[int], str]) -> str:

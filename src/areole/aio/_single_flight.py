@@ -89,7 +89,7 @@ class AsyncSingleFlight(SingleFlight[K, V]):
         while (
             value := await self._outcome(self._start(self._new_flight(key), call, self._claim_refresh, deadline_of))
         ) is Empty:
-            pass
+            self._was_no_lookup()
         return value  # type: ignore[no-any-return]
 
     # ---- lead

@@ -69,7 +69,7 @@ class AsyncStayingUp(AsyncSingleFlight[K, V], Serving[K, V]):
     async def _refreshed(self, order: Order) -> Any:
         """Return the value that is ordered, filled anew."""
         while (value := await self._fill_or_wait(order, self._claim_refresh, falls_back=False)) is Empty:
-            pass
+            self._was_no_lookup()
         return value
 
     # ---- in the background
