@@ -16,7 +16,8 @@ each operation puts something of its own there first, and takes it away last.
       store, finds it there too, and does the same. The outer one finds at its end that its own is gone: it has gone on
       with books that changed under it, and makes them anew before the lock is let go.
 
-A value is told to the listener by the operation that took its entry out of the dict, so once, however they nest.
+A value is told to the listener by the operation that took its entry out of the dict, so once, however they nest. Where
+that cannot tell, as it raises or has nobody to whom it returns, `_untold` keeps the value for the next one that can.
 
 No holding of the lock takes longer the more is stored, but for making the books anew, and for what Python itself does
 when a dict or a set outgrows its table, or is let go of, once in many operations. An operation that needs room may
@@ -163,11 +164,15 @@ class BoundedIndex(DictIndex):
                     result = step(*args, removed)
                 except Exception:
                     if self._under_way is removed:
-                        self._untold.extend(removed)
+                        self._untold.extend(removed)  # here and below: it is out, and nobody else knows
                         raise
                     self._repair()
                     self._under_way = removed
-                    result = step(*args, removed)
+                    try:
+                        result = step(*args, removed)
+                    except Exception:
+                        self._untold.extend(removed)
+                        raise
                 if self._under_way is removed:
                     self._under_way = None
                 else:
