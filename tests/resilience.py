@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, Cache, CacheInfo, Resilience, Storage
+from areole import AsyncAtomicCache, AtomicCache, Cache, CacheInfo, Resilience, Storage, cached
 from areole._background import pool
 
-from .support import PATIENCE, ManualClock, assert_valid
+from .support import PATIENCE, ManualClock, assert_valid, wait_until_settled
 
 __all__ = ["SUBJECTS", "Numbered", "Subject", "every_subject", "settle"]
 
@@ -66,6 +66,7 @@ class Subject:
 
     def settle(self) -> None:
         settle()
+        wait_until_settled(self.cache)
         assert_valid(self.cache)
 
 
@@ -168,6 +169,33 @@ class OfStaticMethod(OfMemoized):
         return Owner.method
 
 
+class OfCached(OfMemoized):
+    """A function in a cache that is there already, by whose Resilience it is called."""
+
+    kind: type[Any] = AtomicCache
+
+    def make(self, ttl: float | None, resilience: Resilience, **options: Any) -> None:
+        self.cache = self.kind(_own_fill, ttl, resilience=resilience, **self.options | options)
+        self.function = self.memoize(cached(self.cache))
+
+
+class OfCachedMethod(OfCached):
+    def memoize(self, decorate: Any) -> Any:
+        fill = self.fill
+
+        class Owner:
+            @decorate
+            def method(self, key: Any) -> Any:
+                return fill(key)
+
+        self.owner = Owner()
+        return self.owner.method
+
+
+def _own_fill(key: Any) -> Any:
+    raise AssertionError("the cache's own fill has no part in this")
+
+
 class OfStorage(Subject):
     kind: type[Any] = Storage
     options: dict[str, Any] = {}  # noqa: RUF012
@@ -202,6 +230,11 @@ SUBJECTS: dict[str, type[Subject]] = {
     "method-of-slots": OfSlottedMethod,
     "classmethod": OfClassMethod,
     "staticmethod": OfStaticMethod,
+    "cached": OfCached,
+    "cached-counting": _with(OfCached, options={"stats": True}),
+    "cached-bounded": _with(OfCached, options={"max_items": 100}),
+    "cached-method": OfCachedMethod,
+    "cached-in-an-asynchronous": _with(OfCached, kind=AsyncAtomicCache),
     "get_or_fill": OfStorage,
     "get_or_fill-bounded": _with(OfStorage, options={"max_items": 100, "policy": "s3fifo"}),
     "get_or_fill-serialised": _with(OfStorage, kind=Cache, options={"max_items": 100}),

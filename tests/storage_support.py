@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from typing import Any
 
 import pytest
 
 from areole import AtomicCache, RemovalCause, Storage
 from areole._bounded import OVERHEAD
+from areole._filing import Filing
 from areole.testing import assert_valid
 
 __all__ = [
     "Told",
+    "assert_filing_sound",
     "check_books",
     "deadlines_of",
     "every_policy",
@@ -103,13 +106,23 @@ def _check_deadlines(index: Any, stored: list[Any]) -> None:
 def deadlines_of(index: Any) -> list[int]:
     """Return the ids of the entries that wait for their deadlines: each once, if all is well."""
     deadlines = index._deadlines
-    pairs = deadlines._heap + deadlines._old
-    for heap in (deadlines._heap, deadlines._old):
-        assert all(heap[(i - 1) // 2] <= heap[i] for i in range(1, len(heap))), "a heap is none"
-    filed = [(at, deadlines.filed[number]) for at, number in pairs if number in deadlines.filed]
-    assert all(_deadline_of(entry) == at for at, entry in filed), "an entry is filed under another deadline than it has"
-    assert len(filed) == len(deadlines.filed), "an entry is filed and not in a heap"
-    return [id(entry) for _, entry in filed]
+    assert_filing_sound(deadlines)
+    filed = list(deadlines)
+    assert all(_deadline_of(entry) == entry.filing[0] for entry in filed), "one is filed under another deadline"
+    assert all(entry.filing[2] is entry for entry in filed), "an entry has another's slip"
+    assert all(entry.filing[0] >= deadlines.due for entry in filed), "an entry expires before anything is said to"
+    return [id(entry) for entry in filed]
+
+
+def assert_filing_sound(filing: Filing) -> None:
+    """Check that each part is in order, and that the counts are right."""
+    queues = [each for each in (filing._queue, filing._old) if isinstance(each, deque)]
+    assert all(list(queue) == sorted(queue, key=lambda slip: slip[0]) for queue in queues), "a queue is out of order"
+    for heap in (each for each in (filing._heap, filing._old) if isinstance(each, list)):
+        assert all(heap[(i - 1) // 2][:2] <= heap[i][:2] for i in range(1, len(heap))), "a heap is none"
+    slips = [*filing._queue, *filing._heap, *filing._old]
+    assert len(filing) == len(slips), "the slips are miscounted"
+    assert filing.held == len(list(filing)), "the entries are miscounted"
 
 
 def _deadline_of(entry: Any) -> Any:

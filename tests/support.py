@@ -27,6 +27,7 @@ __all__ = [
     "run_python",
     "run_threads",
     "start_threads",
+    "wait_until_settled",
     "wait_until_waiting",
 ]
 
@@ -108,6 +109,17 @@ def wait_until_waiting(cache: AtomicCache[Any, Any], count: int) -> None:
             return
         pause.wait(0.001)
     pytest.fail(f"fewer than {count} lookups came to wait")
+
+
+def wait_until_settled(cache: Any) -> None:
+    """Return once no fill of this cache is under way: what it brings can be read a moment before it has settled."""
+    pause = threading.Event()
+    for _ in range(PATIENCE * 1000):
+        flights = [entry.flight for entry in cache._index.snapshot()]
+        if all(flight is None or flight.has_no_leader for flight in flights):
+            return
+        pause.wait(0.001)
+    pytest.fail("a fill did not end")
 
 
 def run_python(code: str, *, timeout: float = PATIENCE, without: str = "") -> str:

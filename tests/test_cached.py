@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import pickle
 import threading
@@ -17,13 +18,16 @@ from areole import (
     AtomicCache,
     Cache,
     CacheClosedError,
+    FillTimeout,
     RecursiveFillError,
+    Resilience,
     Storage,
     cached,
 )
 from areole.testing import ManualClock, assert_valid
 
-from .support import start_threads
+from .resilience import settle
+from .support import Gate, start_threads
 
 SHARED: Storage[Any] = Storage()
 
@@ -221,6 +225,26 @@ def test_cache_info_is_of_this_function(make: Any) -> None:
     assert (info.hits, info.misses, info.fills, info.failures, info.waits) == (2, 1, 1, 0, 0)
     assert info.currsize == 1
     assert other.cache_info().misses == 1
+
+
+def test_a_value_that_is_found_in_the_claim_is_no_wait() -> None:
+    clock, meanwhile = ManualClock(), []
+
+    def read_clock() -> float:
+        now = clock()
+        while meanwhile:
+            meanwhile.pop()()
+        return now
+
+    cache: AtomicCache[Any, Any] = AtomicCache(str, 10, clock=read_clock)
+    add = cached(cache)(counted([]))
+    add(1)
+    clock.advance(10)
+    meanwhile.append(lambda: add(1))  # between the look that finds it expired and the claim
+    assert add(1) == 1
+    info = add.cache_info()
+    assert (info.misses, info.fills, info.waits) == (3, 2, 0)
+    assert_valid(cache)
 
 
 def test_failures_are_counted_and_not_stored(make: Any) -> None:
@@ -432,3 +456,90 @@ def test_a_store_says_what_it_does_not_hold() -> None:
     storage: Storage[Any] = Storage()
     cached(storage)(counted([]))(1)
     assert storage.get(1) is CACHE_MISS
+
+
+# ---- in a cache with a Resilience, whose contract tests run over functions in such caches too
+
+
+@pytest.fixture(params=[AtomicCache, AsyncAtomicCache])
+def resilient(request: Any) -> Callable[..., Any]:
+    """Make such a cache; its ttl is 10, and its clock `cache._clock`."""
+    return functools.partial(make_resilient, request.param)
+
+
+def make_resilient(kind: Any, resilience: Resilience, **options: Any) -> Any:
+    return kind(str, 10, resilience=resilience, clock=ManualClock(), **options)
+
+
+def test_a_skipped_result_of_a_background_fill_leaves_the_stale_one_for_no_longer(resilient: Any) -> None:
+    cache, results = resilient(Resilience(stale_ttl=5)), ["old", None, None, None, "new"]
+    function = cached(cache, skip=lambda result: result is None)(lambda a: results.pop(0))
+    assert function(1) == "old"
+    cache._clock.advance(15 - 2**-20)
+    for left in (3, 2):
+        assert function(1) == "old"
+        settle()
+        assert len(results) == left, "it was not tried again"
+    cache._clock.advance(2**-20)
+    assert [function(1), function(1)] == [None, "new"]
+    info = function.cache_info()
+    assert (info.fills, info.failures, info.background_fills, info.stale_hits) == (5, 0, 2, 2)
+    assert_valid(cache)
+
+
+def test_fail_safe_takes_a_skipped_result_for_an_answer(resilient: Any) -> None:
+    cache, results = resilient(Resilience(stale_ttl=5, fail_safe=True)), ["old", None, "new"]
+    function = cached(cache, skip=lambda result: result is None)(lambda a: results.pop(0))
+    assert function(1) == "old"
+    cache._clock.advance(10)
+    assert [function(1), function(1), function(1)] == [None, "new", "new"]
+    assert function.cache_info().stale_hits == 0
+    assert_valid(cache)
+
+
+@pytest.mark.parametrize("ttl", [100, lambda key, value: timedelta(seconds=100)], ids=["seconds", "call"])
+def test_a_ttl_of_its_own_is_followed_by_the_stale_time_of_the_cache(resilient: Any, ttl: Any) -> None:
+    cache, calls = resilient(Resilience(stale_ttl=5)), []
+    add = cached(cache, ttl=ttl)(counted(calls))
+    add(1)
+    cache._clock.advance(100 - 2**-20)
+    assert add.peek(1) == add(1) == 1
+    cache._clock.advance(2**-20)
+    assert add.peek(1) is None
+    assert add(1) == 1 and add.cache_info().stale_hits == 1
+    settle()
+    assert add.peek(1) == 1 and len(calls) == 2
+    cache._clock.advance(105)
+    assert add(1) == 1 and len(calls) == 3 and add.cache_info().stale_hits == 1
+    assert_valid(cache)
+
+
+def test_without_a_ttl_its_results_never_expire_nor_fail_in_a_cache_with_a_resilience(resilient: Any) -> None:
+    cache, calls = resilient(Resilience(stale_ttl=5, refresh_ahead="xfetch", jitter=0.5)), []
+    add = cached(cache, ttl=None)(counted(calls))
+    add(1)
+    cache._clock.advance(1e9)
+    assert add(1) == 1 and len(calls) == 1
+    assert_valid(cache)
+
+
+def test_what_a_resilience_does_is_counted_for_the_function_and_for_the_cache(resilient: Any) -> None:
+    cache = resilient(Resilience(stale_ttl=5), stats=True)
+    add, other = cached(cache)(counted([])), cached(cache)(counted([]))
+    add(1), other(1), add(1)
+    cache._clock.advance(10)
+    add(1)
+    settle()
+    add(1)
+    info, of_other, of_all = add.cache_info(), other.cache_info(), cache.cache_info()
+    assert (info.hits, info.misses, info.fills, info.stale_hits, info.background_fills) == (2, 1, 2, 1, 1)
+    assert (of_other.fills, of_other.stale_hits, of_other.background_fills) == (1, 0, 0)
+    assert (of_all.hits, of_all.misses, of_all.fills, of_all.stale_hits, of_all.background_fills) == (2, 2, 3, 1, 1)
+
+
+def test_a_refresh_of_a_function_keeps_to_the_hard_timeout(resilient: Any) -> None:
+    gate = Gate()
+    function = cached(resilient(Resilience(hard_timeout=0.002)))(lambda a: gate.enter())
+    with pytest.raises(FillTimeout):
+        function.refresh(1)
+    gate.open()

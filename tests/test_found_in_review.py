@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, RemovalCause, Resilience, Storage
+from areole import AtomicCache, Cache, FillDeadlockError, RemovalCause, Resilience, Storage, cached
+from areole._bounded import BoundedIndex
+from areole._policy.s3fifo import S3FifoPolicy
 from areole.testing import ManualClock, assert_valid
 
-from .support import PATIENCE, Gate, start_threads
+from .storage_support import Told, every_policy, make_store
+from .support import PATIENCE, Gate, run_threads, start_threads, wait_until_settled, wait_until_waiting
 
 
 def test_a_value_invalidated_at_the_end_of_its_refresh_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,3 +129,402 @@ def test_a_sweep_goes_on_behind_what_left_early() -> None:
     assert storage.sweep() == 300
     assert_valid(storage)
     storage.close()
+
+
+def test_a_set_goes_on_however_often_it_lets_go_of_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: it called itself for each time, so with 100,000 entries that were all used it raised RecursionError."""
+    monkeypatch.setattr("areole._policy.lru.FILED_A_TIME", 1)
+    storage = make_store("lru", max_items=2000)
+    for n in range(2000):
+        storage.set(n, n)
+    assert len(storage.get_many(range(2000))) == 2000
+    assert storage.set("new", "value")
+    assert 0 not in storage and 1 in storage
+    assert_valid(storage)
+
+
+@every_policy
+def test_a_value_that_expired_during_a_refresh_is_not_told_again_with_the_stored_exception(policy: str) -> None:
+    """1. a sweep tells the value, and leaves it in the entry    3. the entry is evicted, and its old value told again.
+    2. the refresh raises, which is stored in that entry
+    """
+    gate, clock, told = Gate(), ManualClock(), Told()
+
+    def fill(key: str) -> str:
+        if clock() and key == "a":
+            gate.enter()
+            raise LookupError
+        return key
+
+    cache = AtomicCache[str, str](
+        fill, 10, clock=clock, max_items=2, policy=policy, cache_exceptions=True, on_removal=told
+    )
+    assert cache["a"] == "a"
+    clock.advance(11)
+    join = start_threads(lambda: cache.refresh("a"))
+    gate.wait_until_entered()
+    assert cache["b"] == "b"
+    gate.open()
+    assert isinstance(join()[0], LookupError)
+    cache.fetch_many("cdefghij")
+    assert [each for each in told.take() if each[0] == "a"] == [("a", "a", "expired")]
+    assert cache.cache_info().evictions == 9 - len(cache)
+    assert_valid(cache)
+
+
+@every_policy
+def test_a_refresh_whose_old_value_is_evicted_stays_the_only_fill_of_its_key(policy: str) -> None:
+    """1. A refreshes a key        3. C asks for the key: its fill is the second under way
+    2. B's fill evicts its entry   4. A settles: what it has filled is stored nowhere.
+    """
+    gate, told, fills = Gate(), Told(), []
+
+    def fill(key: str) -> int:
+        fills.append(key)
+        if fills == ["a", "a"]:
+            gate.enter()
+        return fills.count("a")
+
+    cache = AtomicCache[str, int](fill, max_items=1, policy=policy, on_removal=told)
+    assert cache["a"] == 1
+    join = start_threads(lambda: cache.refresh("a"))
+    gate.wait_until_entered()
+    assert cache["b"] == 2
+    assert told.take() == [("a", 1, "evicted")] and list(cache) == ["b"]
+    join_second = start_threads(lambda: cache["a"])
+    wait_until_waiting(cache, 1)
+    gate.open()
+    assert join() == join_second() == [2] and fills == ["a", "a", "b"]
+    assert list(cache) == ["a"] and told.take() == [("b", 2, "evicted")]
+    assert_valid(cache)
+
+
+class Meddling:
+    """A key whose `__hash__` calls a function, once, when it has been called so many times."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._calls_left = 0
+
+    def call_at(self, nth: int) -> None:
+        self._calls_left = nth
+
+    def __hash__(self) -> int:
+        self._calls_left -= 1
+        if self._calls_left == 0:
+            self._call()
+        return 7
+
+
+def test_what_a_key_has_put_in_the_place_of_what_is_deleted_is_told_though_the_items_are_counted_first() -> None:
+    def meddle() -> None:
+        assert storage.delete(key)
+        assert storage.set(key, "other")
+
+    told, key = Told(), Meddling(meddle)
+    storage = make_store(max_items=10, on_removal=told)
+    storage.set(key, "value")
+    key.call_at(3)  # found; looked at again under the lock; taken out
+    assert not storage.delete(key)
+    assert storage.number_of_items == 0
+    storage.set("next", "value")
+    assert told.take() == [(key, "value", "explicit"), (key, "other", "evicted")]
+    assert_valid(storage)
+
+
+def test_what_was_put_out_for_a_value_whose_key_then_raises_is_told() -> None:
+    def fail() -> None:
+        raise LookupError
+
+    told, key = Told(), Meddling(fail)
+    storage = make_store(max_items=1, on_removal=told)
+    storage.set("old", "value")
+    key.call_at(3)  # hashed; looked up; put in, after room was made
+    with pytest.raises(LookupError):
+        storage.set(key, "value")
+    storage.set("next", "value")
+    assert told.take() == [("old", "value", "evicted")] and storage.cache_info().evictions == 1
+    assert_valid(storage)
+
+
+def test_books_made_anew_put_out_a_stored_exception_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finalizer fills a key while another fill, which has made room for its own value already, is publishing that."""
+    note_replaced, meddlers = BoundedIndex._note_replaced, iter(["d"])
+    told = Told()
+
+    def fill(key: str) -> str:
+        if key == "bad":
+            raise LookupError
+        return key
+
+    def note_and_meddle(self: Any, *args: Any) -> None:
+        note_replaced(self, *args)
+        for key in meddlers:
+            assert cache[key] == key
+
+    cache = AtomicCache[str, str](fill, max_items=2, policy="lru", cache_exceptions=True, on_removal=told)
+    with pytest.raises(LookupError):
+        cache["bad"]
+    with monkeypatch.context() as patch:
+        patch.setattr(BoundedIndex, "_note_replaced", note_and_meddle)
+        assert cache["c"] == "c"
+    assert sorted(cache) == ["c", "d"] and told.take() == []
+    assert cache.cache_info().evictions == 0
+    assert_valid(cache)
+
+
+def test_corrupt_bytes_that_have_expired_meanwhile_are_told_once_and_leave_the_refresh_alone() -> None:
+    """1. A reads bytes that cannot be turned back    3. A drops the entry that still shows them, and tells them again
+    2. they expire, and are told; their key is being refreshed     -- and the refresh is stored nowhere.
+    """
+    gate, clock, told = Gate(), ManualClock(), Told()
+
+    def deserialise(data: bytes) -> bytes:
+        if data == b"bad":
+            clock.advance(11)
+            assert cache.sweep() == 1
+            raise LookupError
+        return data
+
+    cache = Cache(
+        default_ttl=10, serializer=bytes, deserializer=deserialise, clock=clock, on_removal=told, max_items=10
+    )
+    cache.close()  # nobody else sweeps it
+    cache._is_closed = False
+    values = iter([b"bad", b"good"])
+
+    @cached(cache)
+    def fill() -> bytes:
+        value = next(values)
+        if value == b"good":
+            gate.enter()
+        return value
+
+    key = fill.cache_key()
+    cache.set(key, next(values))
+    join = start_threads(fill.refresh)
+    gate.wait_until_entered()
+    with pytest.raises(ValueError, match="cannot turn"):
+        cache.get(key)
+    gate.open()
+    assert join() == [b"good"] and cache.get(key) == b"good"
+    assert told.take() == [(key, b"bad", "expired")]
+    assert_valid(cache)
+
+
+def test_an_insertion_that_is_interrupted_touches_no_newer_entry() -> None:
+    """In an AtomicDict. Proves invariant 9.
+
+    1. A's new cell is in       3. A, interrupted, empties the cell     -- and what B has filled is gone.
+    2. B invalidates, and fills
+    """
+
+    class Cells:
+        def __init__(self, cells: Any) -> None:
+            self._cells = cells
+
+        def __getitem__(self, key: str) -> Any:
+            return self._cells[key]
+
+        def compare_and_set(self, *args: Any) -> None:
+            self._cells.compare_and_set(*args)
+            index.cells = self._cells
+            assert cache.invalidate("a")
+            assert cache["a"] == "a"
+            raise KeyboardInterrupt
+
+    cache = AtomicCache[str, str](str, index="atomic")
+    index: Any = cache._index
+    index.cells = Cells(index.cells)
+    with pytest.raises(KeyboardInterrupt):
+        cache["a"]
+    assert list(cache) == ["a"]
+    assert_valid(cache)
+
+
+def test_a_late_value_without_room_leaves_nothing_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that was abandoned publishes into the entry that it has left behind, which shows an old value.
+
+    1. its publication lets go of the lock, to make room in two steps; the entry is pending, without a flight
+    2. it is interrupted there     -- and whoever asks for the key looks for ever.
+    """
+    steps = iter([None, SystemExit])
+
+    def make_no_room(*args: Any) -> None:
+        step = next(steps)
+        if step is not None:
+            raise step
+
+    told = Told()
+    cache = AtomicCache[str, str](str, max_items=1, policy="lru", on_removal=told)
+    assert cache["a"] == "a"
+    index: Any = cache._index
+    with monkeypatch.context() as patch:
+        patch.setattr(BoundedIndex, "_make_room", make_no_room)
+        removed = index.publish(index.find("a"), "late", None, 1, 0.0)
+    assert removed == [("a", "a", RemovalCause.REPLACED)]
+    assert cache.get("a") is None and cache["a"] == "a"
+    assert_valid(cache)
+
+
+def test_a_hit_that_comes_between_does_not_keep_an_entry_from_asking() -> None:
+    """See `S3FifoPolicy.touch`: an eviction lowers the uses, and has it ask again, after a hit has read three."""
+
+    class Lowered:
+        asks: bool | None = True
+        readings = iter([3, 1])
+
+        @property
+        def uses(self) -> int:
+            return next(self.readings)
+
+    entry: Any = Lowered()
+    S3FifoPolicy().touch(entry)
+    assert entry.asks
+
+
+@pytest.mark.parametrize("resilience", [None, Resilience(hard_timeout=PATIENCE)], ids=["plain", "timeout"])
+def test_a_key_that_asks_another_cache_under_the_lock_of_its_own_is_not_left_waiting(
+    resilience: Resilience | None,
+) -> None:
+    """1. A fills a key of one cache                3. A's fill uses the other cache, and waits for that lock
+    2. B, under the lock of another, asks for it    -- and B waits for A.
+    """
+    gate, found = Gate(), []
+
+    def fill(key: str) -> str:
+        gate.enter()
+        storage.set("other", "value")
+        return key
+
+    def ask() -> None:
+        try:
+            found.append(cache["a"])
+        except FillDeadlockError as error:
+            found.append(error)
+        gate.open()
+
+    cache = AtomicCache[str, str](fill, resilience=resilience)
+    storage, key = make_store(max_items=10), Meddling(ask)
+    join = start_threads(lambda: cache["a"])
+    gate.wait_until_entered()
+    key.call_at(2)  # hashed; looked up, under the lock
+    join_second = start_threads(lambda: storage.set(key, "value"))
+    assert join_second() == [True] and join() == ["a"]
+    assert isinstance(found[0], FillDeadlockError)
+    assert len(storage) == 2
+    assert_valid(storage)
+    assert_valid(cache)
+
+
+KINDS = {"plain": None, "stale": Resilience(stale_ttl=10), "timeout": Resilience(hard_timeout=PATIENCE)}
+
+
+@pytest.mark.parametrize("resilience", KINDS.values(), ids=KINDS)
+def test_a_refresh_that_joins_one_whose_leader_exits_counts_as_no_lookup(resilience: Resilience | None) -> None:
+    """Broken: it took back a miss that it had not counted, and `misses` was -1.
+
+    And who has its own fill led by a thread of the pool, under a timeout, does not wait for somebody else's.
+    """
+    gate, calls = Gate(), iter([1])
+
+    def fill(key: str) -> str:
+        for _ in calls:
+            gate.enter()
+            raise SystemExit
+        return key
+
+    cache = AtomicCache[str, str](fill, 60, resilience=resilience)
+    join = start_threads(lambda: cache.refresh("a"))
+    gate.wait_until_entered()
+    join_second = start_threads(lambda: cache.refresh("a"))
+    wait_until_waiting(cache, 1)
+    gate.open()
+    assert isinstance(join()[0], SystemExit) and join_second() == ["a"]
+    info = cache.cache_info()
+    assert (info.misses, info.waits, info.fills) == (0, 1, 2)
+    assert_valid(cache)
+
+
+def test_a_refresh_that_comes_upon_a_stored_exception_counts_as_no_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1. B's refresh finds A's fill under way   2. A's fill raises, which is stored, and A leaves   3. B looks at it
+
+    Broken: B took the exception for its answer, as a hit, and took back a miss that it had not counted.
+    """
+    gate, calls = Gate(), iter([1])
+
+    def fill(key: str) -> str:
+        for _ in calls:
+            gate.enter()
+            raise LookupError
+        return key
+
+    cache = AtomicCache[str, str](fill, cache_exceptions=True, stats=True)
+    join = start_threads(lambda: cache["a"])
+    gate.wait_until_entered()
+    join_flight, lookups = cache._join, iter([1])
+
+    def join_late(*args: Any) -> bool:
+        for _ in lookups:
+            gate.open()
+            assert isinstance(join()[0], LookupError)
+        return join_flight(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AtomicCache, "_join", lambda cache, *args: join_late(*args))
+        assert cache.refresh("a") == "a"
+    info = cache.cache_info()
+    assert (info.hits, info.misses, info.fills, info.failures) == (0, 1, 2, 1)
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_items": 10}], ids=["none", "s3fifo"])
+def test_who_comes_upon_a_fill_at_its_very_start_has_the_stale_value_to_fall_back_on(
+    limits: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. A's entry takes the place of a stale one      3. A notes which one: after B has looked
+    2. B joins A: for nothing that it could fall back on, it waits for as long as the fill takes
+    """
+    clock, number = ManualClock(), iter(range(1, 9))
+    cache = AtomicCache[str, int](
+        lambda key: next(number),
+        10,
+        clock=clock,
+        resilience=Resilience(stale_ttl=5, fail_safe=True, soft_timeout=0.002),
+        **limits,
+    )
+    assert cache["a"] == 1
+    clock.advance(10)
+    replace_if, seen = type(cache._index).replace_if, []
+
+    def replace_and_let_another_look(self: Any, *args: Any) -> bool:
+        was_in = replace_if(self, *args)
+        seen.extend(run_threads(lambda: cache["a"]))
+        return was_in
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(cache._index), "replace_if", replace_and_let_another_look)
+        assert cache["a"] in (1, 2)  # 1: where the fill took longer than the soft timeout
+    assert seen == [1]
+    wait_until_settled(cache)
+    assert cache["a"] == 2
+    assert_valid(cache)
+
+
+def test_a_fallback_on_a_value_that_is_live_again_counts_as_a_hit() -> None:
+    """Another lookup has filled the key meanwhile or, as here, the clock has gone back. Broken: it was not counted."""
+    clock, values = ManualClock(), iter(["value"])
+
+    def fill(key: str) -> str:
+        for value in values:
+            return value
+        clock.advance(-5)
+        raise LookupError
+
+    resilience = Resilience(stale_ttl=10, fail_safe=True)
+    cache = AtomicCache[str, str](fill, 10, clock=clock, stats=True, resilience=resilience)
+    assert cache["a"] == "value"
+    clock.advance(11)
+    assert cache["a"] == "value"
+    info = cache.cache_info()
+    assert (info.hits, info.misses, info.stale_hits) == (1, 1, 0)
+    assert_valid(cache)

@@ -18,6 +18,7 @@ from areole._policy.s3fifo import SMALL, TINY, S3FifoEntry, S3FifoPolicy
 from benchmarks.hit_ratio import hits_of_policy, hits_of_the_optimum
 from benchmarks.traces import TRACES
 
+from .storage_support import assert_filing_sound
 from .support import run_threads
 
 every_policy = pytest.mark.parametrize("name", sorted(POLICIES))
@@ -99,12 +100,10 @@ def assert_lru_sound(policy: LruPolicy, entries: list[LruEntry], peak: int) -> N
     held = set(policy)
     assert held == set(entries)
     again = policy._again
-    assert len(again) <= 4 * len(again.filed) + 4 * SPARE
-    assert {(e.filed, number) for number, e in again.filed.items()} <= {*again._heap, *again._old}
-    assert all(e.place == number for number, e in again.filed.items())
-    assert all(e.place is None or again.filed[e.place] is e for e in policy)
-    for heap in (again._heap, again._old):
-        assert all(heap[(i - 1) // 2] <= heap[i] for i in range(1, len(heap)))
+    assert len(again) <= 4 * again.held + 4 * SPARE
+    assert_filing_sound(again)
+    assert all(e.place[2] is e and e.place[0] == e.filed for e in again)
+    assert all(e.place is True for e in policy._ring)
 
 
 def assert_s3fifo_sound(policy: S3FifoPolicy, entries: list[S3FifoEntry], peak: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -36,6 +37,15 @@ def plain(function: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return wrapper
+
+
+@pytest.fixture(autouse=True)
+def without_the_collector() -> Iterator[None]:
+    """Let it run no finalizer, ours or another test's, where no frame is left to run it in: Python prints that."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(params=[400, 1000, 3000])

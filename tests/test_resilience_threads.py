@@ -15,9 +15,19 @@ import pytest
 
 from areole import AtomicCache, FillDeadlockError, FillTimeout, RecursiveFillError, Resilience, Storage
 from areole._background import MOST_THREADS, pool
+from areole._serving import Serving
 
 from .resilience import Numbered, Subject, every_subject, settle
-from .support import PATIENCE, Gate, ManualClock, assert_valid, run_threads, start_threads, wait_until_waiting
+from .support import (
+    PATIENCE,
+    Gate,
+    ManualClock,
+    assert_valid,
+    run_threads,
+    start_threads,
+    wait_until_settled,
+    wait_until_waiting,
+)
 
 Kind = type[Subject]
 
@@ -208,21 +218,52 @@ def test_a_slow_fill_is_left_to_itself_for_the_stale_value(kind: Kind) -> None:
 
 
 @every_subject
-def test_a_fill_slower_than_the_stale_value_lasts_is_waited_for(kind: Kind) -> None:
+def test_a_fill_slower_than_the_stale_value_lasts_is_waited_for(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1. a lookup sees a stale value to fall back on      3. the soft timeout ends its wait: nothing to fall back on
+    2. that is of no use any more, by now                  4. it looks again, and waits for as long as it takes
+    """
     subject = kind(10, Resilience(stale_ttl=5, fail_safe=True, soft_timeout=SHORT))
     subject.look_up("a")
     subject.clock.advance(10)
-    gate = Gate()
+    gate = gated(subject, 2)
+    has_stale, seen = Serving._has_stale, []
 
-    def stop_at_gate(key: Any) -> None:
+    def see_and_go_on(self: Any, *args: Any) -> bool:
+        seen.append(has_stale(self, *args))
         subject.clock.advance(5)
-        gate.enter()
+        if len(seen) == 2:
+            gate.open()
+        return seen[-1]
 
-    subject.fill.before = stop_at_gate
-    join = start_threads(lambda: subject.look_up("a"))
-    gate.wait_until_entered()
-    gate.open()
-    assert join() == [("a", 2)]
+    monkeypatch.setattr(Serving, "_has_stale", see_and_go_on)
+    assert subject.look_up("a") == ("a", 2)
+    assert seen == [True, False]
+    subject.settle()
+
+
+@every_subject
+def test_a_slow_fill_that_ends_as_it_is_given_up_and_leaves_nothing_is_no_timeout(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no hard timeout. 1. a lookup gives up      3. its value is invalidated: there is nothing to serve
+    2. the fill ends                                       4. the lookup looks again, and fills
+    """
+    subject = kind(10, Resilience(stale_ttl=5, fail_safe=True, soft_timeout=SHORT))
+    subject.look_up("a")
+    subject.clock.advance(10)
+    gate = gated(subject, 2)
+    in_place_of = Serving._in_place_of
+
+    def end_and_invalidate_first(self: Any, *args: Any) -> Any:
+        monkeypatch.undo()
+        gate.open()
+        wait_for_value(subject, ("a", 2))
+        wait_until_settled(subject.cache)
+        subject.invalidate("a")
+        return in_place_of(self, *args)
+
+    monkeypatch.setattr(Serving, "_in_place_of", end_and_invalidate_first)
+    assert subject.look_up("a") == ("a", 3)
     subject.settle()
 
 
@@ -236,6 +277,21 @@ def test_after_the_hard_timeout_all_give_up_and_the_fill_goes_on(kind: Kind) -> 
     wait_for_value(subject, ("a", 1))
     assert subject.look_up("a") == ("a", 1)
     assert subject.fill.keys == ["a"]
+    subject.settle()
+
+
+@every_subject
+def test_the_lookup_that_asked_for_a_fill_under_timeouts_is_no_wait_for_somebody_elses(kind: Kind) -> None:
+    subject = kind(10, Resilience(hard_timeout=PATIENCE))
+    gate = gated(subject, 1)
+    join = start_threads(*[lambda: subject.look_up("a")] * 4)
+    wait_until_waiting(subject.cache, 3)
+    gate.wait_until_entered()
+    gate.open()
+    assert join() == [("a", 1)] * 4
+    assert subject.look_up("b") == ("b", 1)
+    info = subject.info()
+    assert (info.misses, info.fills, info.waits) == (5, 2, 3)
     subject.settle()
 
 
@@ -269,6 +325,7 @@ def test_a_refresh_keeps_to_the_hard_timeout() -> None:
     gate.open()
     while cache.get("a") is None:
         threading.Event().wait(SHORT)
+    wait_until_settled(cache)
     assert_valid(cache)
 
 

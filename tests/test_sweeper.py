@@ -190,9 +190,13 @@ def test_it_is_gone_once_the_last_store_is_collected(count: int, sweeper: Sweepe
     assert thread is not None
     wait_until_asleep(sweeper)
     stores.clear()
-    gc.collect()  # a store's reference counts are deferred, where there is such a thing
-    thread.join(PATIENCE)
-    assert not thread.is_alive() and sweeper.thread is None
+
+    def has_ended() -> bool:
+        gc.collect()  # where reference counts are deferred; again, as the thread may have held stores, for a last look
+        return not thread.is_alive()
+
+    wait_until(has_ended, "the thread goes on")
+    assert sweeper.thread is None
     assert not sweeper._stores.records
 
 

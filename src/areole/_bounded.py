@@ -2,8 +2,9 @@
 
 All changes of what is *stored* are made under the index's one lock: putting in, taking out, choosing who goes.
 A flight's entry is in the dict without being stored: it gets there by `dict.setdefault`, counts and weighs nothing, and
-cannot be evicted; it is stored when its leader publishes it. A hit takes no lock; it writes into the entry what the
-policy wants to know.
+cannot be evicted; it is stored when its leader publishes it. The entry of a refresh is stored while it shows the old
+value; when that has to go, the entry stays behind as one that is pending. A hit takes no lock; it writes into the entry
+what the policy wants to know.
 
 Invariant 7: `weight` is the sum of the weights of the stored entries, `items` their number, and neither is over its
 limit when the lock is let go. The dict is the truth, the rest are books. `_under_way` is None while these are in order:
@@ -32,7 +33,7 @@ from sys import getsizeof
 from typing import Any, Final, TypeVar
 
 from ._deadlines import Deadlines
-from ._entry import NOT_YET, Empty, Entry, Removal
+from ._entry import NOT_YET, Entry, Removal
 from ._filing import Later
 from ._index import DictIndex, register
 from ._policy import make_policy
@@ -139,7 +140,7 @@ class BoundedIndex(DictIndex):
 
     def count(self) -> tuple[int, int]:
         """Return how many entries are stored, and what they weigh."""
-        return self._do(lambda removed: (self.items, self._weight))[0]
+        return self._tell_later(self._do(lambda removed: (self.items, self._weight)))
 
     def _start_books(self) -> None:
         self._policy.clear()
@@ -162,6 +163,7 @@ class BoundedIndex(DictIndex):
                     result = step(*args, removed)
                 except Exception:
                     if self._under_way is removed:
+                        self._untold.extend(removed)
                         raise
                     self._repair()
                     self._under_way = removed
@@ -190,7 +192,7 @@ class BoundedIndex(DictIndex):
         self._start_books()
         entries: list[Any] = self.snapshot()
         for entry in entries:
-            entry.is_stored = False
+            entry.is_stored, entry.filing = False, None  # what it was filed with is gone with the old books
         for entry in entries:
             if self._under_way is not mine:
                 return
@@ -200,8 +202,7 @@ class BoundedIndex(DictIndex):
             entry = self._policy.evict()
             if entry is not None:
                 self._strike_evicted(entry)
-                if self._pop(entry, self._untold):
-                    self._untold.append((entry.key, entry.value, EVICTED))
+                self._put_out(entry, EVICTED, self._untold)
 
     def _hand_over(self, removed: list[Removal]) -> None:
         """Add what a repair has put out, for somebody must tell."""
@@ -233,62 +234,61 @@ class BoundedIndex(DictIndex):
     def _strike_evicted(self, entry: Any) -> None:
         """Strike out what the policy has let go of."""
         entry.is_stored = False
-        if entry.filing:
+        if entry.filing is not None:
             self._deadlines.take_off(entry)
         self.items -= 1
         self._weight -= entry.weight
 
     # ---- changes
 
-    def put(
-        self, entry: Any, now: float, only_if_absent: bool = False, is_second: bool = False
-    ) -> tuple[bool, list[Removal]]:
+    def put(self, entry: Any, now: float, only_if_absent: bool = False) -> tuple[bool, list[Removal]]:
         """Store a ready entry in the place of whatever is there; return whether it is in, and what that put out.
 
         This is `_do`, with what it does written out: a `set` is mostly calls of small functions, and the fewer the
-        better. `is_second` says that another operation has made it fail once.
+        better.
         """
         removed: list[Removal] = []
         entries, key, weight = self.entries, entry.key, entry.weight
-        with self.lock:
-            if self._under_way is not None:
-                self._repair()
-            self._under_way = removed
-            is_in: bool | None = True  # None: to be done again, after the lock was let go of for a moment
-            try:
-                old: Any = entries.get(key)
-                if old is not None or weight > self._most_weight_each:
-                    is_in = self._clear_place(old, entry, now, only_if_absent, removed)
-                elif self.items >= self._most_items or self._weight + weight > self._most_weight:
-                    is_in = self._make_room(weight, now, removed)
-                    if self._under_way is not removed:  # by now there may be one
-                        old = entries.get(key)
-                if is_in:
-                    entries[key] = entry
-                    self._policy.add(entry)
-                    if entry.deadline is not None:
-                        self._deadlines.file(entry, entry.deadline)
-                    entry.is_stored = True
-                    self.items += 1
-                    self._weight += weight
-                    if old is not None and (self._under_way is removed or old.is_stored):
-                        self._note_replaced(old, now, removed)  # else it was told by who took it out
-                    if self._deadlines.filed:
-                        self._sweep(SWEPT_A_TIME, now, removed)
-            except Exception:
-                if is_second or self._under_way is removed:
-                    raise
-                is_in, is_second = None, True
-            if self._under_way is removed:
-                self._under_way = None
-            else:
-                self._repair()
-            if self._untold:
-                self._hand_over(removed)
-        if is_in is None:
-            is_in, more = self.put(entry, now, only_if_absent, is_second)
-            removed += more
-        return is_in, removed
+        is_second = False  # another operation has made it fail once
+        while True:
+            with self.lock:
+                if self._under_way is not None:
+                    self._repair()
+                self._under_way = removed
+                is_in: bool | None = True  # None: to be done again, after the lock was let go of for a moment
+                try:
+                    old: Any = entries.get(key)
+                    if old is not None or weight > self._most_weight_each:
+                        is_in = self._clear_place(old, entry, now, only_if_absent, removed)
+                    elif self.items >= self._most_items or self._weight + weight > self._most_weight:
+                        is_in = self._make_room(weight, now, removed)
+                        if self._under_way is not removed:  # by now there may be one
+                            old = entries.get(key)
+                    if is_in:
+                        entries[key] = entry
+                        self._policy.add(entry)
+                        if entry.deadline is not None:
+                            self._deadlines.file(entry, entry.deadline)
+                        entry.is_stored = True
+                        self.items += 1
+                        self._weight += weight
+                        if old is not None and (self._under_way is removed or old.is_stored):
+                            self._note_replaced(old, now, removed)  # else it was told by who took it out
+                        if self._deadlines.due <= now:
+                            self._sweep(SWEPT_A_TIME, now, removed)
+                except Exception:
+                    if is_second or self._under_way is removed:
+                        self._untold.extend(removed)
+                        raise
+                    is_in, is_second = None, True
+                if self._under_way is removed:
+                    self._under_way = None
+                else:
+                    self._repair()
+                if self._untold:
+                    self._hand_over(removed)
+            if is_in is not None:
+                return is_in, removed
 
     def _clear_place(
         self, old: Any, entry: Any, now: float, only_if_absent: bool, removed: list[Removal]
@@ -323,14 +323,17 @@ class BoundedIndex(DictIndex):
         if self._under_way is not removed and not self._holds(entry):
             return has_room
         self._note_replaced(entry, now, removed)
+        if not has_room and entry.flight is None:  # retracted: nobody would clear up, were this to end here
+            self._pop(entry, removed)
+            return False
         if not has_room:
             entry.expire_at(NOT_YET)  # pending again; not its value, which somebody may be about to read
             return None
         entry.weight = weight
         entry.publish(value, deadline)
-        entry.flight = None  # under the lock: from here on it may be swept like all that are ready (see `_expire`)
+        entry.flight = None  # under the lock: from here on it may be swept like all that are ready (see `_put_out`)
         self._enter(entry)
-        if self._deadlines.filed:
+        if self._deadlines.due <= now:
             self._sweep(SWEPT_A_TIME, now, removed)
         return True
 
@@ -353,7 +356,7 @@ class BoundedIndex(DictIndex):
         entry.flight.deadline = deadline  # from here on it is stored
         entry.weight = weight
         self._enter(entry)
-        if self._deadlines.filed:
+        if self._deadlines.due <= now:
             self._sweep(SWEPT_A_TIME, now, removed)
         return True
 
@@ -386,7 +389,7 @@ class BoundedIndex(DictIndex):
     def _set_deadline(self, entry: Any, deadline: float | None, removed: list[Removal]) -> bool:
         if not entry.is_stored or not self._holds(entry):
             return False
-        if entry.filing:
+        if entry.filing is not None:
             self._deadlines.take_off(entry)
         entry.expire_at(deadline)
         if deadline is not None:
@@ -397,7 +400,7 @@ class BoundedIndex(DictIndex):
         """Take out at most so many entries that have expired, and return them."""
         return self._do(lambda removed: self._sweep(most - len(removed), now, removed))[1]
 
-    def _tell_later(self, done: tuple[bool, list[Removal]]) -> bool:
+    def _tell_later(self, done: tuple[R, list[Removal]]) -> R:
         """Keep what was put out beside what was asked for, which is rare, for the next who can tell."""
         result, removed = done
         if removed:
@@ -429,12 +432,12 @@ class BoundedIndex(DictIndex):
         """Put out what must go so that another fits; None: not all of it yet, let go of the lock and go on."""
         entries: dict[Any, Any] = self.entries
         while self.items and (self.items >= self._most_items or self._weight + weight > self._most_weight):
-            if self._deadlines.filed:
+            if self._deadlines.due <= now:
                 expired = self._deadlines.pop_expired(now)
                 if expired is Later:
                     return None
                 if expired is not None:
-                    self._expire(expired, removed)
+                    self._put_out(expired, EXPIRED, removed)
                     continue
             entry = self._policy.evict()
             if entry is None:
@@ -442,15 +445,18 @@ class BoundedIndex(DictIndex):
             entry.is_stored = False  # `_strike_out` and `_pop`, written out: this is most of what a `set` does
             self.items -= 1
             self._weight -= entry.weight
-            if entry.filing:
+            if entry.filing is not None:
                 self._deadlines.take_off(entry)
+            if entry.flight is not None:
+                self._put_out(entry, EVICTED, removed)
+                continue
             try:
                 popped: Any = entries.pop(entry.key, None)
             except Exception:
                 popped = self._pop_by_hash(entry, removed)
             if popped is not entry:
                 self._note_stranger(popped, removed)
-            elif entry.value is not Empty:
+            else:  # without a flight, it has a value
                 removed.append((entry.key, entry.value, EVICTED))
         return True
 
@@ -462,11 +468,13 @@ class BoundedIndex(DictIndex):
                 return None
             if entry is None:
                 break
-            self._expire(entry, removed)
+            self._put_out(entry, EXPIRED, removed)
         return True
 
-    def _expire(self, entry: Any, removed: list[Removal]) -> None:
-        """Take out an entry that has expired; one that is being refreshed stays, and is pending from now on.
+    def _put_out(self, entry: Any, cause: RemovalCause, removed: list[Removal]) -> None:
+        """Take out an entry that has to go; one that is being refreshed stays, and is pending from now on.
+
+        So whoever asks for its key joins the fill that is on its way, whose outcome is stored.
 
         The lock makes one step of looking at its flight and acting on that: whoever ends a flight, by publishing or by
         retracting it, lets go of `entry.flight` under it too. Else
@@ -476,8 +484,8 @@ class BoundedIndex(DictIndex):
         """
         flight = entry.flight
         if flight is None or flight.has_no_leader or not entry.is_published:
-            return self._take_out(entry, EXPIRED, removed)
-        removed.append((entry.key, entry.value, EXPIRED))
+            return self._take_out(entry, cause, removed)
+        removed.append((entry.key, entry.value, cause))
         self._strike_out(entry)
         entry.expire_at(NOT_YET)  # not its value, which somebody may be about to read
 

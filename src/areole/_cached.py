@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from ._base import BaseCache
 from ._cache import AtomicCache
 from ._entry import NOT_YET, Empty
-from ._expiry import DeadlineOf, make_deadline, seconds_of
+from ._expiry import make_deadline, make_seconds, seconds_of
 from ._keys import shape_of
 from ._memoize import HELPERS, define_key
 from ._methods import check_suitable, full_name_of, is_async_function, stands_in_class_body
 from ._serialised import Cache
-from ._single_flight import SingleFlight
-from ._stats import CacheInfo, Counters, HitCounter
+from ._serving import Order
+from ._stats import CacheInfo, HitCounter
+from ._staying_up import StayingUp
 from ._storage import DEFAULT_TTL, DefaultTTLSentinel, Storage, ttl_seconds
 from ._tidier import Tidier
 from .aio import AsyncAtomicCache
-from .aio._single_flight import AsyncSingleFlight
+from .aio._staying_up import AsyncStayingUp
 from .typing import MemoizeDecorator, Ttl
 
 __all__ = ["cached"]
@@ -48,11 +48,11 @@ def cached(
     function's own, but evictions and expirations are the cache's.
 
     Args:
-        cache: a Storage or Cache, or a read-through cache, whose own keys and fill have no part in this; nor has its
-            Resilience.
+        cache: a Storage or Cache, or a read-through cache, whose own keys and fill have no part in this; its Resilience
+            has, if it was made with one, as for its own fill.
         key, typed, ignore: as of `AtomicCache.memoize`. No two decorated functions meet, whatever their keys are.
-        skip: called with a result; if it gives true, all who wait get it and nothing is stored. A `refresh` then leaves
-            the old result.
+        skip: called with a result; if it gives true, all who wait get it and nothing is stored. A `refresh`, or a fill
+            in the background, then leaves the old result, which may be served stale for no longer than before.
         ttl: as of `Storage.set`, or a callable of (key, result) that gives such; the default is what the cache does.
 
     Raises TypeError or ValueError, naming the argument.
@@ -61,11 +61,11 @@ def cached(
         raise TypeError(f"cache must be a Storage, a Cache or a read-through cache, not {type(cache).__name__}")
     if skip is not None and not callable(skip):
         raise TypeError(f"skip must be callable, or None, not {type(skip).__name__}")
-    check_ttl, deadline_after = _in_storage(cache) if isinstance(cache, Storage) else _in_read_through(cache)
+    check_ttl, expiry_after = _in_storage(cache) if isinstance(cache, Storage) else _in_read_through(cache)
     if not callable(ttl):
         check_ttl(ttl)
     options = {"key": key, "typed": typed, "ignore": ignore}
-    rules = _Rules(skip, ttl, deadline_after, options)
+    rules = _Rules(skip, ttl, expiry_after, options)
 
     def decorate(function: Any) -> Any:
         inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
@@ -81,19 +81,25 @@ def cached(
     return decorate
 
 
+ExpiryOf: TypeAlias = Callable[[Any, Any], float | None]
+"""Gives the deadline of a key and its value; in a cache with a Resilience, whose plan makes that, the ttl in seconds.
+
+NOT_YET: it is not to be stored."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Rules:
     """What becomes of a result."""
 
     skip: Callable[[Any], bool] | None
     ttl: Any
-    deadline_after: Callable[[Any], DeadlineOf[Any, Any]]
+    expiry_after: Callable[[Any], ExpiryOf]
     key_options: dict[str, Any]
 
-    def deadline_of(self, key: Any, result: Any) -> DeadlineOf[Any, Any]:
+    def expiry_of(self, key: Any, result: Any) -> ExpiryOf:
         if self.skip is not None and self.skip(result):
             return _never_stored
-        return self.deadline_after(self.ttl(key, result) if callable(self.ttl) else self.ttl)
+        return self.expiry_after(self.ttl(key, result) if callable(self.ttl) else self.ttl)
 
 
 def _never_stored(key: Any, value: Any) -> float:
@@ -103,7 +109,7 @@ def _never_stored(key: Any, value: Any) -> float:
 # ---- what a ttl means, by the kind of cache
 
 
-def _in_storage(cache: Any) -> tuple[Callable[[Any], Any], Callable[[Any], DeadlineOf[Any, Any]]]:
+def _in_storage(cache: Any) -> tuple[Callable[[Any], Any], Callable[[Any], ExpiryOf]]:
     def check(ttl: Any) -> None:
         if ttl is not None and not isinstance(ttl, DefaultTTLSentinel):
             ttl_seconds(ttl, "ttl")
@@ -111,19 +117,24 @@ def _in_storage(cache: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Deadl
     return check, lambda ttl: functools.partial(cache._deadline_in, cache._seconds_for(ttl))
 
 
-def _in_read_through(cache: Any) -> tuple[Callable[[Any], Any], Callable[[Any], DeadlineOf[Any, Any]]]:
+def _in_read_through(cache: Any) -> tuple[Callable[[Any], Any], Callable[[Any], ExpiryOf]]:
     def check(ttl: Any) -> None:
         if ttl is not None and not isinstance(ttl, DefaultTTLSentinel):
             seconds_of(ttl)
 
-    def deadline_after(ttl: Any) -> DeadlineOf[Any, Any]:
+    def deadline_after(ttl: Any) -> ExpiryOf:
         if isinstance(ttl, DefaultTTLSentinel):
             return cache._deadline_of  # type: ignore[no-any-return]
         return make_deadline(lambda key, value: ttl, cache._clock)
 
+    def seconds_after(ttl: Any) -> ExpiryOf:
+        if isinstance(ttl, DefaultTTLSentinel):
+            return cache._seconds_of  # type: ignore[no-any-return]
+        return make_seconds(lambda key, value: ttl)
+
     if cache._tidier is None and not cache._index.is_bounded:
         cache._tidier = Tidier()  # it may have no ttl of its own
-    return check, deadline_after
+    return check, deadline_after if cache._plan is None else seconds_after
 
 
 # ---- the function
@@ -144,41 +155,43 @@ class _Owner:
 class _Call:
     """One call of a decorated function, as a fill; what becomes of its result is decided on the result itself."""
 
-    __slots__ = ("args", "deadline", "has_begun", "kwargs", "memo")
-    deadline: DeadlineOf[Any, Any]
+    __slots__ = ("args", "expiry", "kwargs", "memo")
+    expiry: ExpiryOf
 
     def __init__(self, memo: _CachedFunction, args: Any, kwargs: Any) -> None:
         self.memo, self.args, self.kwargs = memo, args, kwargs
-        self.has_begun = False
 
     def __call__(self, key: Any) -> Any:
-        self.has_begun = True
-        with self.memo.counting_a_fill():
-            return self._decide(key, self.memo.function(*self.args, **self.kwargs))
+        return self._decide(key, self.memo.function(*self.args, **self.kwargs))
 
     async def awaited(self, key: Any) -> Any:
-        self.has_begun = True
-        with self.memo.counting_a_fill():
-            return self._decide(key, await self.memo.function(*self.args, **self.kwargs))
+        return self._decide(key, await self.memo.function(*self.args, **self.kwargs))
 
     def _decide(self, key: Any, result: Any) -> Any:
-        self.deadline = self.memo.rules.deadline_of(key[1], result)
+        self.expiry = self.memo.rules.expiry_of(key[1], result)
         return self.memo.dump(result)
 
     def deadline_of(self, key: Any, value: Any) -> float | None:
-        return self.deadline(key, value)
+        return self.expiry(key, value)
 
 
 class _CachedFunction:
-    """What a decorated function offers beside being called; each takes the arguments that the function takes."""
+    """What a decorated function offers beside being called; each takes the arguments that the function takes.
+
+    It looks up, and fills, in a view of the cache that counts for the function and for the cache.
+    """
+
+    view_type: Any = StayingUp
 
     def __init__(self, cache: Any, function: Callable[..., Any], rules: _Rules) -> None:
         self.cache = cache
         self.function = function
         self.rules = rules
         self.owner = _Owner(full_name_of(function))
-        self.counters = Counters()
         self.hits = None if cache._hits is None else HitCounter()
+        self.view = self.view_type.view_of(cache)
+        self.view._counters = cache._counters.within()
+        self.view._on_hit = _noting_hits(cache._on_hit, self.hits)
         self.dump: Callable[[Any], Any] = cache._dump if isinstance(cache, Cache) else _same
         self.load: Callable[[Any, Any], Any] = cache._load_or_drop if isinstance(cache, Cache) else _stored
         shape, options = shape_of(function, **rules.key_options), rules.key_options
@@ -199,20 +212,35 @@ class _CachedFunction:
         return wrapper
 
     def call(self, args: Any, kwargs: Any) -> Any:
-        key = self._key(args, kwargs)
-        value = self._look_up(key)
+        key, view = self._key(args, kwargs), self.view
+        value = view._hit(key)
         if value is Empty:
-            call = _Call(self, args, kwargs)
-            try:
-                value = SingleFlight._filled(self.cache, key, call, None, call.deadline_of)
-            finally:
-                self._count_wait(call)
+            if view._plan is None:
+                call = _Call(self, args, kwargs)
+                value = view._filled(key, call, None, call.deadline_of)
+            else:
+                value = view._served(self._order(key, args, kwargs), None)
         return self.load(key, value)
 
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call anew, store and return its result; others get the old one meanwhile."""
-        key, call = self._key(args, kwargs), _Call(self, args, kwargs)
-        return self.load(key, SingleFlight._refresh(self.cache, key, call, (key,), {}, call.deadline_of))
+        key, view = self._key(args, kwargs), self.view
+        if view._plan is None:
+            call = _Call(self, args, kwargs)
+            value = view._refresh(key, call, (key,), {}, call.deadline_of)
+        else:
+            value = view._refreshed(self._order(key, args, kwargs))
+        return self.load(key, value)
+
+    def _order(self, key: Any, args: Any, kwargs: Any) -> Order:
+        """Order a result by the Resilience of the cache."""
+        return Order(key, functools.partial(self.function, *args, **kwargs), self.view._plan, self._seconds_of)
+
+    def _seconds_of(self, key: Any, result: Any) -> float | None:
+        # From the result alone, nothing noted in between: one order may be filled twice at once, by a fill that was
+        # left behind after a timeout and invalidated, and by the one after that. Only a Cache, which has no Resilience,
+        # stores something else than the result.
+        return self.rules.expiry_of(key[1], result)(key, result)
 
     def invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
         """Forget the result of this call; say whether there was one, stored or on its way."""
@@ -225,7 +253,7 @@ class _CachedFunction:
 
     def cache_info(self) -> CacheInfo:
         """Return this function's counters so far, and how many results it has."""
-        own, of_all = self.counters, BaseCache.cache_info(self.cache)
+        own, of_all = self.view._counters, BaseCache.cache_info(self.cache)
         return CacheInfo(
             hits=None if self.hits is None else self.hits.total(),
             misses=own.misses.get(),
@@ -236,6 +264,8 @@ class _CachedFunction:
             evictions=of_all.evictions,
             expirations=of_all.expirations,
             waits=own.waits.get(),
+            stale_hits=own.stale_hits.get(),
+            background_fills=own.background_fills.get(),
         )
 
     def cache_parameters(self) -> dict[str, Any]:
@@ -247,15 +277,6 @@ class _CachedFunction:
         for entry in self.cache._index.snapshot():
             if self._owns(entry.key):
                 self.cache.invalidate(entry.key)
-
-    @contextmanager
-    def counting_a_fill(self) -> Iterator[None]:
-        self.counters.fills.increment_and_get()
-        try:
-            yield
-        except Exception:
-            self.counters.failures.increment_and_get()
-            raise
 
     def _owns(self, key: Any) -> bool:
         return type(key) is tuple and len(key) == 2 and key[0] is self.owner
@@ -270,26 +291,11 @@ class _CachedFunction:
             raise TypeError(f"{self.owner.name}: {self._explain_key(key[1])} ({error})") from error
         return key
 
-    def _look_up(self, key: Any) -> Any:
-        value = BaseCache.get(self.cache, key, Empty)
-        if value is Empty:
-            self.cache._counters.misses.decrement_and_get()  # the claim that follows counts it
-            self.counters.misses.increment_and_get()
-        elif self.hits is not None:
-            self.hits.add()
-        return value
-
-    def _count_wait(self, call: _Call) -> None:
-        if not call.has_begun:
-            self.counters.waits.increment_and_get()
-
 
 class _AsyncCachedFunction(_CachedFunction):
     """The same for an `async def`."""
 
-    def __init__(self, cache: Any, function: Callable[..., Any], rules: _Rules) -> None:
-        super().__init__(cache, function, rules)
-        self.view = AsyncSingleFlight.view_of(cache)
+    view_type = AsyncStayingUp
 
     def make_wrapper(self) -> Any:
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -298,22 +304,37 @@ class _AsyncCachedFunction(_CachedFunction):
         return self._finish(wrapper)
 
     async def call(self, args: Any, kwargs: Any) -> Any:
-        key = self._key(args, kwargs)
-        value = self._look_up(key)
+        key, view = self._key(args, kwargs), self.view
+        value = view._hit(key)
         if value is Empty:
-            call = _Call(self, args, kwargs)
-            fill = functools.partial(call.awaited, key)
-            try:
-                value = await self.view._awaited(key, fill, None, call.deadline_of)
-            finally:
-                self._count_wait(call)
+            if view._plan is None:
+                call = _Call(self, args, kwargs)
+                value = await view._awaited(key, functools.partial(call.awaited, key), None, call.deadline_of)
+            else:
+                value = await view._served(self._order(key, args, kwargs), None)
         return self.load(key, value)
 
     async def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call anew, store and return its result; others get the old one meanwhile."""
-        key, call = self._key(args, kwargs), _Call(self, args, kwargs)
-        value = await self.view._refresh(key, call.awaited, (key,), {}, call.deadline_of)
+        key, view = self._key(args, kwargs), self.view
+        if view._plan is None:
+            call = _Call(self, args, kwargs)
+            value = await view._refresh(key, call.awaited, (key,), {}, call.deadline_of)
+        else:
+            value = await view._refreshed(self._order(key, args, kwargs))
         return self.load(key, value)
+
+
+def _noting_hits(on_hit: Callable[[Any], None] | None, hits: HitCounter | None) -> Callable[[Any], None] | None:
+    """Have `hits` count too what `on_hit`, that of the whole cache, is called for."""
+    if on_hit is None or hits is None:
+        return on_hit
+
+    def note(entry: Any) -> None:
+        on_hit(entry)
+        hits.add()
+
+    return note
 
 
 def _same(result: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from ._filing import Filing, Later
@@ -10,25 +11,37 @@ __all__ = ["Deadlines"]
 
 
 class Deadlines(Filing):
-    """Used under the store's lock. `entry.filing` is the number of an entry that is in here, else 0."""
+    """Used under the store's lock. `entry.filing` is the slip of an entry that is in here, else None.
 
-    __slots__ = ()
+    Before `due` nothing expires; so for most operations one comparison is all that there is to do.
+    """
+
+    __slots__ = ("due",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.due = inf
 
     def file(self, entry: Any, deadline: float) -> None:
         entry.filing = self.add(deadline, entry)
+        if deadline < self.due:
+            self.due = deadline
 
     def take_off(self, entry: Any) -> None:
         """Let go of `entry`, which leaves the store or is about to be filed anew."""
-        number, entry.filing = entry.filing, 0
-        self.remove(number)
+        slip, entry.filing = entry.filing, None
+        self.remove(slip)
 
     def pop_expired(self, now: float) -> Any:
         """Let go of the entry that expired first, and return it; None if none has, `Later` if that is not known yet."""
-        first = self.first()
-        if first is None or first is Later:
-            return first
-        if first[0] > now:
+        if self.due > now:
             return None
-        entry = self.filed.pop(first[1])
-        entry.filing = 0
+        first = self.first()
+        if first is Later:
+            return Later
+        self.due = inf if first is None else first[0]
+        if self.due > now:
+            return None
+        entry = first[2]
+        self.take_off(entry)
         return entry

@@ -106,7 +106,7 @@ class StoredEntry(Entry):
     hash: int  # of the key: set before the lock is taken, under which no method of a key should have to run
     weight: int
     is_stored: bool
-    filing: int  # its number among those that expire; 0: none
+    filing: list[Any] | None  # its slip among those that expire, see _filing; None: it never does
 
 
 class Flight:
@@ -148,7 +148,7 @@ class Flight:
         self.deadline: float | None = NOT_YET  # until when `error` is stored; not stored while NOT_YET
         self.leads = False
         self.joined: Flight | None = None  # the flight that was found instead, where this one does not lead
-        self.old: Entry | None = None  # the ready entry whose place a refresh has taken
+        self.old: Entry | None = None  # the ready entry whose place a refresh takes: set before that can be seen
         self.removed: Sequence[Removal] = ()  # what it put out of the cache: to be told once the latch is open
         self.waiters: dict[Waiter, None] | None = None  # tasks to be woken, once the latch is open
         self.entry = entry_type(key, self)  # this cycle is broken as soon as the flight is over

@@ -266,7 +266,9 @@ class AtomicDictIndex(_Unbounded):
             shard.remove(cell)
             return False
         except BaseException:  # from a method of the key; or an interrupt, and then the cell may be in
-            cell.entry = _VACANT
+            with self.lock:
+                if cell.entry is entry:  # else it was invalidated, and another one has been put into the cell
+                    cell.entry = _VACANT
             raise
         return True
 
@@ -297,6 +299,17 @@ class AtomicDictIndex(_Unbounded):
 
 
 _indexes: WeakTable[None] = WeakTable()  # those whose lock a fork may leave held
+
+
+def holds_a_lock() -> bool:
+    """Say whether this thread is inside a step of any index: a method of a key, or a finalizer, of its asks.
+
+    Whoever waits there for a fill may wait for ever, whatever cache that is of:
+
+        1. A's step on X calls a method of a key, which asks Y for what B is filling
+        2. B's fill asks X, and waits for the lock that A holds    -- and A waits for B.
+    """
+    return any(index.lock._is_owned() for index in _indexes.objects())
 
 
 def make_index(kind: str, *, keeps_keys: bool) -> Index:

@@ -105,7 +105,9 @@ class Cache(Storage[bytes]):
         """Take out `data`. Of several threads that have read it, one finds it there; a newer value stays."""
         with self._index.lock:  # makes one step of looking and removing: a refresh may publish in between
             entry = self._find(key)
-            was_there = entry is not None and entry.value is data and self._index.remove_if(entry)
+            # One that is pending has no value, whatever it shows: that was told when it went.
+            is_there = entry is not None and entry.is_published and entry.value is data
+            was_there = entry is not None and is_there and self._index.remove_if(entry)
         if entry is not None and was_there:
             self._tell([(entry.key, data, RemovalCause.EVICTED)])
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from ._entry import Empty, Entry, Flight
+from ._entry import NOT_YET, Empty, Entry, Flight
 from ._expiry import SecondsOf
 from ._resilience import Plan, ResilientEntry
 from ._single_flight import SingleFlight
@@ -38,7 +38,7 @@ class Order(NamedTuple):
     key: Any
     fill: Callable[[], Any]
     plan: Plan
-    seconds_of: SecondsOf[Any, Any]
+    seconds_of: SecondsOf[Any, Any]  # NOT_YET: for those who wait alone
 
 
 class Serving(SingleFlight[K, V]):
@@ -51,6 +51,19 @@ class Serving(SingleFlight[K, V]):
         return Order(key, fill, self._plan, self._seconds_of)
 
     # ---- at once
+
+    def _hit(self, key: K) -> Any:
+        """Return the value of `key` if nobody need look closer, else Empty."""
+        try:
+            entry = self._entries[key]
+            deadline = entry.deadline
+            if deadline is None or deadline > self._clock():
+                if self._on_hit is not None:
+                    self._on_hit(entry)
+                return entry.value
+        except KeyError:
+            pass
+        return Empty
 
     def _served_at_once(self, order: Order, now: float | None) -> Any:
         """Return a value that there is to be served without waiting, or Empty; `now` is what the hit that failed read.
@@ -97,12 +110,20 @@ class Serving(SingleFlight[K, V]):
         return flight.old is not None and flight.entry.is_servable(now)
 
     def _in_place_of(self, error: Exception, flight: Flight, order: Order, has_stale: bool) -> Any:
-        """Return what to serve where waiting for `flight` raised `error`; Empty: look again; NoValue: raise it."""
+        """Return what to serve where waiting for `flight` raised `error`; Empty: look again; NoValue: raise it.
+
+        Who has given up a wait for want of patience, as there was a stale value, looks again where that is gone. That
+        the fill has ended since does not matter:
+
+            1. a lookup gives up      2. the fill ends      3. its value is invalidated: there is nothing to serve
+        """
         is_late = flight.is_pending
         if is_late and not isinstance(error, FillTimeout):
             return NoValue  # a wait that would never end is the program's fault, whatever there is to serve
         value = self._fall_back(order, is_late)
-        if value is Empty and not (is_late and has_stale):
+        # The fill itself may raise one, of another cache.
+        gave_up = isinstance(error, FillTimeout) and not isinstance(flight.error, FillTimeout)
+        if value is Empty and not (gave_up and has_stale):
             return NoValue
         self._counters.misses.decrement_and_get()  # of a lookup that counts as another thing, or again
         return value
@@ -116,12 +137,16 @@ class Serving(SingleFlight[K, V]):
             entry.retry_at = now + order.plan.retry_after  # until then nobody waits for the fill that is so slow
         if not entry.is_live(now):
             self._counters.stale_hits.increment_and_get()
+        elif self._on_hit is not None:
+            self._on_hit(entry)
         return entry.value
 
     # ---- the moments of a value
 
     def _times_of(self, order: Order, began: float, key: Any, value: Any) -> Any:
         seconds = order.seconds_of(key, value)
+        if seconds == NOT_YET:
+            return NOT_YET  # it is not to be stored: see `_settle`
         return order.plan.times(seconds, began, self._clock())
 
     def _hold_off(self, flight: Flight, error: BaseException, plan: Plan) -> None:

@@ -46,13 +46,14 @@ from functools import partial
 from itertools import takewhile
 from math import inf
 from operator import call
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ._base import BaseCache, slots_of
 from ._bounded import BoundedIndex
 from ._caller import Caller, begin_wait, current_caller, current_fill, end_wait
 from ._entry import NOT_YET, Empty, Entry, Flight
 from ._expiry import DeadlineOf, SecondsOf
+from ._index import holds_a_lock
 from ._waiter import wake
 from .errors import FillDeadlockError, FillTimeout, RecursiveFillError
 
@@ -60,6 +61,9 @@ __all__ = ["SingleFlight", "timed_out"]
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+A_MOMENT: Final = 0.05
+"""Seconds after which a waiter looks whether it can ever end."""
 
 
 class SingleFlight(BaseCache[K, V]):
@@ -118,7 +122,7 @@ class SingleFlight(BaseCache[K, V]):
                 continue  # it was replaced, or removed, since we looked
             if other.is_stored:
                 self._index.remove_if(found)
-            elif self._join(flight, other, NOT_YET):
+            elif self._join(flight, other, None):
                 return False
 
     def _insert_if_absent(self, entry: Entry) -> Entry:
@@ -132,9 +136,10 @@ class SingleFlight(BaseCache[K, V]):
         """Put the flight's entry in the place of `old`, showing its value, if that is ready and still in the index."""
         if old.flight is not None or not old.is_published:
             return False
+        flight.old = old  # before it can be seen: whoever joins it looks whether there is a value to fall back on
         if not self._index.replace_if(old, flight.entry):
+            flight.old = None
             return False
-        flight.old = old
         return True
 
     def _lead(self, flight: Flight) -> bool:
@@ -142,12 +147,15 @@ class SingleFlight(BaseCache[K, V]):
         self._counters.fills.increment_and_get()
         return True
 
-    def _join(self, flight: Flight, other: Flight, now: float) -> bool:
-        """Note that `flight` waits for `other`, or gets its stored exception. False: there is neither, look again."""
+    def _join(self, flight: Flight, other: Flight, now: float | None) -> bool:
+        """Note that `flight` waits for `other`, or gets its stored exception. False: there is neither, look again.
+
+        To a refresh (`now` is None) a stored exception is no answer; and what it finds counts as no lookup.
+        """
         if other.has_no_leader:  # so what it left is final
             if other.entry.flight is not other:
                 return False  # it settled after we had looked
-            if not other.stores_error(now):
+            if now is None or not other.stores_error(now):
                 self._retract(other)
                 return False
             self._counters.misses.decrement_and_get()  # a stored exception is a hit, like a stored value
@@ -225,7 +233,7 @@ class SingleFlight(BaseCache[K, V]):
         """Take a flight that nobody leads any more out of reach. What it has published, or was to replace, stays.
 
         The lock makes one step of looking whether there is a value and letting go of the flight: an entry whose value
-        expires in between may be made pending (`BoundedIndex._expire`), or be published by a task that ends late.
+        expires in between may be made pending (`BoundedIndex._put_out`), or be published by a task that ends late.
         """
         with self._index.lock:
             if not flight.entry.is_published:
@@ -253,9 +261,9 @@ class SingleFlight(BaseCache[K, V]):
         finally:
             del joined  # here and below: a traceback keeps its frames, which must not lead back to the exception
 
-    def _outcome_of(self, flight: Flight, patience: float | None) -> Any:
+    def _outcome_of(self, flight: Flight, patience: float | None, is_own: bool = False) -> Any:
         try:
-            self._wait(flight, self._wait_timeout if patience is None else patience)
+            self._wait(flight, self._wait_timeout if patience is None else patience, is_own)
             return self._result_of(flight)
         finally:
             del flight
@@ -276,8 +284,15 @@ class SingleFlight(BaseCache[K, V]):
         finally:
             del error, flight
 
-    def _wait(self, flight: Flight, timeout: float | None) -> None:
-        """Return once the leader of `flight` has left; raise where that would be never, or not in time."""
+    def _was_no_lookup(self) -> None:
+        """Put right what `_result_of` has counted where it gave Empty to a refresh, which counts as no miss."""
+        self._counters.misses.increment_and_get()
+
+    def _wait(self, flight: Flight, timeout: float | None, is_own: bool = False) -> None:
+        """Return once the leader of `flight` has left; raise where that would be never, or not in time.
+
+        One's own fill, which another thread leads in one's stead, counts as no wait for another's.
+        """
         if flight.has_no_leader:
             return
         me, fill = current_caller(), current_fill.get()
@@ -289,9 +304,9 @@ class SingleFlight(BaseCache[K, V]):
                     raise RecursiveFillError(self._while_waiting(flight, reason))
                 return  # it failed, and its own ttl or clock asks: it gets what the fill raised
             if self._index.lock._is_owned():
-                reason = "a method of a key, or a finalizer, asks while it holds up the cache; let it not wait"
-                raise FillDeadlockError(self._while_waiting(flight, reason))
-            self._counters.waits.increment_and_get()
+                raise self._under_a_lock(flight)
+            if not is_own:
+                self._counters.waits.increment_and_get()
             may_wait = begin_wait(flight, me, fill)
             if not may_wait:
                 reason = "its fill waits in turn for a fill of this thread, or for the event loop that it would block; "
@@ -318,13 +333,24 @@ class SingleFlight(BaseCache[K, V]):
             flight.cancel()
 
     def _waits_out(self, flight: Flight, timeout: float | None) -> bool:
-        """Wait until the latch is open, or the leader gone; say whether it was in time."""
+        """Wait until the latch is open, or the leader gone; say whether it was in time.
+
+        Whether the lock of another cache is held, of which there may be thousands, is looked at after a moment only.
+        """
         left = inf if timeout is None else timeout
-        while not _opens(flight.latch, min(left, flight.look_every)):
-            left -= flight.look_every
+        next_look = min(A_MOMENT, flight.look_every)
+        while not _opens(flight.latch, min(left, next_look)):
+            left -= next_look
             if left <= 0 or flight.has_no_leader:
                 return left > 0 or not flight.is_pending
+            if holds_a_lock():
+                raise self._under_a_lock(flight)
+            next_look = flight.look_every
         return True
+
+    def _under_a_lock(self, flight: Flight) -> FillDeadlockError:
+        reason = "a method of a key, or a finalizer, asks while it holds up a cache; let it not wait"
+        return FillDeadlockError(self._while_waiting(flight, reason))
 
     def _while_waiting(self, flight: Flight, reason: str) -> str:
         return f"{self.name}: waiting for a key of type {type(flight.entry.key).__name__}: {reason}"
@@ -377,6 +403,7 @@ class SingleFlight(BaseCache[K, V]):
             value = self._finish(flight)
             if value is not Empty:
                 return value  # type: ignore[no-any-return]
+            self._was_no_lookup()
 
 
 def _opens(latch: threading.Lock, timeout: float) -> bool:

@@ -55,6 +55,18 @@ class Counters:
         for name in self.__slots__:
             setattr(self, name, AtomicInt64(0))
 
+    def within(self) -> Counters:
+        """Make counters of a part of what these count: each step of one of them is one of these too.
+
+        What leaves the cache is not counted by its parts: evictions and expirations are the same for all.
+        """
+        inner = Counters()
+        for name in self.__slots__:
+            outer = getattr(self, name)
+            is_of_all = name in ("evictions", "expirations")
+            setattr(inner, name, outer if is_of_all else _Within(outer))
+        return inner
+
     background_fills: AtomicInt64
     evictions: AtomicInt64
     expirations: AtomicInt64
@@ -63,6 +75,29 @@ class Counters:
     misses: AtomicInt64
     stale_hits: AtomicInt64
     waits: AtomicInt64
+
+
+class _Within:
+    """A counter whose every step is one of another counter too. At rest both are exact."""
+
+    __slots__ = ("_outer", "_own")
+
+    def __init__(self, outer: AtomicInt64) -> None:
+        self._own, self._outer = AtomicInt64(0), outer
+
+    def increment_and_get(self) -> int:
+        self._outer.increment_and_get()
+        count: int = self._own.increment_and_get()
+        return count
+
+    def decrement_and_get(self) -> int:
+        self._outer.decrement_and_get()
+        count: int = self._own.decrement_and_get()
+        return count
+
+    def get(self) -> int:
+        count: int = self._own.get()
+        return count
 
 
 class _Tally:

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ._background import pool
 from ._caller import current_caller, current_fill
@@ -36,6 +36,7 @@ from ._entry import Empty, Flight
 from ._expiry import DeadlineOf
 from ._resilience import Plan, ResilientEntry, resilient
 from ._serving import Claim, NoValue, Order, Serving
+from ._single_flight import SingleFlight
 
 __all__ = ["StayingUp"]
 
@@ -47,6 +48,13 @@ class StayingUp(Serving[K, V]):
     """Serving, where threads ask."""
 
     __slots__ = ()
+
+    @classmethod
+    def view_of(cls, cache: SingleFlight[K, V]) -> Self:
+        """Make a view of any cache, for fills of others' by threads."""
+        view = object.__new__(cls)
+        cache._share_with(view)
+        return view
 
     def _serve(self, key: K, fill: Callable[[], V], now: float | None = None) -> V:
         """Return the value of `key`, by the cache's own Resilience; `now` is what the hit that failed read."""
@@ -114,11 +122,13 @@ class StayingUp(Serving[K, V]):
     ) -> V:
         if self._plan is None:
             return super()._refresh(key, function, args, kwargs, deadline_of)
-        order = self._own_order(key, partial(function, *args, **kwargs))
-        value: Any = Empty
-        while value is Empty:
-            value = self._fill_or_wait(order, self._claim_refresh, falls_back=False)
-        return value  # type: ignore[no-any-return]
+        return self._refreshed(self._own_order(key, partial(function, *args, **kwargs)))  # type: ignore[no-any-return]
+
+    def _refreshed(self, order: Order) -> Any:
+        """Return the value that is ordered, filled anew."""
+        while (value := self._fill_or_wait(order, self._claim_refresh, falls_back=False)) is Empty:
+            self._was_no_lookup()
+        return value
 
     # ---- leading
 
@@ -181,7 +191,7 @@ class StayingUp(Serving[K, V]):
     def _outcome_for_leader(self, flight: Flight, patience: float | None) -> Any:
         """Return or raise what the fill brought that a thread of the pool leads in the stead of this one."""
         try:
-            value = self._outcome_of(flight, patience)
+            value = self._outcome_of(flight, patience, is_own=True)
             if value is Empty and flight.error is not None:
                 self._counters.misses.increment_and_get()  # this lookup does not count again
                 raise flight.error  # no Exception: meant for the leader alone

@@ -88,4 +88,4 @@ def _assert_books(index: BoundedIndex) -> None:
     held = {id(entry) for entry in index.policy}
     assert held == {id(entry) for entry in stored}, "the policy holds others than the index"
     expiring = [entry for entry in stored if (entry if entry.is_published else entry.flight).deadline is not None]
-    assert all(entry.filing for entry in expiring), "an entry would never be swept"
+    assert all(entry.filing is not None for entry in expiring), "an entry would never be swept"

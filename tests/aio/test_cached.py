@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from areole import AsyncAtomicCache, AtomicCache, RecursiveFillError, Storage, cached
+from areole import AsyncAtomicCache, AtomicCache, RecursiveFillError, Resilience, Storage, cached
 from areole.testing import ManualClock, assert_valid
 
 from ..support import start_threads
@@ -57,6 +57,36 @@ def test_a_hundred_tasks_make_one_call(make: Any) -> None:
     info = add.cache_info()
     assert (info.misses, info.fills, info.waits) == (100, 1, 99)
     assert_valid(cache)
+
+
+@pytest.mark.parametrize("kind", [AtomicCache, AsyncAtomicCache])
+def test_skip_and_ttl_keep_their_meaning_in_a_cache_with_a_resilience(kind: Any) -> None:
+    """After tests/test_cached.py, which says more; the contract tests of resilience run over such functions too."""
+    clock, results = ManualClock(), ["old", None, None, None, "new"]
+
+    async def main() -> None:
+        cache = kind(str, 10, resilience=Resilience(stale_ttl=5), clock=clock)
+
+        @cached(cache, skip=lambda result: result is None, ttl=lambda key, result: 100)
+        async def function(a: int) -> Any:
+            return results.pop(0)
+
+        assert await function(1) == "old"
+        clock.advance(99)
+        assert await function(1) == "old" and len(results) == 4
+        clock.advance(1)
+        assert await function(1) == "old"
+        await until(lambda: len(results) == 3)
+        await until(lambda: not cache._index.snapshot()[0].flight)
+        assert await function.refresh(1) is None
+        assert function.peek(1) is None
+        clock.advance(5)
+        assert [await function(1), await function(1)] == [None, "new"]
+        info = function.cache_info()
+        assert (info.fills, info.failures, info.background_fills, info.stale_hits) == (5, 0, 1, 1)
+        assert_valid(cache)
+
+    run(main)
 
 
 def test_loops_in_threads_share_one_call(make: Any) -> None:

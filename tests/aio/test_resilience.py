@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from areole import AsyncAtomicCache, AtomicCache, CacheInfo, FillTimeout, Resilience
+from areole import AsyncAtomicCache, AtomicCache, CacheInfo, FillTimeout, Resilience, cached
 from areole.aio import _single_flight
 
 from ..resilience import settle as settle_pool
-from ..support import PATIENCE, ManualClock, assert_valid, start_threads
+from ..support import PATIENCE, ManualClock, assert_valid, start_threads, wait_until_settled
 from .support import AsyncGate, run, until
 
 OnLoop = Callable[..., Any]
@@ -108,6 +108,22 @@ class OfAtomicFunction(OfFunction):
     kind = AtomicCache
 
 
+class OfCached(OfFunction):
+    def make(self, ttl: float | None, **options: Any) -> None:
+        self.cache = AsyncAtomicCache(_own_fill, ttl, **options)
+        self.function = cached(self.cache)(self.fill)
+
+
+class OfCachedInAtomic(OfFunction):
+    def make(self, ttl: float | None, **options: Any) -> None:
+        self.cache = AtomicCache(_own_fill, ttl, max_items=10, **options)
+        self.function = cached(self.cache)(self.fill)
+
+
+def _own_fill(key: Any) -> Any:
+    raise AssertionError("the cache's own fill has no part in this")
+
+
 class OfMethod(OfFunction):
     def make(self, ttl: float | None, **options: Any) -> None:
         fill = self.fill
@@ -123,11 +139,12 @@ class OfMethod(OfFunction):
 
 
 Kind = type[Subject]
-every_subject = pytest.mark.parametrize("kind", [Subject, Bounded, OfFunction, OfAtomicFunction, OfMethod])
+SUBJECTS = [Subject, Bounded, OfFunction, OfAtomicFunction, OfMethod, OfCached, OfCachedInAtomic]
+every_subject = pytest.mark.parametrize("kind", SUBJECTS)
 
 
 def test_a_stale_value_is_served_at_once_and_refreshed_behind(on_loop: OnLoop) -> None:
-    for kind in (Subject, Bounded, OfFunction, OfAtomicFunction, OfMethod):
+    for kind in SUBJECTS:
 
         async def main(kind: Kind = kind) -> None:
             subject = kind(AT_ONCE)
@@ -377,6 +394,7 @@ def test_the_view_of_a_resilient_cache_stays_up_too() -> None:
 
     run(main)
     assert cache.cache_info().background_fills == 1
+    wait_until_settled(cache)
     assert_valid(cache)
 
 

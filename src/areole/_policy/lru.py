@@ -5,12 +5,12 @@ A hit writes the time of it into the entry, `used`, and nothing else. In one sou
     entry.used = tick()                      # `tick` is the policy's
 
 Entries are filed by the `used` that they had then: new ones in a ring, where that order comes for free, those that
-were used since in a heap (see _filing). What was filed first goes if it has not been used since, else it is filed
+were used since by a heap (see _filing). What was filed first goes if it has not been used since, else it is filed
 again. As no entry is used before it was filed, what goes is the least recently used of all.
 
 Kept here:
 
-  - An entry is in the ring (its `place` is None) or in `_again` (`place` is its number), or in neither (0).
+  - An entry is in the ring (its `place` is True) or in `_again` (`place` is its slip), or in neither (None).
   - An entry that is removed is let go of at once.
   - An eviction files at most `FILED_A_TIME` again, and says if it has to be asked once more; and in all no more than
     there are entries, however often others use them meanwhile.
@@ -76,9 +76,9 @@ class LruEntry(StoredEntry):
         self.hash = key_hash
         self.weight = weight
         self.is_stored = False
-        self.filing = 0
+        self.filing = None
         self.asks = True
-        self.place: int | None = 0
+        self.place: Any = None
 
 
 class LruPolicy:
@@ -99,11 +99,11 @@ class LruPolicy:
         self._filed_again = 0  # since the last eviction
 
     def __len__(self) -> int:
-        return self._ring.length + len(self._again.filed)
+        return self._ring.length + self._again.held
 
     def __iter__(self) -> Iterator[LruEntry]:
         """Go through the entries, in no order; nothing may change meanwhile."""
-        yield from self._again.filed.values()
+        yield from self._again
         yield from self._ring
 
     def touch(self, entry: LruEntry) -> None:
@@ -111,7 +111,7 @@ class LruPolicy:
 
     def add(self, entry: LruEntry) -> None:
         entry.filed = entry.used = self.tick()
-        entry.place = None
+        entry.place = True
         ring = self._ring  # `ring.append`, written out, as every `set` comes by here
         entry.before = last = ring.before
         entry.after = ring
@@ -119,17 +119,17 @@ class LruPolicy:
         ring.length += 1
 
     def remove(self, entry: LruEntry) -> None:
-        number, entry.place = entry.place, 0
-        if number is None:
+        place, entry.place = entry.place, None
+        if place is True:
             self._ring.remove(entry)
-        elif number:
-            self._again.remove(number)
+        elif place is not None:
+            self._again.remove(place)
 
     def evict(self) -> LruEntry | None:
         ring = self._ring
         entry = ring.after
-        if not self._again.filed and entry.used == entry.filed:  # what follows, written out for what is most frequent
-            entry.place = 0
+        if not self._again.held and entry.used == entry.filed:  # what follows, written out for what is most frequent
+            entry.place = None
             ring.after = after = entry.after
             after.before = ring
             entry.before = entry.after = None
@@ -155,12 +155,12 @@ class LruPolicy:
             return None
         if again is None or (first is not self._ring and first.filed <= again[0]):
             return first  # type: ignore[no-any-return]
-        return self._again.filed[again[1]]  # type: ignore[no-any-return]
+        return again[2]  # type: ignore[no-any-return]
 
     def _file_again(self, entry: LruEntry, used: int) -> None:
         """Move the entry that was filed first to where it belongs by now."""
         self._filed_again += 1
-        if entry.place is None:
+        if entry.place is True:
             self._ring.remove(entry)
         else:
             self._again.remove(entry.place)

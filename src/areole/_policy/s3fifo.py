@@ -68,7 +68,7 @@ class S3FifoEntry(StoredEntry):
         self.hash = key_hash
         self.weight = weight
         self.is_stored = False
-        self.filing = 0
+        self.filing = None
         self.uses = 0
         self.asks = True
         self.queue: Ring | None = None  # that it stands in
@@ -107,6 +107,12 @@ class S3FifoPolicy:
             entry.uses += 1
         elif not self.keeps_asking:
             entry.asks = None
+            # Whoever lowers the uses does that first, and has it ask again after: one of the two sees the other.
+            #
+            #     1. a hit sees three uses     2. an eviction lowers them, and lets the entry ask again
+            #     3. the hit lets it ask no more     -- and its hits would count no more, until it goes.
+            if entry.uses < 3:
+                entry.asks = True
 
     def add(self, entry: S3FifoEntry) -> None:
         small, key_hash = self._small, entry.hash

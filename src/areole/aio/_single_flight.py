@@ -23,7 +23,7 @@ import types
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .._caller import begin_wait, current_caller, current_fill
 from .._entry import Empty, Entry, Flight
@@ -54,9 +54,9 @@ class AsyncSingleFlight(SingleFlight[K, V]):
     is_async = True
 
     @classmethod
-    def view_of(cls, cache: SingleFlight[K, V]) -> AsyncSingleFlight[K, V]:
+    def view_of(cls, cache: SingleFlight[K, V]) -> Self:
         """Make a view of any cache, for asynchronous fills of others' that cancel when all have left."""
-        view: AsyncSingleFlight[K, V] = object.__new__(AsyncSingleFlight)
+        view = object.__new__(cls)
         cache._share_with(view)
         view._cancels, view._offloads = True, False
         return view
@@ -89,7 +89,7 @@ class AsyncSingleFlight(SingleFlight[K, V]):
         while (
             value := await self._outcome(self._start(self._new_flight(key), call, self._claim_refresh, deadline_of))
         ) is Empty:
-            pass
+            self._was_no_lookup()
         return value  # type: ignore[no-any-return]
 
     # ---- lead

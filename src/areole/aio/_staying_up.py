@@ -40,14 +40,17 @@ class AsyncStayingUp(AsyncSingleFlight[K, V], Serving[K, V]):
 
     async def _serve(self, key: K, call: Callable[[], Any], now: float | None = None) -> V:
         """Return the value of `key`: live, stale, or filled now; `now` is what the hit that failed read."""
-        order = self._own_order(key, call)
+        return await self._served(self._own_order(key, call), now)  # type: ignore[no-any-return]
+
+    async def _served(self, order: Order, now: float | None) -> Any:
+        """Return the value that is ordered: live, stale, or filled now."""
         while True:
             value = self._served_at_once(order, now)
             if value is Empty:
                 claim = partial(self._claim, now=now, holds_off=True)
                 value = await self._fill_or_wait(order, claim, falls_back=order.plan.fail_safe)
             if value is not Empty:
-                return value  # type: ignore[no-any-return]
+                return value
             now = None
 
     async def _refresh(  # type: ignore[override]
@@ -61,9 +64,13 @@ class AsyncStayingUp(AsyncSingleFlight[K, V], Serving[K, V]):
         if self._plan is None:
             return await super()._refresh(key, function, args, kwargs, deadline_of)
         order = self._own_order(key, partial(function, *args, **kwargs))
+        return await self._refreshed(order)  # type: ignore[no-any-return]
+
+    async def _refreshed(self, order: Order) -> Any:
+        """Return the value that is ordered, filled anew."""
         while (value := await self._fill_or_wait(order, self._claim_refresh, falls_back=False)) is Empty:
-            pass
-        return value  # type: ignore[no-any-return]
+            self._was_no_lookup()
+        return value
 
     # ---- in the background
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from types import FrameType
 from typing import Any
 
 from ..contender import Contender
@@ -18,7 +19,6 @@ from ..tools import Effort, Gate, start
 
 def run(contender: Contender, effort: Effort) -> str:
     contender.require_fills()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     gate, callers = Gate(effort), []
 
     def fill(key: Any) -> str:
@@ -44,6 +44,16 @@ def run(contender: Contender, effort: Effort) -> str:
 def _wait_interrupted(cached: Any, gate: Gate, effort: Effort, callers: list[threading.Thread]) -> bool:
     over, gave_up = threading.Event(), threading.Event()
 
+    def ask() -> None:
+        cached.call(1)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        """Raise within `ask` alone: another signal may come before whoever took the first one can say so."""
+        while frame is not None:
+            if frame.f_code is ask.__code__:
+                raise KeyboardInterrupt
+            frame = frame.f_back
+
     def send_signals() -> None:
         tries = int(effort.patience / 0.1)
         while tries and not over.wait(0.1):
@@ -53,16 +63,15 @@ def _wait_interrupted(cached: Any, gate: Gate, effort: Effort, callers: list[thr
             gave_up.set()
             gate.open()
 
+    signal.signal(signal.SIGINT, interrupt)
     sender = threading.Thread(target=send_signals, daemon=True)
+    sender.start()
     is_interrupted = False
     try:
-        sender.start()
-        cached.call(1)
+        ask()
     except KeyboardInterrupt:
         is_interrupted = True
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        over.set()
+    over.set()
     sender.join()
     if threading.main_thread() in callers:
         raise NotOffered("waiting for another caller: each runs the function")
