@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -52,6 +53,31 @@ def test_a_value_that_left_is_freed(how: str) -> None:
     assert ref() is not None
     take_out(cache, how, clock)
     assert is_gone(ref)
+    assert_valid(cache)
+
+
+@pytest.mark.parametrize("ttl", [None, 60])
+@pytest.mark.parametrize("at_once", [True, False], ids=["all filled, then all invalidated", "each after its fill"])
+def test_100_000_invalidated_keys_leave_nothing_behind(at_once: bool, ttl: float | None) -> None:
+    """By tracemalloc: a fifth of a byte for each key would fail this; of the atomic index this is not promised."""
+    cache = AtomicCache(lambda key: None, ttl, index="dict")
+    cache[-1]  # what the first fill of a thread makes for good
+    cache.invalidate(-1)
+    keys = range(100_000)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for some in [keys] if at_once else [[key] for key in keys]:
+            for key in some:
+                cache[key]
+            for key in some:
+                cache.invalidate(key)
+        gc.collect()
+        left = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert left < 20_000, left
     assert_valid(cache)
 
 

@@ -16,7 +16,10 @@ class FillDeadlockError(RuntimeError):
 
 
 class FillTimeout(TimeoutError):
-    """Raised in a waiter whose `wait_timeout` has passed. The fill itself goes on."""
+    """Raised in a waiter whose `wait_timeout` has passed, and in any lookup whose `hard_timeout` (see Resilience) has.
+
+    The fill itself goes on.
+    """
 
 
 class CacheClosedError(RuntimeError):
