@@ -91,7 +91,7 @@ class Interrupts(ChildScenario):
         signal.signal(signal.SIGALRM, interrupt)
         signal.setitimer(signal.ITIMER_REAL, EVERY, EVERY)
         try:
-            while self.has_time:
+            while self.has_time or not self.counts["operations"]:
                 operate = self.choices.choice(self.operations)
                 try:
                     self.is_armed = True
