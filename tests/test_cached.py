@@ -543,3 +543,39 @@ def test_a_refresh_of_a_function_keeps_to_the_hard_timeout(resilient: Any) -> No
     with pytest.raises(FillTimeout):
         function.refresh(1)
     gate.open()
+
+
+@pytest.mark.parametrize("asks", [lambda cache, key: cache.refresh(key), lambda cache, key: cache[key]])
+def test_the_fill_of_the_cache_refuses_the_keys_of_functions(asks: Callable[[Any, Any], Any]) -> None:
+    """Broken: iterating gives those keys too, and what the cache's fill made of one was taken for the result."""
+    cache = AtomicCache[Any, Any](lambda key: f"filled {key}")
+
+    @cached(cache)
+    def double(n: int) -> int:
+        return 2 * n
+
+    cached(cache)(lambda n: n)  # a second function; the fill is guarded once
+    assert (double(1), cache["own"]) == (2, "filled own")
+    (key,) = (key for key in cache if key != "own")
+    double.invalidate(1)
+    with pytest.raises(TypeError, match="double"):
+        asks(cache, key)
+    assert double(1) == 2
+    assert cache.refresh("own") == "filled own"
+    assert_valid(cache)
+
+
+def test_a_method_in_a_cache_looks_like_one() -> None:
+    class Account:
+        @cached(Storage[Any]())
+        def balance(self, day: int = 1) -> int:
+            """Add up."""
+            return day
+
+    account = Account()
+    assert account.balance.__doc__ == "Add up."
+    assert list(inspect.signature(account.balance).parameters) == ["day"]
+    assert account.balance == account.balance and hash(account.balance) == hash(account.balance)
+    assert account.balance != Account().balance
+    assert account.balance.__self__ is account and account.balance(3) == 3
+    assert repr(account.balance).endswith("Account.balance of Account>")

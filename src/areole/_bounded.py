@@ -385,7 +385,10 @@ class BoundedIndex(DictIndex):
         if not self._holds(entry) or (expired_by is not None and entry.is_servable(expired_by)):
             return False
         self._strike_out(entry)
-        return self._pop(entry, removed)
+        was_in = self._pop(entry, removed)
+        if not self.entries:
+            self._shrink()
+        return was_in
 
     def set_deadline(self, entry: Any, deadline: float | None) -> bool:
         """Give `entry` another deadline, if it is in."""

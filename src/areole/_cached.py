@@ -13,7 +13,13 @@ from ._entry import NOT_YET, Empty
 from ._expiry import make_deadline, make_seconds, seconds_of
 from ._keys import shape_of
 from ._memoize import HELPERS, define_key
-from ._methods import check_suitable, full_name_of, is_async_function, stands_in_class_body
+from ._methods import (
+    BoundFunction,
+    check_suitable,
+    full_name_of,
+    is_async_function,
+    stands_in_class_body,
+)
 from ._serialised import Cache
 from ._serving import Order
 from ._stats import CacheInfo, HitCounter
@@ -66,6 +72,8 @@ def cached(
         check_ttl(ttl)
     options = {"key": key, "typed": typed, "ignore": ignore}
     rules = _Rules(skip, ttl, expiry_after, options)
+    if not isinstance(cache, Storage):
+        _keep_from_own_fill(cache)
 
     def decorate(function: Any) -> Any:
         inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
@@ -104,6 +112,32 @@ class _Rules:
 
 def _never_stored(key: Any, value: Any) -> float:
     return NOT_YET
+
+
+def _keep_from_own_fill(cache: Any) -> None:
+    """Have the fill of `cache` refuse the keys of decorated functions, which iterating over the cache gives too.
+
+    What it made of such a key would be taken for the function's result (invariant 1).
+    """
+    fill = cache._fill
+    if hasattr(fill, "refuses_keys_of_functions"):
+        return
+
+    def refuse(key: Any) -> None:
+        if type(key) is tuple and key and type(key[0]) is _Owner:
+            raise TypeError(f"{cache.name}: the key is one of {key[0].name}, which is cached here: call that instead")
+
+    def own_fill(key: Any) -> Any:
+        refuse(key)
+        return fill(key)
+
+    async def own_async_fill(key: Any) -> Any:
+        refuse(key)
+        return await fill(key)
+
+    guarded: Any = own_async_fill if is_async_function(fill) else own_fill
+    guarded.refuses_keys_of_functions = True
+    cache._fill = guarded
 
 
 # ---- what a ttl means, by the kind of cache
@@ -348,15 +382,10 @@ def _stored(key: Any, value: Any) -> Any:
 # ---- methods
 
 
-class _BoundCall(functools.partial[Any]):
-    """A decorated method together with its instance, which its helpers take as their first argument too."""
+class _BoundCall(BoundFunction):
+    """One whose instance is part of the key."""
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self.func, name)
-        return functools.partial(found, *self.args) if name in _OF_ARGUMENTS else found
-
-
-_OF_ARGUMENTS = ("cache_key", "invalidate", "peek", "refresh")
+    of_arguments = ("cache_key", "invalidate", "peek", "refresh")
 
 
 class _CachedMethod:

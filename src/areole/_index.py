@@ -164,18 +164,19 @@ class DictIndex(_Unbounded):
             # If the key's own methods call the cache in here and fill the key anew, that goes instead: a value may
             # always go, while one that is put back could outlive an invalidation.
             was_in = self.entries.pop(entry.key, None) is entry
-            if not self.entries and sys.getsizeof(self.entries) > SHRINK_FROM:
+            if not self.entries:
                 self._shrink()
             return was_in
 
     def _shrink(self) -> None:
-        """Let go of an empty dict's table, which by itself only ever grows.
+        """Let go of an empty dict's table, if it is large: by itself it only ever grows.
 
         `dict.update` gives an empty dict a new table, of the size of what it gets; should another thread insert before
         it, it is an ordinary insert. Each of the two is one atomic step.
         """
-        self.entries.update(_FILLER)
-        self.entries.pop(Empty, None)
+        if sys.getsizeof(self.entries) > SHRINK_FROM:
+            self.entries.update(_FILLER)
+            self.entries.pop(Empty, None)
 
     def snapshot(self) -> list[Entry]:
         return [entry for entry in list(self.entries.values()) if entry.key is not Empty]

@@ -15,7 +15,7 @@ import inspect
 import itertools
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,14 @@ from ._memoize import HELPERS, AnyCache, Memo
 from ._stats import CacheInfo
 from ._weak import DroppingRef, WeakTable
 
-__all__ = ["BoundMemo", "MemoizedClassMethod", "MemoizedMethod", "is_async_function", "memoize"]
+__all__ = [
+    "BoundFunction",
+    "BoundMemo",
+    "MemoizedClassMethod",
+    "MemoizedMethod",
+    "is_async_function",
+    "memoize",
+]
 
 _serial = itertools.count(1)
 
@@ -135,11 +142,16 @@ _FIND_RESULTS = """try:
         results{s} = results_of{s}({first})"""
 
 
-class BoundMemo(functools.partial[Any]):
-    """A memoized method together with its instance; made anew at each access, as bound methods are."""
+class BoundFunction(functools.partial[Any]):
+    """A decorated method together with its instance, or class; made anew at each access, as bound methods are."""
 
-    __module__ = property(lambda self: self.func.__module__)
-    __doc__ = property(lambda self: self.func.__doc__)
+    def __init_subclass__(cls) -> None:
+        """Show the function's own: every class has a module, and a doc string, if only None, in its own namespace."""
+        cls.__module__ = property(lambda self: self.func.__module__)  # type: ignore[assignment]
+        cls.__doc__ = property(lambda self: self.func.__doc__)  # type: ignore[assignment]
+
+    of_arguments: Collection[str] = HELPERS
+    """The helpers that take the instance too, as their first argument."""
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -154,6 +166,29 @@ class BoundMemo(functools.partial[Any]):
     def __func__(self) -> Any:
         return self.func
 
+    def __getattr__(self, name: str) -> Any:
+        if name == "__wrapped__":  # it takes the instance too, which is not for `inspect.signature` to see
+            raise AttributeError(name)
+        found = getattr(self.func, name)
+        return functools.partial(found, *self.args) if name in self.of_arguments else found
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BoundFunction) and self.func is other.func and self.args[0] is other.args[0]
+
+    def __hash__(self) -> int:
+        return hash((self.func, id(self.args[0])))
+
+    def __repr__(self) -> str:
+        owner = self.args[0]  # its class is named, and no more: an instance is part of the key
+        return f"<memoized {self.func.__qualname__} of {(owner if isinstance(owner, type) else type(owner)).__name__}>"
+
+    def __reduce__(self) -> Any:
+        return getattr, (self.args[0], self.func.__name__)
+
+
+class BoundMemo(BoundFunction):
+    """One whose instance has results of its own."""
+
     @property
     def cache(self) -> AnyCache:
         """The cache of this instance alone."""
@@ -167,25 +202,6 @@ class BoundMemo(functools.partial[Any]):
     def cache_clear(self) -> None:
         """Forget the results of this instance."""
         self.cache.clear()
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "__wrapped__":  # it takes the instance too, which is not for `inspect.signature` to see
-            raise AttributeError(name)
-        found = getattr(self.func, name)
-        return functools.partial(found, *self.args) if name in HELPERS else found
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, BoundMemo) and self.func is other.func and self.args[0] is other.args[0]
-
-    def __hash__(self) -> int:
-        return hash((self.func, id(self.args[0])))
-
-    def __repr__(self) -> str:
-        owner = self.args[0]  # its class is named, and no more: an instance is part of the key
-        return f"<memoized {self.func.__qualname__} of {(owner if isinstance(owner, type) else type(owner)).__name__}>"
-
-    def __reduce__(self) -> Any:
-        return getattr, (self.args[0], self.func.__name__)
 
 
 class MemoizedMethod:

@@ -273,3 +273,24 @@ def test_over_a_cache_that_both_kinds_fill() -> None:
     assert cache[1] == "its own"
     assert isinstance(cache.aio, AsyncAtomicCache)
     assert len(cache) == 2
+
+
+def test_the_fill_of_the_cache_refuses_the_keys_of_functions() -> None:
+    async def fill(key: Any) -> Any:
+        return f"filled {key}"
+
+    cache = AsyncAtomicCache[Any, Any](fill)
+
+    @cached(cache)
+    async def double(n: int) -> int:
+        return 2 * n
+
+    async def main() -> None:
+        assert await double(1) == 2 and await cache["own"] == "filled own"
+        (key,) = (key for key in cache if key != "own")
+        with pytest.raises(TypeError, match="double"):
+            await cache.refresh(key)
+        assert await double(1) == 2 and await cache.refresh("own") == "filled own"
+
+    run(main)
+    assert_valid(cache)
