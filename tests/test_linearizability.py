@@ -169,6 +169,14 @@ def test_where_values_may_be_put_out_a_value_may_vanish_and_never_comes_back() -
     assert check_key(BAD["two fills at once"], BOUNDED)
 
 
+def test_where_the_value_that_a_refresh_shows_is_put_out_the_refresh_stays_the_only_fill() -> None:
+    """Found by a stressed run, when the library did so already and the model took the refresh out with the value."""
+    refreshed = [FILL, led(0, 5, (6, 20), 21, "w", "refresh"), op(1, "get", 7, 8, ABSENT)]
+    assert check_key([*refreshed, op(1, "ask", 9, 22, "w"), op(2, "get", 23, 24, "w")], BOUNDED) == ""
+    assert check_key([*refreshed, led(1, 9, (10, 11), 12, "x"), op(2, "get", 23, 24, "w")], BOUNDED)
+    assert check_key([*refreshed, op(2, "get", 9, 10, "v")], BOUNDED), "what was put out comes back"
+
+
 def test_where_gets_may_join_one_that_began_before_an_invalidate_may_give_what_is_published_after_it() -> None:
     history = [led(0, 1, (2, 10), 12, "v"), op(1, "invalidate", 5, 6, True), op(2, "get", 3, 13, "v")]
     assert check_key(history)

@@ -44,8 +44,8 @@ Four places are weaker than a register, and no weaker than the library:
     insert it, for the loser's cell is there too for a moment, and then the key is removed twice.
 
     A store with a limit may put a value out at any moment. So where a step needs that there is no value, it may put it
-    out first, with the refresh that is attached to it. It is enough to do so at the last moment, since in between
-    nobody looked. Values put out never come back.
+    out first. It is enough to do so at the last moment, since in between nobody looked. Values put out never come back;
+    a refresh that has yet to replace one stays attached.
 """
 
 from __future__ import annotations
@@ -187,8 +187,10 @@ def apply(step: Step, state: State, is_settled: bool, rules: Rules) -> Iterator[
         yield _after(step, state)
     if step.does == "clear_again" and state != _NOTHING:
         yield _NOTHING
-    if rules.may_evict and state.value is not None and _may_happen(step, _NOTHING, is_settled):
-        yield _after(step, _NOTHING)
+    if rules.may_evict and state.value is not None:
+        without = State(None, None if state.fill == state.value else state.fill)
+        if _may_happen(step, without, is_settled):
+            yield _after(step, without)
 
 
 def _may_happen(step: Step, state: State, is_settled: bool) -> bool:
