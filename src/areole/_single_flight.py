@@ -141,6 +141,8 @@ class SingleFlight(BaseCache[K, V]):
         if not self._index.replace_if(old, flight.entry):
             flight.old = None
             return False
+        if self._tidier is not None:
+            self._tidier.let_go(old)
         return True
 
     def _lead(self, flight: Flight) -> bool:
