@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, RemovalCause
+from areole._index import DictIndex
 from areole._tidier import LEAST_FILLS
 
 from .support import ManualClock, assert_valid, run_threads
@@ -127,11 +128,56 @@ def test_threads_that_fill_at_once_lose_and_tell_nothing_twice() -> None:
     assert_valid(cache)
 
 
+class Value:
+    pass
+
+
+REMOVALS: dict[str, Any] = {
+    "invalidate": lambda cache, key: cache.invalidate(key),
+    "get": lambda cache, key: cache.get(key),
+    "fill": lambda cache, key: cache[key],
+    "refresh": lambda cache, key: cache.refresh(key),
+}
+
+
+@pytest.mark.parametrize(
+    ("comes", "how"), [*(("after", how) for how in REMOVALS), ("during", "invalidate"), ("during", "get")]
+)
+def test_an_expired_value_that_is_taken_out_singly_is_kept_nowhere(
+    comes: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of them leave after the cache has looked what has expired, or while it looks:
+
+    1. a look takes down which entries there are     3. it is let go of, and was not known
+    2. one of them is taken out                      4. the look makes it known: kept until it is its turn
+    """
+    remove, clock = REMOVALS[how], ManualClock()
+    cache = AtomicCache(lambda key: Value(), 10, clock=clock)
+    count = 8 * LEAST_FILLS
+    alive = [weakref.ref(cache[key]) for key in range(count)]
+    clock.advance(10)
+    snapshot, left = DictIndex.snapshot, iter(range(count // 2))
+
+    def take_down(index: DictIndex) -> list[Any]:
+        entries = snapshot(index)
+        for key in left if comes == "during" else ():
+            remove(cache, key)
+        return entries
+
+    monkeypatch.setattr(DictIndex, "snapshot", take_down)
+    tidier: Any = cache._tidier
+    while not tidier._expired:
+        cache[object()]
+        assert len(cache._index.entries) <= 3 * count, "it never looked"  # type: ignore[arg-type]
+    for key in left:
+        remove(cache, key)
+    gc.collect()
+    assert [ref for ref in alive[: count // 2] if ref() is not None] == []
+    assert_valid(cache)
+
+
 @pytest.mark.parametrize("remove", [lambda cache: cache.clear(), lambda cache: cache.sweep()], ids=["clear", "sweep"])
 def test_what_a_clear_or_sweep_takes_out_is_kept_nowhere(remove: Any) -> None:
-    class Value:
-        pass
-
     clock = ManualClock()
     cache = AtomicCache(lambda key: Value(), 10, clock=clock)
     alive = [weakref.ref(cache[key]) for key in range(1000)]

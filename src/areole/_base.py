@@ -196,6 +196,8 @@ class BaseCache(Generic[K, V]):
             flight = entry.flight
             was_flying = flight is not None and not flight.has_no_leader  # before it is removed: after it, it may land
             if self._index.remove_if(entry):
+                if self._tidier is not None:
+                    self._tidier.let_go(entry)
                 return self._tell_removed(entry, now) or was_flying
         return False
 
@@ -231,6 +233,8 @@ class BaseCache(Generic[K, V]):
             return False
         if not self._index.remove_if(entry, expired_by=now):
             return False
+        if self._tidier is not None:
+            self._tidier.let_go(entry)
         self._tell_expired(entry)
         return True
 

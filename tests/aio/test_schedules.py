@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from areole import AsyncAtomicCache
 from areole._caller import begin_wait
 from areole.aio._flight import TaskFlight
@@ -69,3 +71,62 @@ def test_in_every_schedule_who_comes_as_the_last_one_leaves_gets_a_value(index: 
 
     assert explore(scenario, preemptions=2) > 100
     assert outcomes == {"old", "new"}
+
+
+KINDS = {"dict": {"index": "dict"}, "atomic": {"index": "atomic"}, "bounded": {"max_items": 10}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("is_refresh", [False, True], ids=["fill", "refresh"])
+@pytest.mark.parametrize("other", ["get", "invalidate", "refresh"])
+def test_in_every_schedule_what_an_abandoned_fill_publishes_or_replaces_is_told_once(
+    kind: str, is_refresh: bool, other: str
+) -> None:
+    """1. the last waiter leaves, looks: nothing was published yet     3. a lookup finds the value, and returns it
+    2. the fill, which ends just now, publishes its value              4. the waiter takes the entry out, untold
+
+    Allowed: the value stays, and nobody is told; or it leaves, and is told if it was in. What it has replaced is told,
+    and what it has not replaced stays.
+    """
+    outcomes = set()
+
+    def scenario() -> Any:
+        told: list[Any] = []
+        seen: list[Any] = []
+        cache: AsyncAtomicCache[Any, Any] = AsyncAtomicCache(
+            lambda key: next(values), on_removal=lambda *event: told.append(event[1]), **KINDS[kind]
+        )
+        for_threads = cache.sync
+        values = iter(["old", "new"])
+        if is_refresh:
+            assert for_threads["key"] == "old"
+        loop: Any = LoopOfAnotherThread()
+        flight: Any = TaskFlight("key", cache._index.entry_type, loop, is_cancellable=True)
+        flight.latch.acquire()
+        assert cache._claim_refresh(flight)
+        flight.task = FillTask()
+        assert begin_wait(flight, None, None)
+
+        def end() -> None:
+            cache._settle(flight, "late")
+            flight.latch.release()
+            cache._finish(flight)
+
+        def check(results: list[Any]) -> None:
+            there = cache.get("key")
+            were_there = {"old", *seen} if is_refresh else set(seen)
+            assert were_there - {there, None} <= set(told), "a value left and nobody was told"
+            assert there not in told and len(set(told)) == len(told), "a value was told that is there, or twice"
+            assert_valid(cache)
+            outcomes.add((there, *told))
+
+        def look() -> None:
+            value = cache.get("key")
+            if cache._index.find("key") is not None:  # it was not yet taken out when the value was found
+                seen.append(value)
+
+        act = look if other == "get" else lambda: getattr(for_threads, other)("key")
+        return (lambda: cache._end_wait(flight, None)), end, act, check
+
+    assert explore(scenario, preemptions=1) > 20
+    assert len(outcomes) > 1 or (other == "get" and is_refresh), outcomes
