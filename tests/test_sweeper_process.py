@@ -157,19 +157,31 @@ def test_a_child_has_none_where_no_store_is_left_and_starts_one_when_there_is() 
 
 @needs_fork
 def test_the_end_of_a_store_from_before_the_fork_wakes_the_childs_thread() -> None:
-    """Its reference was made with the parent's queue."""
+    """Its reference was made with the parent's queue.
+
+    The parent has no thread: one that is just sweeping holds the store, and in the child, where it does not exist,
+    would hold it for ever.
+    """
     code = """
     import gc
+    from unittest import mock
+
+    store.close(wait=True)
+    with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError):
+        store = Storage(default_ttl=5, expiration_thread_delay=3600)
+    assert sweeper.thread is None
+    store.sweep_due = 0.0
 
     def child_collects():
         global store
         thread = sweeper.thread
+        assert thread is not None
+        wait_until(lambda: store.sweep_due > 0)  # it has swept it, and will sleep for an hour
         store = None
-        gc.collect()
-        thread.join(50)
-        assert not thread.is_alive()
+        while thread.is_alive():  # it may hold the store for some steps yet
+            gc.collect()
+            thread.join(0.01)
 
-    store.sweep_delay = 3600.0
     fork_and_run(child_collects)
     print("works")
     """
