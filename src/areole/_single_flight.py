@@ -56,7 +56,6 @@ from ._expiry import DeadlineOf, SecondsOf
 from ._index import holds_a_lock
 from ._waiter import wake
 from .errors import FillDeadlockError, FillTimeout, RecursiveFillError
-from .typing import RemovalCause
 
 __all__ = ["SingleFlight", "timed_out"]
 
@@ -237,19 +236,11 @@ class SingleFlight(BaseCache[K, V]):
 
         The lock makes one step of looking whether there is a value and letting go of the flight: an entry whose value
         expires in between may be made pending (`BoundedIndex._put_out`), or be published by a task that ends late.
-
-        But a first value is published without it. Of a task that was abandoned as it ended, this may happen:
-
-            1. there is no value     2. the task publishes one     3. a lookup returns it     4. the entry is taken out
-
-        so that what has left is told, as after an invalidation: `on_removal` may have something to close.
         """
-        entry = flight.entry
         with self._index.lock:
-            was_taken_out = not entry.is_published and self._index.remove_if(entry)
-            entry.flight = None
-        if was_taken_out and entry.is_published:
-            self._tell([(entry.key, entry.value, RemovalCause.EXPLICIT)])
+            if not flight.entry.is_published:
+                self._index.remove_if(flight.entry)
+            flight.entry.flight = None
 
     # ---- finish
 
