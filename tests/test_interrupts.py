@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, FillTimeout, _caller
+from areole import AtomicCache, FillTimeout, _caller, _memoize
 
 from .schedules import Injected, every_step, inject, met_new_code, signal_steps, watched
 from .support import (
@@ -212,6 +212,16 @@ def test_an_interrupt_before_any_instruction_leaves_a_cache_that_works(prepare: 
         while interrupted(prepare, index, at).places:
             at += 1
     assert at > 10, "there were hardly any instructions to interrupt"
+
+
+def test_instructions_are_seen_in_code_that_equals_what_was_seen_before() -> None:
+    """A wrapper that is generated anew, as after a thousand others, is other code, if equal."""
+    steps = []
+    for _ in range(2):
+        _memoize._compile.cache_clear()
+        with watched(every_step):
+            steps.append(interrupted(a_memoized_hit, "dict", 10_000).steps)
+    assert steps[0] == steps[1] > 10
 
 
 @every_index

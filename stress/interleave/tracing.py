@@ -20,7 +20,7 @@ from .steps import StepsOf, is_areole_code
 __all__ = ["Injected", "inject", "met_new_code", "place", "stepping", "watched"]
 
 _local = threading.local()
-_met: set[CodeType] = set()  # areole's code, as far as it has run
+_met: dict[int, CodeType] = {}  # areole's code, as far as it has run, by identity: what is compiled anew is equal
 _watched: list[StepsOf] = []  # while instructions are asked for, which
 _TOOL = 4  # of the numbers that sys.monitoring gives out, one that no debugger, profiler or coverage uses
 
@@ -93,14 +93,14 @@ def _ask_for_instructions() -> None:
 
 
 def _show_instructions(shown: bool) -> None:
-    for code in list(_met):
+    for code in list(_met.values()):
         sys.monitoring.set_local_events(_TOOL, code, sys.monitoring.events.INSTRUCTION if shown else 0)
 
 
 def _meet(code: CodeType, offset: int) -> Any:
     """Called when a function starts for the first time: note areole's; ask for nothing more of others."""
     if is_areole_code(code):
-        _met.add(code)
+        _met[id(code)] = code
         _show_instructions(bool(_watched))
     return sys.monitoring.DISABLE
 
