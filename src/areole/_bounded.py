@@ -61,7 +61,7 @@ OVERHEAD: Final = 320
 """Bytes that an entry counts for besides its key and value.
 
 Measured by tracemalloc on full stores of 10,000 to 17,500 entries that never expire, keys and values left out: lru 261
-to 279 on 3.11 and 3.13, 314 to 331 on 3.13t; s3fifo 234 to 251, and 266 to 283. A deadline takes some 150 to 190 more,
+to 279 on 3.11 and 3.13, 314 to 331 on 3.13t; s3fifo 234 to 251, and 266 to 284. A deadline takes some 140 to 180 more,
 and what an entry is replaced by is more than what is filled once: see benchmarks/results/storage.md. A test holds it.
 """
 
