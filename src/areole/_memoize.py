@@ -30,6 +30,7 @@ def {name}({parameters}):
     {make_key}
     {find_results}
     try:
+        {take_reading}
         entry{s} = {entry}
         {hit}
     except (KeyError{s}, TypeError{s}):
@@ -70,7 +71,7 @@ _HIT = """if entry{s}.deadline is None:
             {count_hit}
             return entry{s}.value"""
 
-_HIT_UNDER_TTL = """if entry{s}.deadline > (now{s} := clock{s}()):
+_HIT_UNDER_TTL = """if entry{s}.deadline > now{s}:
             {count_hit}
             return entry{s}.value"""
 
@@ -181,6 +182,7 @@ class Memo:
             "make_key_late": make_key if is_cheap else "",
             "find_results": "",
             "find_cache": "",
+            "take_reading": f"now{s} = clock{s}()" if under_ttl else "",
             "no_reading": f"now{s} = None" if under_ttl else "",
             "or_no_reading": f"now{s} = None" if under_ttl else "pass",
             "reading": f", now{s}" if under_ttl else "",
