@@ -20,9 +20,9 @@ Not promised: the order of uses by several threads at once, where one may write 
 one. Nor that an eviction is short where much was used since the last one: each of those is filed again, in O(log n),
 once. But the lock is let go of in between.
 
-Compared (`python -m benchmarks.lru_note`, 3.13 with a GIL, where a lookup alone takes 40 ns): the next number written into
-the entry, 66 ns; the clock's reading, 95; appending the entry to a log, 54, which somebody has to empty, whether or not
-anything is ever evicted; `OrderedDict.move_to_end` needs a lock.
+Compared (`python -m benchmarks.lru_note`, 3.13 with a GIL, where a lookup alone takes 40 ns): the next number written
+into the entry, 66 ns; the clock's reading, 95; appending the entry to a log, 54, which somebody has to empty, whether
+or not anything is ever evicted; `OrderedDict.move_to_end` needs a lock.
 """
 
 from __future__ import annotations
