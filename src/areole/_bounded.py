@@ -155,6 +155,7 @@ class BoundedIndex(DictIndex):
         If an operation inside this one has made it fail, it is done once more.
         """
         removed: list[Removal] = []
+        is_second = False  # another operation has made it fail once
         while True:
             with self.lock:
                 if self._under_way is not None:
@@ -163,16 +164,10 @@ class BoundedIndex(DictIndex):
                 try:
                     result = step(*args, removed)
                 except Exception:
-                    if self._under_way is removed:
-                        self._untold.extend(removed)  # here and below: it is out, and nobody else knows
+                    if is_second or self._under_way is removed:
+                        self._untold.extend(removed)  # it is out, and nobody else knows
                         raise
-                    self._repair()
-                    self._under_way = removed
-                    try:
-                        result = step(*args, removed)
-                    except Exception:
-                        self._untold.extend(removed)
-                        raise
+                    result, is_second = None, True
                 if self._under_way is removed:
                     self._under_way = None
                 else:
@@ -385,10 +380,7 @@ class BoundedIndex(DictIndex):
         if not self._holds(entry) or (expired_by is not None and entry.is_servable(expired_by)):
             return False
         self._strike_out(entry)
-        was_in = self._pop(entry, removed)
-        if not self.entries:
-            self._shrink()
-        return was_in
+        return self._pop(entry, removed)
 
     def set_deadline(self, entry: Any, deadline: float | None) -> bool:
         """Give `entry` another deadline, if it is in."""
@@ -512,6 +504,8 @@ class BoundedIndex(DictIndex):
             popped = self._pop_by_hash(entry, removed)
         if popped is not entry:
             self._note_stranger(popped, removed)
+        if not self.entries:
+            self._shrink()
         return popped is entry
 
     def _note_stranger(self, popped: Any, removed: list[Removal]) -> None:
