@@ -118,15 +118,17 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
             return self._serve(key, partial(self._fill, key), now)
         while True:
             flight = Flight(key, self._index.entry_type)
-            with flight.latch:
-                try:
-                    if self._claim(flight, now):
-                        self._settle(flight, self._fill(key))
-                except BaseException as error:
-                    flight.error = error
-                    self._fail(flight)
-                    del flight  # the traceback keeps this frame: it must not lead back to the exception
-                    raise
+            latch = flight.latch
+            try:
+                if self._claim(flight, now):
+                    self._settle(flight, self._fill(key))
+            except BaseException as error:
+                flight.error = error
+                self._fail(flight)
+                del flight  # the traceback keeps this frame: it must not lead back to the exception
+                raise
+            finally:
+                latch.release()
             value = self._finish(flight)
             if value is not Empty:
                 return value  # type: ignore[no-any-return]

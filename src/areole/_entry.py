@@ -112,10 +112,11 @@ class StoredEntry(Entry):
 class Flight:
     """The future of one fill.
 
-    The leader holds `latch` from before the flight can be seen until after it has settled, in a `with` statement, which
-    lets go of it even if the leader is interrupted between any two bytecodes. So *an open latch on a flight that is
-    still attached to an entry* means that the leader is gone, and whoever sees it may clear up after it: invariant 4
-    does not rest on cleaning code that could itself be interrupted.
+    The latch is a lock that is held from birth, so from before the flight can be seen, and that the leader releases in a
+    `finally`, when it has settled the flight or whatever has ended it. An interrupt between the birth and the leader's
+    `try` leaves a flight that nobody has seen. So *an open latch on a flight that is still attached to an entry* means
+    that the leader is gone, and the thread that sees it may clear up after it: invariant 4 does not rest on cleaning
+    code that could itself be interrupted (but for the release, see `_locks`).
 
     Settled means: `value` is not Empty, or `error` is not None; the value counts if both are there (an interrupt came
     after it). An `error` that is no Exception was meant for the leader alone, and waiters start anew. What is settled
@@ -145,6 +146,7 @@ class Flight:
     def __init__(self, key: Any, entry_type: type[Entry] = Entry) -> None:
         self.leader: Caller = current_caller()
         self.latch = threading.Lock()
+        self.latch.acquire()
         self.value: Any = Empty
         self.error: BaseException | None = None
         self.deadline: float | None = NOT_YET  # until when `error` is stored; not stored while NOT_YET

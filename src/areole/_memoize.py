@@ -42,15 +42,17 @@ def {name}({parameters}):
 _FILL = """
     while True:
         flight{s} = Flight{s}({key}, entry_type{s})
-        with flight{s}.latch:
-            try:
-                if cache{s}._claim(flight{s}{reading}):
-                    cache{s}._settle(flight{s}, function{s}({call}))
-            except BaseException{s} as error{s}:
-                flight{s}.error = error{s}
-                cache{s}._fail(flight{s})
-                del flight{s}  # the traceback keeps this frame: it must not lead back to the exception
-                raise
+        latch{s} = flight{s}.latch
+        try:
+            if cache{s}._claim(flight{s}{reading}):
+                cache{s}._settle(flight{s}, function{s}({call}))
+        except BaseException{s} as error{s}:
+            flight{s}.error = error{s}
+            cache{s}._fail(flight{s})
+            del flight{s}  # the traceback keeps this frame: it must not lead back to the exception
+            raise
+        finally:
+            latch{s}.release()
         value{s} = cache{s}._finish(flight{s})
         if value{s} is not Empty{s}:
             return value{s}

@@ -134,18 +134,20 @@ class StayingUp(Serving[K, V]):
 
     def _fly(self, flight: Flight, claim: Claim, order: Order) -> BaseException | None:
         """Claim; if that makes this thread the leader, fill and settle. Return what ended it, if that was raised."""
-        with flight.latch:
-            try:
-                if claim(flight):
-                    began = self._clock()
-                    self._settle(flight, order.fill(), partial(self._times_of, order, began))
-            except BaseException as error:
-                flight.error = error
-                if flight.old is not None and flight.value is Empty:
-                    self._hold_off(flight, error, order.plan)
-                self._fail(flight)
-                del flight
-                return error
+        latch = flight.latch
+        try:
+            if claim(flight):
+                began = self._clock()
+                self._settle(flight, order.fill(), partial(self._times_of, order, began))
+        except BaseException as error:
+            flight.error = error
+            if flight.old is not None and flight.value is Empty:
+                self._hold_off(flight, error, order.plan)
+            self._fail(flight)
+            del flight
+            return error
+        finally:
+            latch.release()
         return None
 
     def _lead_here(self, flight: Flight, claim: Claim, order: Order) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from types import CodeType
 from typing import TypeAlias
@@ -57,12 +57,13 @@ def every_step(code: CodeType) -> frozenset[int]:
     block belongs to it. Nor between BEFORE_WITH and the block on 3.11 to 3.13. On 3.14 one does: `__enter__` is called
     by a CALL of its own, with a look at signals after it and before the block (CPython issue gh-148874).
 
-    Nor those of a `__del__`: Python prints what is raised there, and drops it.
+    Nor those between a `finally:` and the end of the call of `release()` in it, by which a lock is let go: see
+    `areole._locks`. Nor those of a `__del__`: Python prints what is raised there, and drops it.
     """
     if code.co_name == "__del__":
         return frozenset()
     steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PRECALL")]
-    leaving: set[int] = set()
+    leaving = set(_releasing(steps))
     for i, step in enumerate(steps):
         if step.opname == "WITH_EXCEPT_START":
             leaving.update((steps[i - 1].offset, step.offset))
@@ -71,6 +72,31 @@ def every_step(code: CodeType) -> frozenset[int]:
             leaving.update(each.offset for each in steps[i - 4 : i - 3] if each.opname == "SWAP")
             leaving.update(range(steps[i - 1].offset, step.offset + 1))  # 3.11 has a PRECALL between
     return frozenset(step.offset for step in steps) - leaving
+
+
+def _releasing(steps: list[dis.Instruction]) -> Iterator[int]:
+    """Give the offsets of what lies between a `finally:` and the end of the call of `release()` in it."""
+    for i, step in enumerate(steps):
+        if step.argval != "release" or not (step.opname == "LOAD_METHOD" or "NULL|self" in step.argrepr):
+            continue
+        first, line = i, _line(step)
+        while first and (_line(steps[first - 1]) == line or _looks_whether_taken(steps, first - 1, line)):
+            first -= 1
+        if first and steps[first - 1].opname == "PUSH_EXC_INFO":
+            first -= 1
+        last = next(j for j in range(i, len(steps)) if steps[j].opname == "CALL")
+        yield from (each.offset for each in steps[first : last + 1])
+
+
+def _looks_whether_taken(steps: list[dis.Instruction], i: int, line: int) -> bool:
+    """Say whether an instruction is one of `if taken:`, in the line before that of the release."""
+    near = steps[max(i - 2, 0) : i + 1]
+    return _line(steps[i]) == line - 1 and any(each.argval == "taken" for each in near)
+
+
+def _line(step: dis.Instruction) -> int:
+    line = step.positions.lineno if step.positions else None
+    return -1 if line is None else line
 
 
 @functools.cache

@@ -4,7 +4,7 @@ A miss claims at once, in the task that asks: `_fly`, which holds the latch and 
 generator, and is run up to its claim by its requester. If another leads, it ends there, and no task is ever made. If it
 leads, it is handed over to a task, in which it goes on. So a thousand tasks that ask for one cold key make one task.
 
-Invariant 4: whatever happens to that generator, its `with` opens the latch: the fill returns, raises, is cancelled; or
+Invariant 4: whatever happens to that generator, its `finally` opens the latch: the fill returns, raises, is cancelled; or
 the task is cancelled before its first step, and the generator is closed as soon as the task is done; or the task never
 gets any further, and is collected. If its loop is closed and nothing is collected, `TaskFlight.has_no_leader` says so.
 
@@ -140,18 +140,20 @@ class AsyncSingleFlight(SingleFlight[K, V]):
 
         A generator, since a coroutine that has begun cannot be awaited, which task factories of tracing tools do.
         """
-        with flight.latch:
-            try:
-                if claim(flight):
-                    yield
-                    value = yield from _run(call, self._offloads).__await__()
-                    self._settle(flight, value, deadline_of)
-            except BaseException as error:
-                self._note(flight, error)
-                is_noted = flight.leads and _is_for_waiters(error)
-                del flight  # the traceback keeps this frame: it must not lead back to the exception
-                if not is_noted:
-                    raise
+        latch = flight.latch
+        try:
+            if claim(flight):
+                yield
+                value = yield from _run(call, self._offloads).__await__()
+                self._settle(flight, value, deadline_of)
+        except BaseException as error:
+            self._note(flight, error)
+            is_noted = flight.leads and _is_for_waiters(error)
+            del flight  # the traceback keeps this frame: it must not lead back to the exception
+            if not is_noted:
+                raise
+        finally:
+            latch.release()
 
     def _note(self, flight: TaskFlight, error: BaseException) -> None:
         """Clear up after what ended the fill; nobody is there to whom what comes of that could be raised."""
