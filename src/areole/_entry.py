@@ -112,8 +112,8 @@ class StoredEntry(Entry):
 class Flight:
     """The future of one fill.
 
-    The latch is a lock that is held from birth, so from before the flight can be seen, and that the leader releases in a
-    `finally`, when it has settled the flight or whatever has ended it. An interrupt between the birth and the leader's
+    The latch is a lock, held from birth, so from before the flight can be seen; the leader releases it in a `finally`,
+    when it has settled the flight or whatever has ended it. An interrupt between the birth and the leader's
     `try` leaves a flight that nobody has seen. So *an open latch on a flight that is still attached to an entry* means
     that the leader is gone, and the thread that sees it may clear up after it: invariant 4 does not rest on cleaning
     code that could itself be interrupted (but for the release, see `_locks`).
