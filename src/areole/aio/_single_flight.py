@@ -5,8 +5,9 @@ generator, and is run up to its claim by its requester. If another leads, it end
 leads, it is handed over to a task, in which it goes on. So a thousand tasks that ask for one cold key make one task.
 
 Invariant 4: whatever happens to that generator, its `finally` opens the latch: the fill returns, raises, is cancelled;
-or the task is cancelled before its first step, and the generator is closed as soon as the task is done; or the task never
-gets any further, and is collected. If its loop is closed and nothing is collected, `TaskFlight.has_no_leader` says so.
+or the task is cancelled before its first step, and the generator is closed as soon as the task is done; or the task
+never gets any further, and is collected. If its loop is closed and nothing is collected, `TaskFlight.has_no_leader`
+says so.
 
 Its requester waits for it as all others do, and has no part in the fill: it may be cancelled and leave.
 
