@@ -170,6 +170,19 @@ class Plan:
             return max(0.0, -took * math.log(LEAST_CHANCE))
         return seconds * float(self.refresh_ahead)
 
+    def serves_stale(self, entry: Entry, now: float) -> bool:
+        """Say whether a lookup returns the value of `entry`, which is not live, without waiting for a fill.
+
+        The lookup that serves and the claim that leaves the entry to it must go by this one rule. Where they had two:
+
+            1. a call with fail_safe fails: no other fill before `retry_at`
+            2. a call with another Resilience, without stale_ttl: it may not serve the stale value
+            3. its claim leaves the entry alone, because of `retry_at`, for the lookup to serve    -- back to 2.
+        """
+        if self.stale_ttl is None or not isinstance(entry, ResilientEntry) or not entry.is_servable(now):
+            return False
+        return not self.fail_safe or entry.retry_at > now
+
     def is_due(self, entry: ResilientEntry, now: float) -> bool:
         """Say whether a lookup of a live value is to start a background fill."""
         deadline = entry.deadline

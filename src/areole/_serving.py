@@ -78,11 +78,11 @@ class Serving(SingleFlight[K, V]):
     def _serve_at_once(self, entry: ResilientEntry, order: Order, now: float) -> Any:
         """Return the value of `entry` if this lookup need not wait for a better one, and see that there will be one."""
         plan, flight = order.plan, entry.flight  # the flight before the moments, as in _entry: they are final without
-        is_live, may_try = entry.is_live(now), entry.retry_at <= now
-        if not is_live and (plan.stale_ttl is None or not entry.is_servable(now) or (plan.fail_safe and may_try)):
+        is_live = entry.is_live(now)
+        if not is_live and not plan.serves_stale(entry, now):
             return Empty
         value = entry.value
-        if may_try and (not is_live or plan.is_due(entry, now)):
+        if entry.retry_at <= now and (not is_live or plan.is_due(entry, now)):
             if flight is None:
                 self._ask_for_refresh(entry, order)
             elif flight.has_no_leader:

@@ -86,11 +86,13 @@ class SingleFlight(BaseCache[K, V]):
 
     # ---- claim
 
-    def _claim(self, flight: Flight, now: float | None = None, holds_off: bool = False) -> bool:
+    def _claim(
+        self, flight: Flight, now: float | None = None, serves_stale: Callable[[Any, float], bool] | None = None
+    ) -> bool:
         """Put the flight's entry into the index and return True: the caller leads. Else note in it what was found.
 
-        `now` is the clock's reading, if this lookup has taken one. With `holds_off`, a stale entry whose fill failed
-        just now is left alone: nothing is noted, and the caller is to look again.
+        `now` is the clock's reading, if this lookup has taken one. A stale entry of which `serves_stale` says that this
+        lookup returns its value without waiting is left alone: nothing is noted, and the caller is to look again.
         """
         self._counters.misses.increment_and_get()
         while True:
@@ -107,7 +109,7 @@ class SingleFlight(BaseCache[K, V]):
                     return False
             elif not found.is_servable(now):
                 self._drop_expired(found, now)
-            elif holds_off and getattr(found, "retry_at", NOT_YET) > now:  # a plain one may have been set meanwhile
+            elif serves_stale is not None and serves_stale(found, now):
                 self._counters.misses.decrement_and_get()
                 return False
             elif self._take_over(flight, found):  # stale: it stays until there is something better

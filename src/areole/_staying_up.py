@@ -62,12 +62,17 @@ class StayingUp(Serving[K, V]):
         return value
 
     def _served(self, order: Order, now: float | None) -> Any:
-        """Return the value that is ordered: live, stale, or filled now."""
+        """Return the value that is ordered: live, stale, or filled now.
+
+        Why this ends: a turn that brings nothing has waited for a fill (whose leader was interrupted, or whose stale
+        value is gone), or found another entry, or another moment of it, than `_served_at_once` did. Both go by
+        `Plan.serves_stale`; so what the claim leaves alone the next look serves, unless it has changed again.
+        """
         while True:
             value = self._served_at_once(order, now)
             if value is not Empty:
                 return value
-            claim = partial(self._claim, now=now, holds_off=True)
+            claim = partial(self._claim, now=now, serves_stale=order.plan.serves_stale)
             value = self._fill_or_wait(order, claim, falls_back=order.plan.fail_safe)
             if value is not Empty:
                 return value

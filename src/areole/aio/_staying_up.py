@@ -47,7 +47,7 @@ class AsyncStayingUp(AsyncSingleFlight[K, V], Serving[K, V]):
         while True:
             value = self._served_at_once(order, now)
             if value is Empty:
-                claim = partial(self._claim, now=now, holds_off=True)
+                claim = partial(self._claim, now=now, serves_stale=order.plan.serves_stale)
                 value = await self._fill_or_wait(order, claim, falls_back=order.plan.fail_safe)
             if value is not Empty:
                 return value
