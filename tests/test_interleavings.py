@@ -6,6 +6,8 @@ Here are also faults as somebody might have written them, each with a race that 
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import threading
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from areole import _base, _index, _single_flight
+from areole import _base, _index, _refcount, _single_flight
 from areole._bounded import BoundedIndex
 from areole._index import DictIndex
 from areole._single_flight import SingleFlight
@@ -124,6 +126,49 @@ def test_the_hunt_finds_a_planted_fault_and_says_where(monkeypatch: pytest.Monke
 
 def test_the_hunt_finds_nothing_in_the_library_as_it_is() -> None:
     assert find_fault(seconds=0) == ""
+
+
+class Refuses:
+    """Can be neither compared nor hashed nor asked for a truth value."""
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        raise TypeError
+
+
+def test_a_module_may_hold_what_has_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`areole._refcount._enable` is a ctypes function where reference counts can be deferred, on 3.14t."""
+    enable = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object)(lambda each: 0)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(enable)
+    monkeypatch.setattr(_refcount, "_enable", enable)
+    monkeypatch.setattr(_refcount, "refuses", Refuses(), raising=False)
+    assert explore(RACES["cold-key/dict"].scenario, 0, at_least=1)
+    assert sample(RACES["cold-key/dict"].scenario, runs=2, seed=1)
+
+
+def test_caches_that_only_a_collection_frees_do_not_turn_an_atomic_race_into_one_of_dicts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where reference counts are deferred: here each cache is part of a cycle, and there may be nine more."""
+    names: list[str] = []
+
+    def scenario() -> Any:
+        *threads, check = RACES["cold-key/atomic"].scenario()
+        cache = check.cache
+        cache._fill.__dict__["cache"] = cache
+        names.append(cache._index.name)
+        return *threads, check
+
+    gc.collect()
+    monkeypatch.setattr(_index, "MAX_ATOMIC_DICTS", _index._atomic_dicts.get() + 9)
+    assert explore(scenario, 1, at_least=20)
+    assert set(names) == {"atomic"}
+    assert gc.isenabled()
 
 
 def test_the_modules_under_test_are_patched_only_while_a_schedule_runs() -> None:

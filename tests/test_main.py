@@ -79,9 +79,15 @@ def test_it_reports_every_way_and_the_numbers_add_up(capsys: pytest.CaptureFixtu
     assert areole["fills_run_twice"] == 0
 
 
+def version_of(major: int, minor: int, micro: int, level: str, serial: int) -> str:
+    """Write what `sys.version_info` says as releases are called: 3.14.0, or 3.14.0rc1."""
+    short = {"alpha": f"a{serial}", "beta": f"b{serial}", "candidate": f"rc{serial}", "final": ""}
+    return f"{major}.{minor}.{micro}{short[level]}"
+
+
 def test_it_says_which_interpreter_runs_and_whether_the_gil_is_on(capsys: pytest.CaptureFixture[str]) -> None:
     _, report = run_json(capsys)
-    assert report["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert report["python"].removesuffix("+") == version_of(*sys.version_info)  # "+": built from a checkout
     assert report["gil"] is not is_free_threaded()
     assert (report["threads"], report["seconds"]) == (3, 0.1)
 
@@ -89,6 +95,24 @@ def test_it_says_which_interpreter_runs_and_whether_the_gil_is_on(capsys: pytest
     first_line = capsys.readouterr().out.splitlines()[0]
     assert f"CPython {report['python']}" in first_line
     assert ("the GIL is off" if is_free_threaded() else "the GIL is on") in first_line
+
+
+@pytest.mark.parametrize(
+    ("version", "info"),
+    [
+        ("3.14.0rc1+ (heads/3.14:5a26ee2, Jul 23 2025, 10:12:13) [GCC 12.2.0]", (3, 14, 0, "candidate", 1)),
+        ("3.15.0a7 (main, Mar 10 2026, 09:00:00) [Clang 19.1.7 ]", (3, 15, 0, "alpha", 7)),
+        ("3.14.2+ (heads/3.14:0a1b2c3, Dec  5 2025, 10:12:13) [GCC 12.2.0]", (3, 14, 2, "final", 0)),
+    ],
+    ids=["candidate", "alpha", "final"],
+)
+def test_it_says_so_of_one_that_is_no_release(
+    version: str, info: tuple[int, int, int, str, int], capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(sys, "version", version)
+    _, report = run_json(capsys)
+    assert report["python"] == version.split()[0]
+    assert report["python"].removesuffix("+") == version_of(*info)
 
 
 def test_the_text_has_a_row_for_each_way_under_all_headings(capsys: pytest.CaptureFixture[str]) -> None:

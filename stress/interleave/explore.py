@@ -10,6 +10,7 @@ CHESS: Musuvathi and Qadeer, PLDI 2007, who found that most faults need two or f
 
 from __future__ import annotations
 
+import gc
 import platform
 import sys
 import traceback
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import areole
+from areole import _index
 
 from .locks import seen_locks
 from .schedule import Choice, Deadlock, Fixed, Pct, Schedule, Strategy
@@ -36,9 +38,10 @@ STEPS: Final[dict[str, StepsOf]] = {"shared": shared_steps, "every": every_step}
 class WithInvariant:
     """A scenario's check, with what must also hold before every step, and may be read there without a lock."""
 
-    def __init__(self, check: Callable[[list[Any]], None], invariant: Callable[[], None]) -> None:
+    def __init__(self, check: Callable[[list[Any]], None], invariant: Callable[[], None], cache: Any = None) -> None:
         self._check = check
         self.invariant = invariant
+        self.cache = cache
 
     def __call__(self, results: list[Any]) -> None:
         self._check(results)
@@ -97,9 +100,11 @@ def _run(scenario: Scenario, make_strategy: Callable[[], Strategy]) -> _Ran:
 
 
 def _run_once(scenario: Scenario, strategy: Strategy) -> _Ran:
+    _free_atomic_dicts()
     *functions, check = scenario()
     schedule = Schedule(strategy, getattr(check, "invariant", None))
-    results = schedule.run(*functions)
+    with _no_collection():
+        results = schedule.run(*functions)
     try:
         assert not any(isinstance(result, Deadlock) for result in results), results
         if schedule.broken is not None:
@@ -108,6 +113,33 @@ def _run_once(scenario: Scenario, strategy: Strategy) -> _Ran:
     except Exception as error:
         return _Ran(schedule, len(functions), error)
     return _Ran(schedule, len(functions), None)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let nothing be collected: what a callback of a weak reference does in the midst of a run would be steps of it.
+
+    Where reference counts are deferred, on 3.14t, every cache of a run before leaves in a collection.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _free_atomic_dicts() -> None:
+    """Collect the caches of earlier runs before there are as many AtomicDicts as may be: "atomic" would be a dict."""
+    count = _index._atomic_dicts.get()
+    if count < _index.MAX_ATOMIC_DICTS - 4 or count == _not_collected[0]:
+        return
+    gc.collect()
+    _not_collected[0] = _index._atomic_dicts.get()
+
+
+_not_collected = [-1]  # how many AtomicDicts were left after the last collection: another one would free no more
 
 
 @contextmanager

@@ -114,13 +114,12 @@ def seen_locks() -> Iterator[None]:
 
 
 def _to_patch(module: ModuleType, seen: Any) -> Iterator[tuple[Any, str, Any]]:
-    made = {threading.Lock: _make_lock, threading.RLock: _make_rlock}
-    for name, value in list(vars(module).items()):
+    for name, value in list(vars(module).items()):  # compared by identity: not all of them can be hashed or compared
         if value is threading:
             yield module, name, seen
         elif type(value) in _MAKERS:
             yield module, name, SeenLock(_MAKERS[type(value)]())
-        elif callable(value) and value in made:
-            yield module, name, made[value]
+        elif value is threading.Lock or value is threading.RLock:
+            yield module, name, _make_lock if value is threading.Lock else _make_rlock
         elif type(value).__module__ == module.__name__ and type(getattr(value, "_lock", None)) in _MAKERS:
             yield value, "_lock", SeenLock(_MAKERS[type(value._lock)]())

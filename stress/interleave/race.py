@@ -72,7 +72,7 @@ def guarded(cache: Any, check: Callable[[list[Any]], None]) -> WithInvariant:
         if index.max_items is not None and index.lock.is_free:
             assert len(published) <= index.max_items, "there are more items than may be"
 
-    return WithInvariant(check, invariant)
+    return WithInvariant(check, invariant, cache)
 
 
 def fill_with_key(key: str) -> str:
