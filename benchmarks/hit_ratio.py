@@ -100,9 +100,7 @@ def hits_of_policy(name: str) -> Callable[[Keys, int], int]:
                 policy.touch(entry)
                 continue
             if len(entries) >= size:
-                while (evicted := policy.evict()) is None:
-                    pass
-                del entries[evicted.key]
+                del entries[policy.evict().key]
             entries[key] = entry = make_entry(key)
             entry.weight = 1
             if hasattr(entry, "hash"):

@@ -3,6 +3,7 @@
     python -m benchmarks.storage              about a minute; --quick: about 10 seconds
     python -m benchmarks.storage --check      exit status 1 if a bound of issue 3 is missed
     python -m benchmarks.storage --json F     raw samples, with the machine that they came from
+    python -m benchmarks.storage --longest    the longest `set` alone, about 30 seconds
 
 As in `benchmarks.hits`, what counts is the ratios: all contenders run in one process and in turn, in each of at least
 15 rounds. `set` is measured with keys that were never there, on stores that are full: each puts another one out.
@@ -14,11 +15,12 @@ import argparse
 import gc
 import itertools
 import json
+import random
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .build import Build, this_build
@@ -63,6 +65,8 @@ class Plan:
     sets: int = 2000  # a burst
     sizes: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
     memory_keys: int = 40_000  # up to twice as many, in four steps: tables of dicts grow in leaps
+    longest_items: int = 1_000_000  # of the store whose longest `set` is looked for
+    longest_sets: int = 12_000
 
 
 QUICK = Plan(
@@ -74,6 +78,8 @@ QUICK = Plan(
     sets=1000,
     sizes=(1_000, 10_000, 100_000),
     memory_keys=10_000,
+    longest_items=100_000,
+    longest_sets=2_000,
 )
 
 
@@ -86,6 +92,7 @@ class Results:
     sets: Samples
     sizes: Samples
     memory: dict[str, float]
+    longest: dict[str, float] = field(default_factory=dict)
 
     def targets(self) -> list[Target]:
         return targets_of(self)
@@ -100,6 +107,7 @@ class Results:
             "sets": self.sets.as_json(),
             "sets by size": self.sizes.as_json(),
             "bytes an entry": {name: round(value, 2) for name, value in self.memory.items()},
+            "longest set, ms": {name: round(value, 4) for name, value in self.longest.items()},
             "targets": [asdict(each) | {"verdict": each.verdict} for each in self.targets()],
         }
 
@@ -229,6 +237,66 @@ _MEMORY_CASES: tuple[tuple[str, float | None, Callable[[Any, list[int], int], No
 )
 
 
+def measure_longest_sets(plan: Plan) -> dict[str, float]:
+    """Measure the longest `set` on a full store of which all was used, in milliseconds of its thread's own time.
+
+    The collector is off, as its pauses are not the store's. `a dict's` is what the same keys take in a dict alone.
+    """
+    orders: dict[str, Callable[[list[int]], object]] = {
+        "in order": lambda keys: None,
+        "backwards": list.reverse,
+        "at random": random.Random(1).shuffle,
+    }
+    longest = {}
+    for policy, (order, arrange) in itertools.product(POLICIES, orders.items()):
+        keys = make_block(0, plan.longest_items + plan.longest_sets)
+        old, new = keys[: plan.longest_items], keys[plan.longest_items :]
+        used = old.copy()
+        arrange(used)
+        longest[f"{policy}, used {order}"] = _longest_set(policy, old, used, new)
+    longest["a dict's"] = _longest_step(_full_dict_setter(plan.longest_items), range(-plan.longest_sets, 0))
+    return longest
+
+
+def _longest_set(policy: str, old: list[int], used: list[int], new: list[int]) -> float:
+    from areole import Storage
+
+    store: Any = Storage(max_items=len(old), policy=policy, weigher=lambda key, value: 0)
+    for key in old:
+        store.set(key, None)
+    for key in used:
+        store.get(key)
+    try:
+        return _longest_step(lambda key: store.set(key, None), new)
+    finally:
+        store.close()
+
+
+def _full_dict_setter(size: int) -> Callable[[int], object]:
+    full: dict[int, None] = dict.fromkeys(range(size))
+    oldest = itertools.count()
+
+    def set_in_dict(key: int) -> None:
+        del full[next(oldest)]
+        full[key] = None
+
+    return set_in_dict
+
+
+def _longest_step(step: Callable[[int], object], keys: Iterable[int]) -> float:
+    longest, clock, was_on = 0, time.thread_time_ns, gc.isenabled()
+    gc.disable()
+    try:
+        for key in keys:
+            start = clock()
+            step(key)
+            longest = max(longest, clock() - start)
+    finally:
+        if was_on:
+            gc.enable()
+    return longest / 1e6
+
+
 # ---- tables
 
 
@@ -267,6 +335,11 @@ def memory_table(memory: dict[str, float]) -> str:
     return _table("Memory of Storage beyond keys and values, by tracemalloc", ("what", "", "bytes an entry"), rows)
 
 
+def longest_table(longest: dict[str, float]) -> str:
+    rows = [(name, "", f"{value:.2f}") for name, value in longest.items()]
+    return _table("Longest set after all values were used, ms of the thread's own time", ("what", "", "ms"), rows)
+
+
 def target_table(targets: list[Target]) -> str:
     rows = [(t.what, t.verdict, t.bound_text, f"{t.reached:.2f}{t.unit}") for t in targets]
     return _table('Targets of issue 3, "Speed"', ("what", "verdict", "target", "reached"), rows)
@@ -282,6 +355,7 @@ TTL_CACHE_GET, TTL_CACHE_SET = Case("TTLCache", LOCKED_GET), Case("TTLCache", LO
 def targets_of(results: Results) -> list[Target]:
     """Return all bounds whose cases were measured."""
     found = [*_store_targets(results.hits, results.sets), *_size_targets(results.sizes, results.plan)]
+    found += _longest_targets(results.longest, results.plan)
     return [*found, *_memoize_targets(results.hits, results.build, results.plan)]
 
 
@@ -309,6 +383,14 @@ def _size_targets(sizes: Samples, plan: Plan) -> Iterator[Target]:
             yield Target(what, dearest, 2.0)
 
 
+def _longest_targets(longest: dict[str, float], plan: Plan) -> Iterator[Target]:
+    for name, reached in longest.items():
+        if name != "a dict's":
+            yield Target(
+                f"longest set of {plan.longest_items:,}, {name}", reached - longest["a dict's"], 5.0, unit=" ms"
+            )
+
+
 def _memoize_targets(hits: Samples, build: Build, plan: Plan) -> Iterator[Target]:
     """As the bounds of issue 2 on hits, set for builds with a GIL, from 3.13 on."""
     other = Case(f"lru_cache({plan.keys})", ONE)
@@ -326,7 +408,8 @@ def _memoize_targets(hits: Samples, build: Build, plan: Plan) -> Iterator[Target
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark as the command line says; return the exit status."""
     options = _parse(arguments)
-    results = run(QUICK if options.quick else Plan())
+    plan = QUICK if options.quick else Plan()
+    results = run_longest(plan) if options.longest else run(plan)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(results.as_json(), file, indent=1)
@@ -356,10 +439,21 @@ def run(plan: Plan) -> Results:
         print(time_table("set with eviction, by size", sizes, references), flush=True)
     memory = measure_memory(plan)
     print(memory_table(memory), flush=True)
+    longest = measure_longest_sets(plan)
+    print(longest_table(longest), flush=True)
 
-    results = Results(build, plan, hits, threads, sets, sizes, memory)
+    results = Results(build, plan, hits, threads, sets, sizes, memory, longest)
     print(target_table(results.targets()))
     print(f"\n{time.perf_counter() - start:.0f} s")
+    return results
+
+
+def run_longest(plan: Plan) -> Results:
+    longest = measure_longest_sets(plan)
+    results = Results(this_build({}), plan, Samples(), Samples(), Samples(), Samples(), {}, longest)
+    print(*results.build.lines(), sep="\n")
+    print(longest_table(longest))
+    print(target_table(results.targets()))
     return results
 
 
@@ -384,6 +478,7 @@ def _installed(contenders: list[Contender]) -> list[Contender]:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.storage", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="about 10 seconds, and noisier")
+    parser.add_argument("--longest", action="store_true", help="the longest set alone, about 30 seconds")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
     parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
     return parser.parse_args(arguments)

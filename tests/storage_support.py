@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from typing import Any
 
 import pytest
@@ -116,11 +115,13 @@ def deadlines_of(index: Any) -> list[int]:
 
 def assert_filing_sound(filing: Filing) -> None:
     """Check that each part is in order, and that the counts are right."""
-    queues = [each for each in (filing._queue, filing._old) if isinstance(each, deque)]
-    assert all(list(queue) == sorted(queue, key=lambda slip: slip[0]) for queue in queues), "a queue is out of order"
-    for heap in (each for each in (filing._heap, filing._old) if isinstance(each, list)):
+    queue = list(filing.queue())
+    assert queue == sorted(queue, key=lambda slip: slip[:2]), "the queue is out of order"
+    assert all(slip[3][4] is slip[4][3] is slip for slip in queue), "a slip of the queue is not linked"
+    assert all(slip[2] is not None for slip in queue), "one that has left is in the queue"
+    for heap in (filing._heap, filing._old):
         assert all(heap[(i - 1) // 2][:2] <= heap[i][:2] for i in range(1, len(heap))), "a heap is none"
-    slips = [*filing._queue, *filing._heap, *filing._old]
+    slips = [*queue, *filing._heap, *filing._old]
     assert len(filing) == len(slips), "the slips are miscounted"
     assert filing.held == len(list(filing)), "the entries are miscounted"
 

@@ -23,6 +23,8 @@ TINY = Plan(
     sets=20,
     sizes=(10, 40),
     memory_keys=400,
+    longest_items=600,
+    longest_sets=20,
 )
 
 
@@ -48,6 +50,13 @@ def test_an_entry_costs_memory_under_each_policy(results: Results) -> None:
     for policy in POLICIES:
         assert 100 < results.memory[f"{policy}, filled"] <= results.memory[f"{policy}, filled, highest"] < 1000
         assert results.memory[f"{policy}, filled"] < results.memory[f"{policy}, filled, ttl"]
+
+
+def test_the_longest_set_is_looked_for_under_each_policy_and_order(results: Results) -> None:
+    assert len(results.longest) == 3 * len(POLICIES) + 1
+    rows = [target for target in results.targets() if target.what.startswith("longest set of 600, ")]
+    assert len(rows) == 3 * len(POLICIES) and all(row.bound == 5.0 for row in rows)
+    assert Plan().longest_items == 1_000_000
 
 
 def test_the_results_can_be_written_as_json_and_every_target_has_a_verdict(results: Results) -> None:

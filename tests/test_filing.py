@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from areole._deadlines import Deadlines
-from areole._filing import CARRIED_A_TIME, DROPPED_A_TIME, SPARE, Filing, Later
+from areole._filing import CARRIED_A_TIME, SPARE, Filing
 
 from .storage_support import assert_filing_sound
 
@@ -17,16 +17,6 @@ class Item:
     """What is filed; the numbers that it is filed by need not differ."""
 
     filing: Any = None
-
-
-def first_of(filing: Filing) -> Any:
-    """Look until it is known; each look does a part."""
-    while True:
-        slips = len(filing)
-        first = filing.first()
-        assert slips - len(filing) <= DROPPED_A_TIME
-        if first is not Later:
-            return first
 
 
 ORDERS = {
@@ -61,7 +51,7 @@ def test_what_was_filed_comes_in_order_and_nothing_gathers(order: str, leaves: s
             assert before - len(filing) <= CARRIED_A_TIME + 1
             assert gone[2] is None, "it is kept"
         if step % 7 == 0:
-            assert first_of(filing) is (slips[0] if slips else None)
+            assert filing.first() is (slips[0] if slips else None)
         assert filing.held == len(slips)
         assert len(filing) <= 4 * len(slips) + 4 * SPARE, "what is gone gathers"
     assert_filing_sound(filing)

@@ -13,7 +13,7 @@ import pytest
 
 from areole._filing import SPARE
 from areole._policy import POLICIES, make_policy
-from areole._policy.lru import LruEntry, LruPolicy, make_tick
+from areole._policy.lru import FILED_A_TIME, LruEntry, LruPolicy, make_tick
 from areole._policy.s3fifo import SMALL, TINY, S3FifoEntry, S3FifoPolicy
 from benchmarks.hit_ratio import hits_of_policy, hits_of_the_optimum
 from benchmarks.traces import TRACES
@@ -42,7 +42,7 @@ class Store:
     def set(self, key: Any, weight: int = 1) -> None:
         self.delete(key)
         while self.entries and (len(self.entries) >= self.items or self._is_too_heavy(weight)):
-            entry = evict(self.policy)
+            entry = self.policy.evict()
             assert self.entries.pop(entry.key) is entry
             self.weight -= entry.weight
             self.evicted.append(entry.key)
@@ -69,13 +69,6 @@ class Store:
 
     def hit_ratio(self, keys: list[Any]) -> float:
         return sum(map(self.ask, keys)) / len(keys)
-
-
-def evict(policy: Any) -> Any:
-    """Evict, asking again as long as the policy has first to put more in order."""
-    while (entry := policy.evict()) is None:
-        pass
-    return entry
 
 
 def make_entry(policy: Any, key: Any, weight: int = 1) -> Any:
@@ -139,7 +132,7 @@ def test_each_entry_is_evicted_once_and_then_there_are_none(name: str) -> None:
         policy.add(entry)
     for entry in entries[::3]:
         policy.touch(entry)
-    evicted = [evict(policy) for _ in entries]
+    evicted = [policy.evict() for _ in entries]
     assert sorted(entry.key for entry in evicted) == list(range(300))
     assert_sound(policy, [], 300)
 
@@ -151,11 +144,11 @@ def test_a_removed_entry_is_never_evicted(name: str) -> None:
     for entry in entries:
         policy.add(entry)
         policy.touch(entry)
-    first = evict(policy)  # files others again, or moves them
+    first = policy.evict()  # files others again, or moves them
     kept = [entry for entry in entries if entry is not first]
     for entry in kept[::2]:
         policy.remove(entry)
-    assert {evict(policy) for _ in kept[1::2]} == set(kept[1::2])
+    assert {policy.evict() for _ in kept[1::2]} == set(kept[1::2])
     assert_sound(policy, [], 20)
 
 
@@ -169,24 +162,24 @@ def test_removing_what_is_not_there_and_touching_what_is_gone_change_nothing(nam
     policy.remove(entries[0])
     policy.remove(entries[0])
     policy.touch(entries[0])
-    gone = evict(policy)
+    gone = policy.evict()
     policy.touch(gone)
     policy.remove(gone)
     left = [entry for entry in entries[1:3] if entry is not gone]
     assert_sound(policy, left, 3)
-    assert evict(policy) is left[0]
+    assert policy.evict() is left[0]
 
 
 @every_policy
 def test_an_entry_can_come_back_after_it_went(name: str) -> None:
     policy = make_policy(name)
     entry = make_entry(policy, "key")
-    for let_go in (policy.remove, lambda _: evict(policy)) * 2:
+    for let_go in (policy.remove, lambda _: policy.evict()) * 2:
         policy.add(entry)
         let_go(entry)
     policy.add(entry)
     assert_sound(policy, [entry], 1)
-    assert evict(policy) is entry
+    assert policy.evict() is entry
 
 
 @every_policy
@@ -250,7 +243,7 @@ def test_a_removed_or_evicted_entry_is_let_go_of_at_once(name: str) -> None:
         entry.value = values[key]
     del entry, values
     for _ in range(25):
-        del entries[evict(policy).key]
+        del entries[policy.evict().key]
     for key in list(entries)[::2]:
         policy.remove(entries.pop(key))
     assert {key for key, ref in alive.items() if ref() is not None} == set(entries)
@@ -268,7 +261,7 @@ def test_no_method_of_a_key_is_called(name: str) -> None:
         policy.add(entry)
         policy.touch(entry)
         if number >= 10:
-            evict(policy)
+            policy.evict()
         if number % 3 == 0:
             policy.remove(entry)
 
@@ -296,7 +289,7 @@ class RestlessS3FifoEntry(S3FifoEntry):
 
 
 @pytest.mark.parametrize(
-    ("name", "restless", "looks"), [("lru", RestlessLruEntry, 100), ("s3fifo", RestlessS3FifoEntry, 4)]
+    ("name", "restless", "looks"), [("lru", RestlessLruEntry, 200), ("s3fifo", RestlessS3FifoEntry, 4)]
 )
 def test_an_eviction_ends_though_all_entries_are_used_again_and_again(name: str, restless: Any, looks: int) -> None:
     policy = make_policy(name)
@@ -304,7 +297,7 @@ def test_an_eviction_ends_though_all_entries_are_used_again_and_again(name: str,
         policy.add(dress(restless(key), key))
     for left in range(100, 0, -1):
         restless.looks = count(1)
-        evict(policy)
+        policy.evict()
         assert next(restless.looks) <= looks + 3  # one more where the shortest way is looked at first
         assert len(policy) == left - 1
 
@@ -372,7 +365,7 @@ def test_lru_evicts_in_the_order_of_use_exactly(seed: int) -> None:
             model.use(step)
         elif kind == "evict":
             expected = model.order.popitem(last=False)[0]
-            assert evict(policy) is entries.pop(expected)
+            assert policy.evict() is entries.pop(expected)
         else:
             key = chance.choice(list(model.order)[-50:] if step % 2 else list(model.order)[:50])
             if kind == "touch":
@@ -382,7 +375,7 @@ def test_lru_evicts_in_the_order_of_use_exactly(seed: int) -> None:
                 policy.remove(entries.pop(key))
                 del model.order[key]
     assert_sound(policy, list(entries.values()), 20_000)
-    assert [evict(policy).key for _ in range(len(policy))] == list(model.order)
+    assert [policy.evict().key for _ in range(len(policy))] == list(model.order)
 
 
 def test_lru_with_its_own_clock_keeps_the_order_of_use() -> None:
@@ -404,7 +397,7 @@ def test_lru_copes_with_a_clock_that_stands_still() -> None:
         policy.add(entry)
         policy.touch(entry)
     policy.remove(entries[3])
-    assert [evict(policy).key for _ in range(9)] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert [policy.evict().key for _ in range(9)] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     assert_sound(policy, [], 10)
 
 
@@ -421,11 +414,102 @@ def test_lru_does_not_keep_filings_of_what_was_removed() -> None:
         policy.add(entry)
     for entry in entries:
         policy.touch(entry)
-    evict(policy)  # files all the others again
-    assert len(policy._again) >= 999
-    for entry in entries[1:]:
-        policy.remove(entry)
+    gone = {policy.evict() for _ in range(10)}  # files all the others again
+    assert len(policy._again) >= 990
+    for entry in entries:
+        if entry not in gone:
+            policy.remove(entry)
     assert len(policy._again) <= SPARE
+
+
+class CountedLru(LruPolicy):
+    """Counts how many entries it files again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tick = count(1).__next__
+        self.filings = 0
+
+    def _file_again(self, entry: LruEntry, used: int) -> None:
+        self.filings += 1
+        super()._file_again(entry, used)
+
+
+def used_lru(size: int, order: list[int]) -> tuple[CountedLru, dict[int, Any]]:
+    """Make a policy with so many entries, which were then used in that order."""
+    policy = CountedLru()
+    entries = {key: make_entry(policy, key) for key in range(size)}
+    for entry in entries.values():
+        policy.add(entry)
+    for key in order:
+        policy.touch(entries[key])
+    return policy, entries
+
+
+@pytest.mark.parametrize("used", [1, FILED_A_TIME // 2, FILED_A_TIME - 1])
+@pytest.mark.parametrize("in_order", [True, False])
+def test_lru_is_exact_while_less_was_used_than_an_eviction_files_again(used: int, in_order: bool) -> None:
+    order = list(range(used))
+    if not in_order:
+        random.Random(used).shuffle(order)
+    policy, entries = used_lru(used + 1, order)
+    assert policy.evict() is entries[used], "the only one that was not used"
+    assert policy.filings == used
+    assert [policy.evict().key for _ in order] == order
+    assert policy.filings == used, "none is filed twice for one use"
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_an_eviction_files_a_bounded_number_again_and_they_come_to_be_exact(in_order: bool) -> None:
+    size = 20 * FILED_A_TIME
+    order = list(range(size))
+    if not in_order:
+        random.Random(size).shuffle(order)
+    policy, _ = used_lru(size, order)
+    place = {key: i for i, key in enumerate(order)}
+    evicted = []
+    for n in range(20):
+        evicted.append(policy.evict().key)
+        assert policy.filings == min(n + 1, 20) * FILED_A_TIME
+        assert place[evicted[-1]] < size // 20, "it was among the last that were used"
+    left = [key for key in order if key not in evicted]
+    assert [policy.evict().key for _ in left] == left, "all have been looked at by now"
+    assert policy.filings == size
+    assert_sound(policy, [], size)
+
+
+def test_lru_evicts_the_least_recently_used_of_all_that_it_has_looked_at() -> None:
+    size = 10 * FILED_A_TIME
+    order = random.Random(1).sample(range(size), size)
+    policy, _ = used_lru(size, order)
+    left = order
+    for n in range(1, 10):
+        looked_at = [key for key in left if key < n * FILED_A_TIME]  # they were added, so filed, in this order
+        assert policy.evict().key == looked_at[0]
+        left = [key for key in left if key != looked_at[0]]
+
+
+def test_an_eviction_after_which_all_are_used_again_files_twice_the_bound_at_most() -> None:
+    size = 10 * FILED_A_TIME
+    policy, entries = used_lru(size, list(range(size)))
+    for _ in range(30):
+        for entry in entries.values():
+            policy.touch(entry)
+        filings = policy.filings
+        del entries[policy.evict().key]
+        assert policy.filings - filings <= 2 * FILED_A_TIME
+        assert len(policy) == len(entries)
+    assert_sound(policy, list(entries.values()), size)
+
+
+@pytest.mark.parametrize("how", ["removed", "used"])
+def test_what_is_done_to_one_that_was_filed_again_costs_the_next_eviction_one_look(how: str) -> None:
+    policy, entries = used_lru(100, list(range(100)))
+    policy.evict()
+    (policy.remove if how == "removed" else policy.touch)(entries[1])
+    filings = policy.filings
+    assert policy.evict() is entries[2]
+    assert policy.filings - filings == (how == "used")
 
 
 # ---- s3fifo
@@ -503,7 +587,7 @@ def test_s3fifo_forgets_hashes_as_the_entries_become_fewer() -> None:
     for key in range(300):
         policy.add(make_entry(policy, key))
     for left in range(299, -1, -1):
-        evict(policy)
+        policy.evict()
         assert len(policy._ghosts) <= left / 2
     assert len(policy._older_ghosts) == 1
 
@@ -515,7 +599,7 @@ def test_s3fifo_evicts_from_main_where_small_is_empty_and_nothing_weighs_anythin
         policy.add(entry)
     for entry in list(policy._small):
         policy.remove(entry)
-    assert evict(policy) is entries[0]
+    assert policy.evict() is entries[0]
 
 
 def test_s3fifo_writes_nothing_from_the_third_hit_on() -> None:

@@ -19,10 +19,9 @@ each operation puts something of its own there first, and takes it away last.
 A value is told to the listener by the operation that took its entry out of the dict, so once, however they nest. Where
 that cannot tell, as it raises or has nobody to whom it returns, `_untold` keeps the value for the next one that can.
 
-No holding of the lock takes longer the more is stored, but for making the books anew, and for what Python itself does
-when a dict or a set outgrows its table, or is let go of, once in many operations. An operation that needs room may
-find much to put in order first (`Policy.evict`, `Deadlines.pop_expired`): it does a part of that, lets go of the lock
-for a moment, and goes on. What it was to replace has then left before what comes in its place is there.
+No holding of the lock takes longer the more is stored, but for making the books again; for what Python itself does
+when a dict or a set outgrows its table, or is freed, once in many operations; and for what many removals have left
+behind for one operation to drop (see `_filing`), where deadlines did not come in order.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ from typing import Any, Final, TypeVar
 
 from ._deadlines import Deadlines
 from ._entry import NOT_YET, Entry, Removal
-from ._filing import Later
 from ._index import DictIndex, register
 from ._policy import make_policy
 from .typing import RemovalCause
@@ -150,7 +148,7 @@ class BoundedIndex(DictIndex):
         self._weight = 0
 
     def _do(self, step: Callable[..., R | None], *args: Any) -> tuple[R, list[Removal]]:
-        """Do `step` under the lock, until it gives more than None, and return that, and what this has put out.
+        """Do `step` under the lock, and return its result, and what this has put out.
 
         If an operation inside this one has made it fail, it is done once more.
         """
@@ -200,9 +198,8 @@ class BoundedIndex(DictIndex):
                 self._enter(entry)
         while self._under_way is mine and (self.items > self._most_items or self._weight > self._most_weight):
             entry = self._policy.evict()
-            if entry is not None:
-                self._strike_evicted(entry)
-                self._put_out(entry, EVICTED, self._untold)
+            self._strike_evicted(entry)
+            self._put_out(entry, EVICTED, self._untold)
 
     def _hand_over(self, removed: list[Removal]) -> None:
         """Add what a repair has put out, for somebody must tell."""
@@ -255,13 +252,13 @@ class BoundedIndex(DictIndex):
                 if self._under_way is not None:
                     self._repair()
                 self._under_way = removed
-                is_in: bool | None = True  # None: to be done again, after the lock was let go of for a moment
+                is_in: bool | None = True  # None: to be done again
                 try:
                     old: Any = entries.get(key)
                     if old is not None or weight > self._most_weight_each:
                         is_in = self._clear_place(old, entry, now, only_if_absent, removed)
                     elif self.items >= self._most_items or self._weight + weight > self._most_weight:
-                        is_in = self._make_room(weight, now, removed)
+                        self._make_room(weight, now, removed)
                         if self._under_way is not removed:  # by now there may be one
                             old = entries.get(key)
                     if is_in:
@@ -290,9 +287,7 @@ class BoundedIndex(DictIndex):
             if is_in is not None:
                 return is_in, removed
 
-    def _clear_place(
-        self, old: Any, entry: Any, now: float, only_if_absent: bool, removed: list[Removal]
-    ) -> bool | None:
+    def _clear_place(self, old: Any, entry: Any, now: float, only_if_absent: bool, removed: list[Removal]) -> bool:
         """Make room for `entry` in the place of `old`, if that may go and there is one; as `put` says."""
         weight = entry.weight
         if old is not None:
@@ -301,34 +296,24 @@ class BoundedIndex(DictIndex):
             self._strike_out(old)
         if weight > self._most_weight_each:
             return self._refuse(old, entry.key, entry.value, now, removed)
-        if self._make_room(weight, now, removed) is None:
-            self._give_way(old, now, removed)
-            return None
+        self._make_room(weight, now, removed)
         return True
 
     def publish(self, entry: Any, value: Any, deadline: Any, weight: int, now: float) -> Sequence[Removal]:
         entry.hash = hash(entry.key)
         return self._do(self._publish, entry, value, deadline, weight, now)[1]
 
-    def _publish(
-        self, entry: Any, value: Any, deadline: Any, weight: int, now: float, removed: list[Removal]
-    ) -> bool | None:
-        """Give `entry` its value, if it is in; None: to be done again."""
+    def _publish(self, entry: Any, value: Any, deadline: Any, weight: int, now: float, removed: list[Removal]) -> bool:
+        """Give `entry` its value, if it is in."""
         if not self._holds(entry):
             return False  # taken out while its value was on the way: it is for the waiters alone
         self._strike_out(entry)
         if weight > self._most_weight_each:
             return self._refuse(entry, entry.key, value, now, removed)
-        has_room = self._make_room(weight, now, removed)  # None: not yet
+        self._make_room(weight, now, removed)
         if self._under_way is not removed and not self._holds(entry):
-            return has_room
+            return True
         self._note_replaced(entry, now, removed)
-        if not has_room and entry.flight is None:  # retracted: nobody would clear up, were this to end here
-            self._pop(entry, removed)
-            return False
-        if not has_room:
-            entry.expire_at(NOT_YET)  # pending again; not its value, which somebody may be about to read
-            return None
         entry.weight = weight
         entry.publish(value, deadline)
         entry.flight = None  # under the lock: from here on it may be swept like all that are ready (see `_put_out`)
@@ -343,16 +328,13 @@ class BoundedIndex(DictIndex):
         weight = 1 if self.max_weight is None else getsizeof(entry.key) + OVERHEAD
         return self._do(self._keep_error, entry, deadline, weight, now)[1]
 
-    def _keep_error(
-        self, entry: Any, deadline: float | None, weight: int, now: float, removed: list[Removal]
-    ) -> bool | None:
+    def _keep_error(self, entry: Any, deadline: float | None, weight: int, now: float, removed: list[Removal]) -> bool:
         if not self._holds(entry):
             return False
         if weight > self._most_weight_each:
             self._pop(entry, removed)
             return False
-        if self._make_room(weight, now, removed) is None:
-            return None
+        self._make_room(weight, now, removed)
         entry.flight.deadline = deadline  # from here on it is stored
         entry.weight = weight
         self._enter(entry)
@@ -415,10 +397,6 @@ class BoundedIndex(DictIndex):
             cause = REPLACED if old.is_live(now) else EXPIRED
             removed.append((old.key, old.value, cause))
 
-    def _give_way(self, old: Any, now: float, removed: list[Removal]) -> None:
-        if old is not None and old.is_published:
-            self._take_out(old, REPLACED if old.is_live(now) else EXPIRED, removed)
-
     def _refuse(self, old: Any, key: Any, value: Any, now: float, removed: list[Removal]) -> bool:
         """Take out what a value that is too large was to replace. One is told as OVERSIZE: what lived, or else that."""
         was_live = old is not None and old.is_live(now)
@@ -428,20 +406,16 @@ class BoundedIndex(DictIndex):
             removed.append((key, value, OVERSIZE))
         return False
 
-    def _make_room(self, weight: int, now: float, removed: list[Removal]) -> bool | None:
-        """Put out what must go so that another fits; None: not all of it yet, let go of the lock and go on."""
+    def _make_room(self, weight: int, now: float, removed: list[Removal]) -> None:
+        """Remove what must go so that another fits."""
         entries: dict[Any, Any] = self.entries
         while self.items and (self.items >= self._most_items or self._weight + weight > self._most_weight):
             if self._deadlines.due <= now:
                 expired = self._deadlines.pop_expired(now)
-                if expired is Later:
-                    return None
                 if expired is not None:
                     self._put_out(expired, EXPIRED, removed)
                     continue
             entry = self._policy.evict()
-            if entry is None:
-                return None
             entry.is_stored = False  # `_strike_out` and `_pop`, written out: this is most of what a `set` does
             self.items -= 1
             self._weight -= entry.weight
@@ -458,14 +432,11 @@ class BoundedIndex(DictIndex):
                 self._note_stranger(popped, removed)
             else:  # without a flight, it has a value
                 removed.append((entry.key, entry.value, EVICTED))
-        return True
 
-    def _sweep(self, most: int, now: float, removed: list[Removal]) -> bool | None:
-        """Take out at most so many; None: there may be more of them behind what was dropped in looking."""
+    def _sweep(self, most: int, now: float, removed: list[Removal]) -> bool:
+        """Take out at most so many."""
         for _ in range(most):
             entry: Any = self._deadlines.pop_expired(now)
-            if entry is Later:
-                return None
             if entry is None:
                 break
             self._put_out(entry, EXPIRED, removed)

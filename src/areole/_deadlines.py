@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from ._filing import Filing, Later
+from ._filing import Filing
 
 __all__ = ["Deadlines"]
 
@@ -33,14 +33,12 @@ class Deadlines(Filing):
         self.remove(slip)
 
     def pop_expired(self, now: float) -> Any:
-        """Let go of the entry that expired first, and return it; None if none has, `Later` if that is not known yet."""
+        """Release the entry that expired first, and return it; None if none has."""
         if self.due > now:
             return None
         first = self.first()
-        if first is Later:
-            return Later
         self.due = inf if first is None else first[0]
-        if self.due > now:
+        if first is None or first[0] > now:
             return None
         entry = first[2]
         self.take_off(entry)

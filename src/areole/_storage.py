@@ -86,7 +86,9 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         expiration_thread_max_checks_per_iteration: how many entries such a sweep takes out at most; 0: no thread.
         expiration_thread_log: log each sweep, at debug level, on the "areole" logger.
         expiration_disabled: ignore every ttl.
-        policy: who goes when the store is full: "lru", exact least-recently-used order, or "s3fifo".
+        policy: what is evicted when the store is full: "lru", the least recently used, or "s3fifo". "lru" is exact, as
+            seen from one thread, as long as an eviction has to pass fewer than 256 values that were used since it last
+            saw them; past that it takes the least recently used of those that it has seen, so that no `set` is long.
         weigher: called as (key, value), before anything else happens; gives the value's size in bytes.
         on_removal, stats, clock, name: as of AtomicCache.
 

@@ -48,10 +48,7 @@ class Policy(Protocol):
         """Let go of all entries."""
 
     def evict(self) -> Any:
-        """Choose the entry that goes next, let go of it and return it; there is one.
-
-        None if there is more to be put in order first than one holding of the lock is to do: ask again.
-        """
+        """Choose the entry that is evicted next, release it and return it; there is one. Takes a bounded time."""
 
 
 POLICIES: dict[str, Any] = {"lru": LruPolicy, "s3fifo": S3FifoPolicy}
