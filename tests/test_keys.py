@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from areole import AtomicCache
+from areole import AtomicCache, Storage, cached
 
 from .support import assert_valid, every_index
 
@@ -71,20 +72,46 @@ def test_variable_arguments_beside_others_in_any_order() -> None:
     def f(a: int, /, b: int = 2, *args: Any, c: int = 3, **kwargs: Any) -> Any:
         return a, b, args, c, kwargs
 
-    assert f(1, x=8, y=9) == f(1, 2, y=9, x=8, c=3) == f(1, y=9, b=2, x=8) == (1, 2, (), 3, {"x": 8, "y": 9})
+    assert f(1, x=8, y=9) == f(1, 2, x=8, c=3, y=9) == f(1, x=8, b=2, y=9) == (1, 2, (), 3, {"x": 8, "y": 9})
     assert calls_of(f) == 1
     assert f(1, 2, 3, a=4) == (1, 2, (3,), 3, {"a": 4}), "a positional-only name is free among keywords"
     assert f(1, 2, 3) != f(1, 2, c=3, d=3)
     assert_valid(f.cache)
 
 
-def test_the_order_of_keywords_does_not_matter() -> None:
+def test_the_order_of_declared_keywords_does_not_matter() -> None:
     @memoize
-    def f(**kwargs: int) -> Any:
-        return sorted(kwargs)
+    def f(a: int, *, b: int, c: int = 3) -> Any:
+        return a, b, c
 
-    assert f(a=1, b=2, c=3) == f(c=3, b=2, a=1)
+    assert f(a=1, b=2, c=3) == f(c=3, b=2, a=1) == f(1, b=2)
     assert calls_of(f) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"typed": True}, {"ignore": ("debug",)}])
+@pytest.mark.parametrize("kind", ["memoize", "cached", "async"])
+def test_keywords_that_a_function_takes_as_such_are_in_the_key_in_their_order(options: Any, kind: str) -> None:
+    def f(*args: Any, **kwargs: int) -> Any:
+        return [name for name in kwargs if name != "debug"]
+
+    async def f_async(*args: Any, **kwargs: int) -> Any:
+        return f(*args, **kwargs)
+
+    if kind == "async":
+        memoized = memoize(f_async, **options)
+
+        def call(**kwargs: int) -> Any:
+            return asyncio.run(memoized(**kwargs))
+    else:
+        call = memoized = memoize(f, **options) if kind == "memoize" else cached(Storage[Any](), **options)(f)
+
+    assert call(a=1, b=2) == ["a", "b"]
+    assert call(b=2, a=1) == ["b", "a"]
+    assert calls_of(memoized) == 2
+    call(b=2, a=1)
+    if "ignore" in options:
+        call(b=2, debug=1, a=1)
+    assert calls_of(memoized) == 2
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,9 @@ class Memoizing:
             ignore: names of parameters to leave out of the key; the leader's arguments are used.
             inline, on_abandon: as in `AsyncAtomicCache`; they concern nothing but an `async def`.
 
-        `f(1, 2)`, `f(1, b=2)`, `f(a=1, b=2)`, and a default left out or given, are one key. The user, the tenant and
-        context variables are in a key only if they are arguments.
+        `f(1, 2)`, `f(1, b=2)`, `f(a=1, b=2)`, and a default left out or given, are one key. What a function takes as
+        `**kwargs` is in the key in the order of the call, which the function can see. The user, the tenant and context
+        variables are in a key only if they are arguments.
 
         What is returned keeps the signature and has `invalidate(...)`, `refresh(...)`, `peek(...)`, `cache_key(...)`,
         which take the function's arguments, and `cache_info()`, `cache_clear()`, `cache_parameters()`, `cache` and

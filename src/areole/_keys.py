@@ -3,7 +3,8 @@
 A call is bound by Python itself: a generated function has the parameters of the function that it stands for, so
 keywords, their order and defaults need no normalising, and `f(1, 2)`, `f(1, b=2)` and `f(b=2, a=1)` are one key. The
 key of a function of one parameter is the argument, else a tuple with an item for each parameter; `*args` give a tuple,
-`**kwargs` a tuple of sorted (name, value) pairs. Nothing is turned into text, so what is not equal does not collide.
+`**kwargs` a tuple of (name, value) pairs in the order of the call, which the function can see: two orders are two keys.
+Nothing is turned into text, so what is not equal does not collide.
 """
 
 from __future__ import annotations
@@ -177,8 +178,8 @@ def _part(p: Parameter, ignored_extra: Collection[str], s: str) -> str:
     if p.kind is not p.VAR_KEYWORD:
         return p.name
     if ignored_extra:
-        return f"tuple{s}(sorted{s}((n{s}, v{s}) for n{s}, v{s} in {p.name}.items() if n{s} not in ignored{s}))"
-    return f"tuple{s}(sorted{s}({p.name}.items())) if {p.name} else ()"
+        return f"tuple{s}((n{s}, v{s}) for n{s}, v{s} in {p.name}.items() if n{s} not in ignored{s})"
+    return f"tuple{s}({p.name}.items()) if {p.name} else ()"
 
 
 def _types(p: Parameter, part: str, s: str) -> str:
