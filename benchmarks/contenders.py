@@ -32,6 +32,7 @@ __all__ = [
     "LockedTtlCache",
     "Loop",
     "all_contenders",
+    "counting_pairs",
     "loop_of_its_own",
 ]
 
@@ -298,6 +299,18 @@ class AreoleStorage(Areole):
         _set(target, keys)
 
 
+class AreoleCached(Areole):
+    """A function memoized in a Storage that is there already."""
+
+    def __init__(self, name: str, max_items: int, **options: Any) -> None:
+        super().__init__(name, (ONE,), max_items=max_items, **options)
+
+    def memoize(self, function: Callable[..., Any]) -> Any:
+        from areole import Storage, cached
+
+        return cached(Storage(**self.options))(function)
+
+
 class AtomicLru(Contender):
     """Without its thread, which would take turns with what is measured: nothing here has a ttl."""
 
@@ -350,4 +363,22 @@ def all_contenders() -> list[Contender]:
         Areole("areole atomic stats", (ONE, ITEM), index="atomic", stats=True),
         Cereggii("cereggii", (ONE, THREE, KEYWORDS, ITEM)),
         Cereggii("cereggii ttl", (ONE, THREE, ITEM), ttl=3600),
+    ]
+
+
+def counting_pairs(max_items: int) -> list[tuple[Contender, Contender]]:
+    """Return each kind of cache of areole's without counts of hits, and with them. `max_items` evicts nothing."""
+
+    def pair(kind: Callable[..., Contender], name: str, *args: Any, **options: Any) -> tuple[Contender, Contender]:
+        return kind(name, *args, **options), kind(f"{name} stats", *args, **options, stats=True)
+
+    return [
+        pair(Areole, "areole", (ONE, METHOD, ITEM), index="dict"),
+        pair(Areole, "areole atomic", (ONE, ITEM), index="atomic"),
+        pair(Areole, "areole ttl", (ONE, ITEM), ttl=3600),
+        pair(Areole, "areole lru", (ONE, ITEM), max_items=max_items, policy="lru"),
+        pair(Areole, "areole s3fifo", (ONE, ITEM), max_items=max_items, policy="s3fifo"),
+        pair(AreoleStorage, "Storage lru", max_items, policy="lru"),
+        pair(AreoleStorage, "Storage s3fifo", max_items, policy="s3fifo"),
+        pair(AreoleCached, "cached", max_items),
     ]

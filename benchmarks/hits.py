@@ -1,7 +1,8 @@
 """Measure hits of areole beside functools.lru_cache, a bare dict and cereggii; then fills and memory.
 
     python -m benchmarks.hits              about a minute; --quick: about 10 seconds
-    python -m benchmarks.hits --check      exit status 1 if a bound of issue 2 is missed
+    python -m benchmarks.hits --stats      only what counting hits costs (stats=True)
+    python -m benchmarks.hits --check      exit status 1 if a bound of issue 2 or 8 is missed
     python -m benchmarks.hits --json F     raw samples, with the machine that they came from
 
 What counts is the ratios: all contenders run in one process and in turn, in each of at least 15 rounds.
@@ -13,16 +14,16 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from . import report
 from .build import Build, this_build
 from .contenders import Contender, all_contenders
 from .crew import Crew
-from .measure import QUICK, Plan, measure_fills, measure_hits, measure_memory, measure_threads
+from .measure import QUICK, Plan, measure_counting, measure_fills, measure_hits, measure_memory, measure_threads
 from .samples import Samples
-from .targets import Target, targets_of
+from .targets import Target, counting_targets, targets_of
 
 __all__ = ["Results", "main", "run"]
 
@@ -35,9 +36,11 @@ class Results:
     threads: Samples
     fills: Samples
     memory: dict[str, float]
+    counting: Samples = field(default_factory=Samples)
 
     def targets(self) -> list[Target]:
-        return targets_of(self.build, self.hits, self.threads, self.fills, self.memory)
+        targets = targets_of(self.build, self.hits, self.threads, self.fills, self.memory)
+        return targets + counting_targets(self.build, self.counting)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -47,6 +50,7 @@ class Results:
             "hits": self.hits.as_json(),
             "threads": self.threads.as_json(),
             "fills": self.fills.as_json(),
+            "counting hits": self.counting.as_json(),
             "bytes a key": {name: round(value, 2) for name, value in self.memory.items()},
             "targets": [asdict(each) | {"verdict": each.verdict} for each in self.targets()],
         }
@@ -56,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark as the command line says; return the exit status."""
     options = _parse(arguments)
     plan = replace(QUICK if options.quick else Plan(), threads=options.threads)
-    results = run(plan, all_contenders())
+    results = run_counting(plan) if options.stats else run(plan, all_contenders())
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(results.as_json(), file, indent=1)
@@ -88,12 +92,26 @@ def run(plan: Plan, contenders: list[Contender]) -> Results:
         print(report.thread_table(threads, build), flush=True)
         fills = measure_fills(crew, installed, plan)
         print(report.fill_table(fills), flush=True)
+        counting = measure_counting(crew, plan)
+        print(report.counting_table(counting), flush=True)
     memory = measure_memory(plan)
     print(report.memory_table(memory), flush=True)
 
-    results = Results(build, plan, hits, threads, fills, memory)
+    results = Results(build, plan, hits, threads, fills, memory, counting)
     print(report.target_table(results.targets()))
     print(f"\n{time.perf_counter() - start:.0f} s")
+    return results
+
+
+def run_counting(plan: Plan) -> Results:
+    """Measure what counting hits costs, and nothing else."""
+    build = this_build({})
+    print(*build.lines(), sep="\n")
+    with Crew(max(plan.threads)) as crew:
+        counting = measure_counting(crew, plan)
+    print(report.counting_table(counting))
+    results = Results(build, plan, Samples(), Samples(), Samples(), {}, counting)
+    print(report.target_table(results.targets()))
     return results
 
 
@@ -101,6 +119,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hits", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="about 10 seconds, and noisier")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
+    parser.add_argument("--stats", action="store_true", help="only what counting hits costs")
     parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
     parser.add_argument("--threads", type=_counts, default=(1, 2), help="numbers of threads to compare (default: 1,2)")
     return parser.parse_args(arguments)

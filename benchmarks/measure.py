@@ -11,11 +11,25 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from .contenders import EMPTY, ITEM, LOOPS, METHOD, ONE, THREE, Areole, Contender, Loop, NoCache, loop_of_its_own
+from .contenders import (
+    EMPTY,
+    GET,
+    ITEM,
+    LOOPS,
+    METHOD,
+    ONE,
+    THREE,
+    Areole,
+    Contender,
+    Loop,
+    NoCache,
+    counting_pairs,
+    loop_of_its_own,
+)
 from .crew import Crew
 from .samples import Case, Samples
 
-__all__ = ["QUICK", "Plan", "measure_fills", "measure_hits", "measure_memory", "measure_threads"]
+__all__ = ["QUICK", "Plan", "measure_counting", "measure_fills", "measure_hits", "measure_memory", "measure_threads"]
 
 T = TypeVar("T")
 _ToMeasure: TypeAlias = tuple[Contender, str]
@@ -74,6 +88,17 @@ def measure_threads(crew: Crew, contenders: list[Contender], plan: Plan) -> Samp
     """Measure hits on each number of threads, one and more in each round."""
     cases = _cases_of(contenders, THREAD_SHAPES)
     return _measure_hits(crew, cases, plan.keys, plan.threads, plan.thread_rounds, plan.thread_burst)
+
+
+def measure_counting(crew: Crew, plan: Plan) -> Samples:
+    """Measure hits of each kind of areole's caches without counts of hits and with them, side by side."""
+    pairs = counting_pairs(2 * max(plan.threads) * plan.keys)
+    contenders = [each for pair in pairs for each in pair]
+    cases = [(each, shape) for shape in COUNTED_SHAPES for each in contenders if shape in each.shapes]
+    return _measure_hits(crew, cases, plan.keys, plan.threads, plan.thread_rounds, plan.hit_burst)
+
+
+COUNTED_SHAPES = (ONE, METHOD, ITEM, GET)
 
 
 def _cases_of(contenders: list[Contender], shapes: Collection[str]) -> list[_ToMeasure]:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from .build import Build
 from .contenders import EMPTY, ITEM, KEYWORDS, METHOD, ONE, THREE
 from .samples import Case, Samples, Spread
-from .targets import LRU_ONE, Target
+from .targets import LRU_ONE, Target, counted_cases
 
-__all__ = ["fill_table", "hit_table", "memory_table", "target_table", "thread_table"]
+__all__ = ["counting_table", "fill_table", "hit_table", "memory_table", "target_table", "thread_table"]
 
 ORDER = (EMPTY, ONE, THREE, KEYWORDS, METHOD, ITEM)
 
@@ -122,6 +122,22 @@ def fill_table(fills: Samples) -> str:
     return _table(title, header, rows)
 
 
+def counting_table(samples: Samples) -> str:
+    """What `stats=True` costs a hit, and how counted hits scale."""
+    counts = samples.threads()
+    header = ["shape", "contender", "ns", "ns counted", "times", "quartiles"]
+    for n in counts[1:]:
+        header += [f"times on {n}", f"counted, M/s {n} / 1"]
+    rows: list[Sequence[str]] = []
+    for case, counted in counted_cases(samples):
+        off, on, ratio = samples.nanoseconds(case), samples.nanoseconds(counted), samples.ratio(counted, case)
+        cells = [case.shape, case.contender, _median(off, ".1f"), _median(on, ".1f"), _median(ratio), _quartiles(ratio)]
+        for n in counts[1:]:
+            cells += [_median(samples.ratio(counted, case, n)), _median(samples.scaling(counted, n))]
+        rows.append(cells)
+    return _table("Hits that are counted (stats=True), beside the same ones that are not", header, rows)
+
+
 def memory_table(memory: dict[str, float]) -> str:
     rows = [(name, "", f"{value:.1f}") for name, value in memory.items()]
     return _table("Memory beyond keys and values, by tracemalloc", ("what", "", "bytes a key"), rows)
@@ -129,4 +145,4 @@ def memory_table(memory: dict[str, float]) -> str:
 
 def target_table(targets: list[Target]) -> str:
     rows = [(t.what, t.verdict, t.bound_text, f"{t.reached:.2f}{t.unit}") for t in targets]
-    return _table("Targets of issue 2", ("what", "verdict", "target", "reached"), rows)
+    return _table("Targets of issues 2 and 8", ("what", "verdict", "target", "reached"), rows)

@@ -9,7 +9,7 @@ from .build import Build
 from .contenders import ITEM, KEYWORDS, ONE, THREE
 from .samples import Case, Samples
 
-__all__ = ["Target", "targets_of"]
+__all__ = ["Target", "counted_cases", "counting_targets", "targets_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,21 @@ def _fill_targets(fills: Samples) -> Iterator[Target]:
             if case in fills and bare in fills:
                 reached = fills.difference(case, bare).median / 1000
                 yield Target(f"what a fill adds, {case}", reached, 3.0, unit=" us")
+
+
+def counted_cases(samples: Samples) -> list[tuple[Case, Case]]:
+    """Return each case whose hits are not counted, with the same where they are."""
+    pairs = [(case, Case(f"{case.contender} stats", case.shape)) for case in samples.by_case]
+    return [(case, counted) for case, counted in pairs if counted in samples]
+
+
+def counting_targets(build: Build, counting: Samples) -> list[Target]:
+    """Return the bounds of issue 8 on what `stats=True` costs a hit."""
+    bound = 1.75 if build.has_gil else 2.0
+    return [
+        Target(f"{case}, counted / not", counting.ratio(counted, case).median, bound)
+        for case, counted in counted_cases(counting)
+    ]
 
 
 def _memory_targets(memory: dict[str, float]) -> Iterator[Target]:

@@ -12,13 +12,13 @@ import pytest
 from benchmarks import aio, hits
 from benchmarks.aio_contenders import async_contenders
 from benchmarks.build import this_build
-from benchmarks.contenders import ITEM, LOOPS, ONE, Contender, all_contenders, loop_of_its_own
+from benchmarks.contenders import GET, ITEM, LOOPS, METHOD, ONE, Contender, all_contenders, loop_of_its_own
 from benchmarks.crew import Crew
 from benchmarks.hits import Results
 from benchmarks.measure import Plan, make_block
 from benchmarks.samples import Case, Samples, spread_of
 from benchmarks.stampede import SCENARIOS, Outcome, run_apart
-from benchmarks.targets import Target, targets_of
+from benchmarks.targets import Target, counted_cases, targets_of
 
 TINY = Plan(
     keys=10,
@@ -48,6 +48,20 @@ def test_threads_and_fills_are_measured_on_one_thread_and_on_two(results: Result
     for samples in (results.threads, results.fills):
         assert all([*by_threads] == [1, 2] for by_threads in samples.by_case.values())
         assert {Case("areole", ONE), Case("areole", ITEM), Case("areole atomic", ITEM)} <= set(samples.by_case)
+
+
+def test_each_kind_of_cache_is_measured_with_hits_counted_and_without(results: Results) -> None:
+    shapes = {(case.contender, case.shape) for case, counted in counted_cases(results.counting)}
+
+    assert {("areole", ONE), ("areole", METHOD), ("areole", ITEM), ("Storage lru", GET), ("cached", ONE)} <= shapes
+    assert 2 * len(shapes) == len(results.counting.by_case)
+
+
+def test_what_counting_costs_can_be_measured_alone(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setattr(hits, "QUICK", TINY)
+    assert hits.main(["--stats", "--quick"]) == 0
+    printed = capsys.readouterr().out
+    assert "store.get(k)" in printed and "Storage s3fifo store.get(k), counted / not" in printed
 
 
 def test_every_time_is_positive(results: Results) -> None:

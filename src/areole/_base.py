@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Generic, NoReturn, Self, TypeVar, overload
 
+from ._bounded import OVERHEAD, BoundedIndex, is_kept, size_of, weigh_none
 from ._entry import NOT_YET, Empty, Entry, Removal
 from ._expiry import DeadlineOf, make_deadline
 from ._index import DictIndex, EntriesView, Index, make_index
 from ._refcount import defer
-from ._stats import CacheInfo, Counters, HitCounter
+from ._stats import CacheInfo, Counters, make_hit_counter, make_on_hit
 from ._tidier import Tidier
 from .typing import Clock, RemovalCause, RemovalListener, Ttl
 
@@ -41,6 +42,7 @@ class BaseCache(Generic[K, V]):
     __slots__ = (
         "__weakref__",
         "_clock",
+        "_counted_in",
         "_counters",
         "_deadline_of",
         "_entries",
@@ -77,10 +79,12 @@ class BaseCache(Generic[K, V]):
         self._error_deadline_of: DeadlineOf[Any, Any] = self._deadline_of
         self._on_removal = on_removal
         self._counters = Counters()
-        self._hits = HitCounter() if stats else None
+        self._hits = make_hit_counter() if stats else None
         self._explain_key: Callable[[Any], str] = _explain_key
         self._index: Index = index if isinstance(index, DictIndex) else make_index(index, keeps_keys=ttl is None)
-        self._on_hit = _make_on_hit(self._hits, self._index.touch)
+        self._on_hit = self._make_on_hit(self._index)
+        # Where counting is all that `_on_hit` does, the place of the counter: see `HitCounter`.
+        self._counted_in = None if self._hits is None or self._index.touch else self._hits.local
         self._entries: EntriesView = self._index.entries  # what a hit reads: saves it one attribute
         self._tidier = None if ttl is None or self._index.is_bounded else Tidier()
         defer(self, self._entries)
@@ -97,9 +101,15 @@ class BaseCache(Generic[K, V]):
             twin.__dict__.update(self.__dict__)
         twin._index = self._index.twin()
         twin._entries = twin._index.entries
-        twin._on_hit = _make_on_hit(self._hits, twin._index.touch)
+        twin._on_hit = self._make_on_hit(twin._index)
         twin._tidier = self._tidier and Tidier()
         return twin
+
+    def _make_on_hit(self, index: Index) -> Callable[[Any], object] | None:
+        """Return what is to be called with the entry of each hit; None if nothing is."""
+        if self._hits is None:
+            return index.touch
+        return make_on_hit([self._hits], getattr(index, "policy", None))
 
     # ---- lookups
 
@@ -114,7 +124,14 @@ class BaseCache(Generic[K, V]):
             deadline = entry.deadline
             if deadline is None or deadline > (now := self._clock()):
                 if self._on_hit is not None:
-                    self._on_hit(entry)
+                    if self._counted_in is None:
+                        self._on_hit(entry)
+                    else:  # written out, here and in `AtomicCache.__getitem__`: a call would take longer
+                        try:
+                            for _ in self._counted_in.hits:
+                                break
+                        except AttributeError:
+                            self._on_hit(entry)
                 return entry.value
             if (value := self._look_closer(entry, now)) is not Empty:
                 return value
@@ -261,20 +278,34 @@ class BaseCache(Generic[K, V]):
 
     def cache_info(self) -> CacheInfo:
         """Return the counters so far, and how many values there are."""
-        counters = self._counters
+        index = self._index
+        bounds = index if isinstance(index, BoundedIndex) else None
         return CacheInfo(
             hits=None if self._hits is None else self._hits.total(),
-            misses=counters.misses.get(),
-            maxsize=self._index.max_items,
+            maxsize=index.max_items,
             currsize=len(self._live_entries()),
-            fills=counters.fills.get(),
-            failures=counters.failures.get(),
-            evictions=counters.evictions.get(),
-            expirations=counters.expirations.get(),
-            waits=counters.waits.get(),
-            stale_hits=counters.stale_hits.get(),
-            background_fills=counters.background_fills.get(),
+            max_bytes=None if bounds is None else bounds.max_weight,
+            size_in_bytes=bounds.count()[1] if bounds is not None and bounds.weigh is not weigh_none else None,
+            **self._counters.read(),
         )
+
+    def _reset_counters(self) -> None:
+        """Start all counters at 0 again, as functools' `cache_clear` does."""
+        if self._hits is not None:
+            self._hits.reset()
+        self._counters.reset()
+
+    @property
+    def size_in_bytes(self) -> int:
+        """What the stored values weigh, with their keys and 320 bytes each; exact while no operation is running.
+
+        Values that have expired count until they are removed. Without a limit in bytes and a weigher nobody keeps the
+        sum: it is found by walking through the cache.
+        """
+        index = self._index
+        if isinstance(index, BoundedIndex) and index.weigh is not weigh_none:
+            return index.count()[1]
+        return sum([_weight_of(entry) for entry in index.snapshot() if is_kept(entry)])
 
     def __repr__(self) -> str:
         counters, values = self._counters, len(self._live_entries())
@@ -298,16 +329,11 @@ def slots_of(cache_type: type) -> list[str]:
     return [name for name in slots if not name.startswith("__")]
 
 
-def _make_on_hit(hits: HitCounter | None, touch: Callable[[Any], None] | None) -> Callable[[Any], None] | None:
-    """Return what is to be called with the entry of each hit; None if nothing is."""
-    if hits is None or touch is None:
-        return touch if hits is None else lambda entry: hits.add()
-
-    def on_hit(entry: Any) -> None:
-        touch(entry)
-        hits.add()
-
-    return on_hit
+def _weight_of(entry: Entry) -> int:
+    """Return what an entry weighs where there is no weigher; of a stored exception, its key."""
+    value = entry.value
+    size = 0 if value is Empty else len(value) if isinstance(value, bytes) else size_of(value)
+    return size + size_of(entry.key) + OVERHEAD
 
 
 def _explain_key(key: object) -> str:

@@ -22,7 +22,7 @@ from ._methods import (
 )
 from ._serialised import Cache
 from ._serving import Order
-from ._stats import CacheInfo, HitCounter
+from ._stats import CacheInfo, make_hit_counter, make_on_hit
 from ._staying_up import StayingUp
 from ._storage import DEFAULT_TTL, DefaultTTLSentinel, Storage, ttl_seconds
 from ._tidier import Tidier
@@ -222,10 +222,12 @@ class _CachedFunction:
         self.function = function
         self.rules = rules
         self.owner = _Owner(full_name_of(function))
-        self.hits = None if cache._hits is None else HitCounter()
+        self.hits = None if cache._hits is None else make_hit_counter()
         self.view = self.view_type.view_of(cache)
         self.view._counters = cache._counters.within()
-        self.view._on_hit = _noting_hits(cache._on_hit, self.hits)
+        if cache._hits is not None and self.hits is not None:
+            self.view._counted_in = None
+            self.view._on_hit = make_on_hit([cache._hits, self.hits], getattr(cache._index, "policy", None))
         self.dump: Callable[[Any], Any] = cache._dump if isinstance(cache, Cache) else _same
         self.load: Callable[[Any, Any], Any] = cache._load_or_drop if isinstance(cache, Cache) else _stored
         shape, options = shape_of(function, **rules.key_options), rules.key_options
@@ -286,20 +288,15 @@ class _CachedFunction:
         return self.cache.peek(self._key(args, kwargs), None)
 
     def cache_info(self) -> CacheInfo:
-        """Return this function's counters so far, and how many results it has."""
-        own, of_all = self.view._counters, BaseCache.cache_info(self.cache)
-        return CacheInfo(
+        """Return this function's counters so far, and how many results it has.
+
+        `evictions`, `expirations`, `maxsize`, `max_bytes` and `size_in_bytes` are those of the whole cache.
+        """
+        of_all = BaseCache.cache_info(self.cache)
+        return of_all._replace(
             hits=None if self.hits is None else self.hits.total(),
-            misses=own.misses.get(),
-            maxsize=of_all.maxsize,
             currsize=sum(self._owns(entry.key) for entry in self.cache._live_entries()),
-            fills=own.fills.get(),
-            failures=own.failures.get(),
-            evictions=of_all.evictions,
-            expirations=of_all.expirations,
-            waits=own.waits.get(),
-            stale_hits=own.stale_hits.get(),
-            background_fills=own.background_fills.get(),
+            **self.view._counters.read(),
         )
 
     def cache_parameters(self) -> dict[str, Any]:
@@ -307,10 +304,13 @@ class _CachedFunction:
         return self.rules.key_options | {"skip": self.rules.skip, "ttl": self.rules.ttl}
 
     def cache_clear(self) -> None:
-        """Forget all results of this function, and those that are on their way; the counters go on."""
+        """Forget all results of this function, and those of running calls; start its own counters at 0 again."""
         for entry in self.cache._index.snapshot():
             if self._owns(entry.key):
                 self.cache.invalidate(entry.key)
+        self.view._counters.reset_part()
+        if self.hits is not None:
+            self.hits.reset()
 
     def _owns(self, key: Any) -> bool:
         return type(key) is tuple and len(key) == 2 and key[0] is self.owner
@@ -357,18 +357,6 @@ class _AsyncCachedFunction(_CachedFunction):
         else:
             value = await view._refreshed(self._order(key, args, kwargs))
         return self.load(key, value)
-
-
-def _noting_hits(on_hit: Callable[[Any], None] | None, hits: HitCounter | None) -> Callable[[Any], None] | None:
-    """Have `hits` count too what `on_hit`, that of the whole cache, is called for."""
-    if on_hit is None or hits is None:
-        return on_hit
-
-    def note(entry: Any) -> None:
-        on_hit(entry)
-        hits.add()
-
-    return note
 
 
 def _same(result: Any) -> Any:

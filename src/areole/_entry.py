@@ -102,7 +102,7 @@ class StoredEntry(Entry):
 
     __slots__ = ("asks", "filing", "hash", "is_stored", "weight")
     is_plain = False
-    asks: bool | None  # None: the policy has no use for more hits, until it says so again
+    asks: bool | None  # False or None: the policy has no use for more hits, until it says so again
     hash: int  # of the key: set before the lock is taken, under which no method of a key should have to run
     weight: int
     is_stored: bool

@@ -34,7 +34,8 @@ The atomic steps relied on, each one call of C code or one store, in which no ot
     `dict.popitem`, `list(d)`,            all          they compare no keys
       `list(d.values())`, `d.copy()`
     `d[k]` (a lookup)                     all          what it returns was in the dict under that key at some moment
-    `next` of an `itertools.count`        with a GIL   one call of C code
+    one step of an `itertools.count` or   with a GIL   one call of C code; without a GIL each thread steps its own
+      `itertools.repeat`
     `SimpleQueue.put`, `deque.append`,    all          C code that holds its own lock; `put` may be called in a
       `list.append`                                    finalizer and in a signal handler
     the operations of cereggii's atomics  all          compare-and-swap of the processor

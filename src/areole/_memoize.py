@@ -102,7 +102,7 @@ def _names_in(code: CodeType) -> Iterator[str]:
 
 def _define(shape: Shape, source: str, name: str, **names: Any) -> FunctionType:
     """Run `source`, which defines `name`, with globals of its own: builtins and `names`, under the shape's suffix."""
-    builtins = (AttributeError, BaseException, KeyError, TypeError, type, tuple, sorted, map)
+    builtins = (AttributeError, BaseException, KeyError, TypeError, type, tuple, map)
     values = {each.__name__ + shape.suffix: each for each in builtins}
     values |= {each + shape.suffix: value for each, value in (names | shape.defaults).items()}
     code = _compile(source)
@@ -159,8 +159,9 @@ class Memo:
         return self.cache.cache_info()
 
     def cache_clear(self) -> None:
-        """Forget all results; the counters go on."""
+        """Forget all results, and start all counters at 0 again; a clear of `cache` leaves them."""
         self.cache.clear()
+        self.cache._reset_counters()
 
     def cache_parameters(self) -> dict[str, Any]:
         """Return what the cache was made with."""
@@ -205,14 +206,18 @@ class Memo:
         return wrapper
 
     def _count_hit(self) -> tuple[str, dict[str, Any]]:
-        """Write what a hit does besides returning the value: no call, where only the policy wants to know."""
+        """Write what a hit does besides returning the value: notes for the policy and the counter, without a call."""
         cache, index, s = self.cache, self.cache._index, self.shape.suffix
-        if cache._on_hit is None:
-            return "", {}
-        if cache._hits is not None or not isinstance(index, BoundedIndex):
-            return f"on_hit{s}(entry{s})", {"on_hit": cache._on_hit}
-        source: str = index.policy.touch_source
-        return source.format(entry=f"entry{s}", tick=f"tick{s}"), {"tick": getattr(index.policy, "tick", None)}
+        lines: list[str] = []
+        names: dict[str, Any] = {}
+        if isinstance(index, BoundedIndex):
+            lines.append(index.policy.touch_source.format(entry=f"entry{s}", tick=f"tick{s}"))
+            names["tick"] = getattr(index.policy, "tick", None)
+        if cache._hits is not None:
+            more_lines, more_names = cache._hits.write_step(s)
+            lines += more_lines
+            names |= more_names
+        return "\n            ".join(lines), names
 
     def _reach(self, key: str) -> tuple[dict[str, str], dict[str, Any]]:
         """Say how the wrapper gets at the entry of `key`: parts of the source text, and the names that they need."""

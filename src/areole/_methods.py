@@ -16,9 +16,9 @@ import itertools
 import sys
 import weakref
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from typing import Any
 
+from ._bounded import BoundedIndex
 from ._keys import first_parameter
 from ._memoize import HELPERS, AnyCache, Memo
 from ._stats import CacheInfo
@@ -115,21 +115,27 @@ class InstanceMemo(Memo):
         return self.results_of(args[0] if args else kwargs[self.shape.first]).cache
 
     def cache_info(self) -> CacheInfo:
-        """Return the counters so far, and how many results all living instances have."""
+        """Return the counters so far, and how many results all living instances have, and what these weigh.
+
+        `maxsize` and `max_bytes` are each instance's.
+        """
         info = self.cache.cache_info()
-        return replace(info, currsize=info.currsize + sum(map(len, self.twins.objects())))
+        infos = [info, *(twin.cache_info() for twin in self.twins.objects())]
+        size = None if info.size_in_bytes is None else sum([each.size_in_bytes or 0 for each in infos])
+        return info._replace(currsize=sum([each.currsize for each in infos]), size_in_bytes=size)
 
     def cache_clear(self) -> None:
-        """Forget all results of all instances; the counters go on."""
+        """Forget all results of all instances, and start all counters at 0 again."""
         for cache in [self.cache, *self.twins.objects()]:
             cache.clear()
+        self.cache._reset_counters()
 
     def _reach(self, key: str) -> tuple[dict[str, str], dict[str, Any]]:
         first, s = self.shape.first, self.shape.suffix
         find_results = _FIND_RESULTS.format(s=s, first=first)
         parts = {"find_results": find_results, "entry": f"results{s}.entries[{key}]"}
         parts["find_cache"] = f"cache{s} = results{s}.cache"
-        if self.cache._on_hit is not None:  # each twin has a policy of its own
+        if isinstance(self.cache._index, BoundedIndex):  # each twin has a policy of its own
             parts["count_hit"] = f"results{s}.cache._on_hit(entry{s})"
         return parts, {"slot": self.slot, "results_of": self.results_of}
 
@@ -200,7 +206,7 @@ class BoundMemo(BoundFunction):
         return self.cache.cache_info()
 
     def cache_clear(self) -> None:
-        """Forget the results of this instance."""
+        """Forget the results of this instance. The counters, which are the method's over all instances, go on."""
         self.cache.clear()
 
 

@@ -1,27 +1,44 @@
-"""Counters that threads do not fight over, and CacheInfo."""
+"""Counters that threads do not fight over, and CacheInfo.
+
+A counter of hits is an `itertools.repeat` with a limit, each of whose steps is one call of C code (see `_locks`), so
+that nothing comes between reading the number and storing the next one, and which says by `length_hint` how many steps
+are left. With a GIL all threads share one. Without a GIL that would be a contended write, so each thread has its own.
+
+A step is written `for n in hits: break`, which calls nothing and makes no object.
+"""
 
 from __future__ import annotations
 
 import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import repeat
+from operator import length_hint
+from sys import maxsize
+from types import CodeType, FunctionType
+from typing import Any, NamedTuple
 
 from cereggii import AtomicInt64
 
-from ._refcount import defer
-from ._weak import WeakTable
+from ._refcount import defer, is_free_threaded
 
-__all__ = ["CacheInfo", "Counters", "HitCounter"]
+__all__ = ["CacheInfo", "Counters", "HitCounter", "make_hit_counter", "make_on_hit"]
 
 
-@dataclass(frozen=True, slots=True)
-class CacheInfo:
-    """What a cache has done so far; each number is exact at rest.
+class CacheInfo(NamedTuple):
+    """What a cache has done so far; each number is exact while no operation is running.
+
+    The first four are those of `functools.lru_cache`: `hits, misses, maxsize, currsize, *rest = f.cache_info()`.
 
     `hits` is None unless the cache was made with `stats=True`. `misses` are lookups that found no value, `waits` those
-    of them that waited for somebody else's fill; `fills` are runs of the fill function, `failures` those that raised.
-    `maxsize` (None: unbounded) and `currsize` are in items. `stale_hits` are lookups that were served a value past its
+    of them that waited for another caller's fill; `fills` are runs of the fill function, `failures` those that raised.
+    `maxsize` (None: no limit) and `currsize` are in items. `stale_hits` are lookups that were served a value past its
     ttl, which are neither hits nor misses; `background_fills` are fills that began in the background (see Resilience).
+    `max_bytes` is the limit on the weight of all entries (None: no limit), and `size_in_bytes` what they weigh now
+    (None: they are not weighed; the property `size_in_bytes` of the cache adds it up).
     """
 
     hits: int | None
@@ -35,6 +52,8 @@ class CacheInfo:
     waits: int
     stale_hits: int = 0
     background_fills: int = 0
+    max_bytes: int | None = None
+    size_in_bytes: int | None = None
 
 
 class Counters:
@@ -63,9 +82,26 @@ class Counters:
         inner = Counters()
         for name in self.__slots__:
             outer = getattr(self, name)
-            is_of_all = name in ("evictions", "expirations")
-            setattr(inner, name, outer if is_of_all else _Within(outer))
+            setattr(inner, name, outer if name in OF_THE_WHOLE_CACHE else _Within(outer))
         return inner
+
+    def reset(self) -> None:
+        """Start at 0 again. A lookup that is running may be counted before or after this, or half of it in each."""
+        for name in self.__slots__:
+            getattr(self, name).set(0)
+
+    def reset_part(self) -> None:
+        """The same for the counters of a part: those of the whole cache go on."""
+        for name in self.__slots__:
+            if name not in OF_THE_WHOLE_CACHE:
+                getattr(self, name).set(0)
+
+    def read(self) -> dict[str, int]:
+        """Return all numbers, by the names that they have in a CacheInfo.
+
+        A step back of a lookup that `reset` came into may leave a counter at -1, which is shown as 0.
+        """
+        return {name: max(0, getattr(self, name).get()) for name in self.__slots__}
 
     background_fills: AtomicInt64
     evictions: AtomicInt64
@@ -75,6 +111,9 @@ class Counters:
     misses: AtomicInt64
     stale_hits: AtomicInt64
     waits: AtomicInt64
+
+
+OF_THE_WHOLE_CACHE = ("evictions", "expirations")
 
 
 class _Within:
@@ -99,48 +138,157 @@ class _Within:
         count: int = self._own.get()
         return count
 
+    def set(self, count: int) -> None:
+        self._own.set(count)
 
-class _Tally:
-    """One thread's count of hits; adds itself to those of dead threads when its thread ends."""
 
-    __slots__ = ("__weakref__", "_dead", "count")
+def _new_counter() -> repeat[None]:
+    return repeat(None, maxsize)
 
-    def __init__(self, dead: AtomicInt64) -> None:
-        self.count = 0
-        self._dead = dead
 
-    def __del__(self) -> None:
-        with suppress(AttributeError):  # interrupted before it was made
-            self._dead.increment_and_get(self.count)
+def _number_of(hits: repeat[None]) -> int:
+    """Return how often `hits` was stepped."""
+    return maxsize - length_hint(hits)
+
+
+class _OneForAll:
+    """What is a `threading.local` without a GIL."""
+
+    __slots__ = ("hits",)
+
+    def __init__(self) -> None:
+        self.hits = _new_counter()
 
 
 class HitCounter:
-    """Counts hits without a contended write: every thread has a tally that it alone writes.
+    """Counts hits. With a GIL, by one counter for all threads."""
 
-    `count += 1` is not atomic and need not be: nobody else writes that tally, and nothing between its load and its
-    store calls anything. `total` is exact at rest.
-    """
-
-    __slots__ = ("_dead", "_local", "_tallies")
+    __slots__ = ("_base", "local")
 
     def __init__(self) -> None:
-        self._local = threading.local()
-        self._tallies: WeakTable[None] = WeakTable()
-        self._dead = AtomicInt64(0)
-        defer(self._local)
+        self._base = 0
+        self.local: Any = _OneForAll()
+        """Has, as `hits`, the counter that this thread is to step; AttributeError: it has none yet, call `start`."""
 
-    def add(self) -> None:
-        try:
-            self._local.tally.count += 1
-        except AttributeError:
-            self._start_tally().count += 1
+    def write_step(self, s: str, number: int = 0) -> tuple[list[str], dict[str, Any]]:
+        """Write the lines that count one hit, for generated code, and the names that they need, without the suffix `s`.
 
-    def _start_tally(self) -> _Tally:
-        tally = _Tally(self._dead)
-        self._tallies.add_if_absent(tally, None)  # before it can be counted in
-        self._local.tally = tally
-        return tally
+        `number` tells several counters in one function apart.
+        """
+        return [f"for n{s} in hits{number}{s}: break"], {f"hits{number}": self.local.hits}
+
+    def make_step(self) -> Callable[[Any], object]:
+        """Make a function that counts one hit and takes an argument, which is ignored."""
+        return partial(next, self.local.hits)  # `next` takes a default
 
     def total(self) -> int:
-        total: int = self._dead.get() + sum(tally.count for tally in self._tallies.objects())
-        return total
+        """Return how many hits there were since the last reset: exact while no lookup is running."""
+        return self._count_all() - self._base
+
+    def reset(self) -> None:
+        self._base = self._count_all()
+
+    def _count_all(self) -> int:
+        return _number_of(self.local.hits)
+
+    def start(self) -> None:
+        """Give this thread a counter, and count its first hit. Here all threads have one."""
+        raise NotImplementedError
+
+
+class _ThreadLife:
+    """Is in a thread's `threading.local` alone, and dies with it."""
+
+    __slots__ = ("__weakref__",)
+
+
+class _EndOfThread(weakref.ref[_ThreadLife]):
+    """Has the counter that is free once the thread has ended."""
+
+    __slots__ = ("hits",)
+    hits: repeat[None]
+
+
+class HitCounterByThread(HitCounter):
+    """Counts hits without a GIL: each thread steps a counter of its own, so that no write is contended.
+
+    `_made` has all counters, and none ever leaves it, so their numbers outlive their threads. The counter of a thread
+    that has ended is used again by one that starts, so there are no more of them than there were threads at once.
+
+    No two threads step one counter: it is free once its thread's `life` is dead, and the thread has no other counter
+    from `start` on. What makes it free is a call of C code, `_ended.append`, into which no interrupt can come. One that
+    is interrupted in `start` may leave a counter that is used by nobody any more. It is counted all the same.
+    """
+
+    __slots__ = ("_ended", "_ends", "_made")
+
+    def __init__(self) -> None:
+        self._base = 0
+        self._made: list[repeat[None]] = []
+        self._ended: deque[_EndOfThread] = deque()
+        self._ends: dict[int, _EndOfThread] = {}  # by counter's id: a weak reference has to live to be called
+        self.local = threading.local()
+        defer(self.local)
+
+    def write_step(self, s: str, number: int = 0) -> tuple[list[str], dict[str, Any]]:
+        local, start = f"local{number}", f"start{number}"
+        step = f"    for n{s} in {local}{s}.hits: break"
+        lines = ["try:", step, f"except AttributeError{s}:", f"    {start}{s}()"]
+        return lines, {local: self.local, start: self.start, "AttributeError": AttributeError}
+
+    def make_step(self) -> Callable[[Any], object]:
+        return make_on_hit([self], None)
+
+    def start(self) -> None:
+        """Give this thread a counter, and count its first hit.
+
+        A finalizer may count a hit in here too, before this thread has `hits`, and then start a counter of its own.
+        This one's takes its place, in an order in which the other becomes free after that.
+        """
+        hits = self._take_free()
+        self.local.hits = hits
+        self.local.life = life = _ThreadLife()
+        end = _EndOfThread(life, self._ended.append)
+        end.hits = hits
+        self._ends[id(hits)] = end
+        next(hits)
+
+    def _take_free(self) -> repeat[None]:
+        with suppress(IndexError, AttributeError):  # the latter: of a thread that was interrupted in `start`
+            return self._ended.pop().hits
+        hits = _new_counter()
+        self._made.append(hits)
+        return hits
+
+    def _count_all(self) -> int:
+        return sum([_number_of(hits) for hits in self._made.copy()])
+
+
+def make_hit_counter() -> HitCounter:
+    return HitCounterByThread() if is_free_threaded() else HitCounter()
+
+
+def make_on_hit(counters: Sequence[HitCounter], policy: Any) -> Callable[[Any], object]:
+    """Make what is to be called with the entry of each hit: one function that counts it, and notes it for a policy."""
+    if policy is None and len(counters) == 1 and type(counters[0]) is HitCounter:
+        return counters[0].make_step()
+    lines: list[str] = []
+    names: dict[str, Any] = {}
+    if hasattr(policy, "tick"):
+        lines.append(policy.touch_source.format(entry="entry", tick="tick"))
+        names["tick"] = policy.tick
+    elif policy is not None:  # by a call, after which it may have no use for more hits
+        lines.append("touch(entry)")
+        names["touch"] = policy.touch
+    for number, counter in enumerate(counters):
+        more_lines, more_names = counter.write_step("", number)
+        lines += more_lines
+        names |= more_names
+    return FunctionType(_compile_on_hit("\n    ".join(["def on_hit(entry):", *lines])), names)
+
+
+@lru_cache(maxsize=64)
+def _compile_on_hit(source: str) -> CodeType:
+    code = compile(source, "<areole.on_hit>", "exec").co_consts[0]
+    assert isinstance(code, CodeType)
+    return code.replace()  # see `_memoize._compile`

@@ -145,6 +145,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
             policy=policy,
         )
         super().__init__(on_removal=on_removal, stats=stats, clock=clock, name=name, index=index)
+        self._counted_in = self._hits and self._hits.local
         self._tick = None if stats else getattr(index.policy, "tick", None)
         index.policy.keeps_asking = stats
         self._stored_errors = ()
@@ -191,8 +192,14 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
                 if entry.asks is not None:
                     if self._tick is not None:
                         entry.used = self._tick()  # `touch` of lru
-                    else:
+                    elif entry.asks:
                         self._on_hit(entry)  # type: ignore[misc]
+                    else:  # to be counted alone
+                        try:
+                            for _ in self._counted_in.hits:  # type: ignore[union-attr]
+                                break
+                        except AttributeError:
+                            self._on_hit(entry)  # type: ignore[misc]
                 return entry.value
             if (value := self._look_closer(entry, now)) is not Empty:
                 return value
@@ -249,18 +256,6 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
     def number_of_items(self) -> int:
         """How many items are stored, with those that have expired and that nobody has come upon yet."""
         return self._index.count()[0]
-
-    @property
-    def size_in_bytes(self) -> int:
-        """What is stored weighs, overhead and all; exact at rest.
-
-        Without a limit in bytes and a weigher, nobody else needs to know: it is found by walking through what is there.
-        """
-        index = self._index
-        if index.weigh is not weigh_none:
-            return index.count()[1]
-        stored: list[Any] = index.snapshot()
-        return sum([_size_with_all(entry.key, entry.value) for entry in stored if entry.is_stored])
 
     # ---- what is changed
 
@@ -490,10 +485,6 @@ def _weigh_bytes(key: Any, value: Any) -> int:
         f"value must be bytes where size_limit_in_bytes is set, not {type(value).__name__}: "
         "serialise it, use a Cache, or give a weigher"
     )
-
-
-def _size_with_all(key: Any, value: Any) -> int:
-    return (len(value) if isinstance(value, bytes) else size_of(value)) + size_of(key) + OVERHEAD
 
 
 def _check_fill(fill: Any) -> None:

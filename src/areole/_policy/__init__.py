@@ -25,7 +25,8 @@ class Policy(Protocol):
 
     entry_type: type[Entry]
     keeps_asking: bool
-    """Whether `touch` is to be called for each hit. Else it need not be while `entry.asks` is None."""
+    """Whether a hit is to be noted, by others, even where the policy has no use for it: then `entry.asks` is False
+    there, else None. `touch` need be called only where it is True."""
     touch_source: str
     """What `touch` does, as one statement for generated code, of `{entry}` and perhaps the policy's own `{tick}`."""
 

@@ -105,8 +105,8 @@ class S3FifoPolicy:
     def touch(self, entry: S3FifoEntry) -> None:
         if entry.uses < 3:
             entry.uses += 1
-        elif not self.keeps_asking:
-            entry.asks = None
+        else:
+            entry.asks = False if self.keeps_asking else None
             # Whoever lowers the uses does that first, and has it ask again after: one of the two sees the other.
             #
             #     1. a hit sees three uses     2. an eviction lowers them, and lets the entry ask again
