@@ -17,7 +17,7 @@ from .support import Gate, start_threads, wait_until_waiting
 def test_a_refresh_takes_no_second_place(policy: str) -> None:
     told, fill = Told(), Fill()
     cache = AtomicCache(fill, max_items=2, policy=policy, on_removal=told)
-    cache.fetch_many("ab")
+    cache.fetch_many([*"ab"])
     for n in (2, 3):
         assert cache.refresh("a") == ("a", n) == cache["a"]
         assert told.take() == [("a", ("a", n - 1), "replaced")] and sorted(cache) == ["a", "b"]
@@ -31,7 +31,7 @@ def test_a_refresh_takes_no_second_place(policy: str) -> None:
 def test_a_refresh_to_another_weight_is_weighed_anew(policy: str) -> None:
     told, sizes = Told(), {"a": 1, "b": 1}
     cache = make_weighed(policy, lambda key: sizes[key], 5, on_removal=told)
-    cache.fetch_many("ab")
+    cache.fetch_many([*"ab"])
     assert cache._index.count() == (2, 2000)
     sizes["a"] = 4
     assert cache.refresh("a") == 4 and cache._index.count() == (2, 5000)
@@ -51,7 +51,7 @@ def test_a_refresh_to_another_weight_is_weighed_anew(policy: str) -> None:
 def test_a_refresh_that_fails_leaves_the_old_value_in_its_place(policy: str) -> None:
     fill = Fill()
     cache = AtomicCache(fill, max_items=2, policy=policy)
-    cache.fetch_many("ab")
+    cache.fetch_many([*"ab"])
     fill.error = ValueError("no")
     with pytest.raises(ValueError, match="no"):
         cache.refresh("a")

@@ -79,7 +79,7 @@ def test_get_and_peek_never_fill_and_give_the_default(index: str) -> None:
 
 def test_get_many_gives_what_is_there_in_the_order_asked_for(index: str) -> None:
     cache, fill = make(index)
-    cache.fetch_many("abc")
+    cache.fetch_many([*"abc"])
     assert list(cache.get_many(iter("cxaca")).items()) == [("c", ("c", 1)), ("a", ("a", 1))]
     assert cache.get_many([]) == {}
     assert fill.keys == ["a", "b", "c"]
@@ -138,7 +138,7 @@ def test_len_and_iteration_see_the_keys_with_a_value(index: str) -> None:
 
 def test_iteration_is_over_a_snapshot(index: str) -> None:
     cache, _ = make(index)
-    cache.fetch_many("abc")
+    cache.fetch_many([*"abc"])
     iterator = iter(cache)
     seen = [next(iterator)]
     cache.clear()

@@ -144,7 +144,7 @@ def test_a_fill_may_fill_its_key_again_after_invalidating_it(index: str) -> None
 
 def test_clear_removes_everything(index: str) -> None:
     cache, fill = make(index)
-    cache.fetch_many("abc")
+    cache.fetch_many([*"abc"])
     assert cache.clear() is None  # type: ignore[func-returns-value]
     assert len(cache) == 0 and list(cache) == [] and "a" not in cache
     assert cache["a"] == ("a", 2)

@@ -74,7 +74,7 @@ def test_get_in_len_and_iteration_do_not_see_a_stored_exception(index: str) -> N
     fail(cache)
     default = object()
     assert "a" not in cache and len(cache) == 0 and list(cache) == []
-    assert cache.get("a", default) is default and cache.peek("a", default) is default and cache.get_many("a") == {}
+    assert cache.get("a", default) is default and cache.peek("a", default) is default and cache.get_many([*"a"]) == {}
     fail(cache)
     assert fill.keys == ["a"], "a lookup that does not fill must leave the stored exception alone"
     assert_valid(cache)

@@ -29,7 +29,7 @@ def test_invalidate_reports_the_value_as_removed_on_request(index: str) -> None:
 @every_index
 def test_clear_reports_every_value(index: str) -> None:
     cache, removed = make_listened(index)
-    cache.fetch_many("abc")
+    cache.fetch_many([*"abc"])
     cache.clear()
     cache.clear()
     assert sorted(removed, key=lambda args: args[0]) == [(key, (key, 1), EXPLICIT) for key in "abc"]

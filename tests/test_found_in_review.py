@@ -169,7 +169,7 @@ def test_a_value_that_expired_during_a_refresh_is_not_told_again_with_the_stored
     assert cache["b"] == "b"
     gate.open()
     assert isinstance(join()[0], LookupError)
-    cache.fetch_many("cdefghij")
+    cache.fetch_many([*"cdefghij"])
     assert [each for each in told.take() if each[0] == "a"] == [("a", "a", "expired")]
     assert cache.cache_info().evictions == 9 - len(cache)
     assert_valid(cache)
@@ -570,7 +570,7 @@ def test_a_value_that_is_published_as_its_fill_is_abandoned_does_not_vanish_unto
         def remove_as_the_fill_ends(self: Any, *args: Any) -> bool:
             loop.call_soon_threadsafe(may_end.set)
             assert moved.wait(PATIENCE)
-            seen.extend(cache.get_many("a").values())
+            seen.extend(cache.get_many([*"a"]).values())
             return bool(remove_if(self, *args))
 
         flight.is_abandoned = True

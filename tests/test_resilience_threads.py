@@ -369,7 +369,7 @@ def test_a_background_fill_may_ask_for_its_own_key_and_for_others_that_are_stale
         return key if first else (key, cache["a"], cache["b"])
 
     cache: AtomicCache[str, Any] = AtomicCache(fill, 10, clock=clock, resilience=AT_ONCE)
-    assert cache.fetch_many("ab") == {"a": "a", "b": "b"}
+    assert cache.fetch_many([*"ab"]) == {"a": "a", "b": "b"}
     first = False
     clock.advance(10)
     assert cache["a"] == "a"

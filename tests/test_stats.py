@@ -142,8 +142,8 @@ def test_hits_and_misses_add_up_to_lookups(index: str) -> None:
         cache.get(key)
         cache.get(key + "?")
         lookups += 3
-    cache.get_many("abcx")
-    cache.fetch_many("abcz")
+    cache.get_many([*"abcx"])
+    cache.fetch_many([*"abcz"])
     lookups += 8
     info = cache.cache_info()
     assert info.hits + info.misses == lookups  # type: ignore[operator]
@@ -208,7 +208,7 @@ def test_an_unhashable_key_is_neither_a_fill_nor_a_failure(index: str) -> None:
 def test_each_expired_value_is_counted_once_by_whoever_comes_upon_it() -> None:
     clock = ManualClock()
     cache = AtomicCache(Fill(), 10, clock=clock, stats=True)
-    cache.fetch_many("abcd")
+    cache.fetch_many([*"abcd"])
     clock.advance(10)
     assert cache.cache_info().expirations == 0 and cache.cache_info().currsize == 0
     cache.get("a"), cache.get("a"), "b" in cache, cache.invalidate("c"), cache["d"]

@@ -139,7 +139,7 @@ DURING: dict[str, tuple[Callable[[Storage[Any]], Any], Any, Any]] = {
     "set, delete": (lambda store: (store.set("a", "set"), store.delete("a")), (True, True), CACHE_MISS),
     "delete, set": (lambda store: (store.delete("a"), store.set("a", "set")), (False, True), "set"),
     "delete": (lambda store: store.delete("a"), False, CACHE_MISS),
-    "delete_many": (lambda store: store.delete_many("a"), 0, CACHE_MISS),
+    "delete_many": (lambda store: store.delete_many([*"a"]), 0, CACHE_MISS),
     "pop": (lambda store: store.pop("a", 7), 7, CACHE_MISS),
     "invalidate": (lambda store: store.invalidate("a"), True, CACHE_MISS),
     "clear": (lambda store: store.clear(), None, CACHE_MISS),

@@ -19,12 +19,12 @@ from .storage_support import check_books, every_policy, make_store
 REFUSED = [
     *[("size_limit_in_bytes", value, "at least 4096") for value in (4095, 0, -1, 8192.0, "8192", True, math.nan)],
     *[("max_items", value, "at least 1") for value in (0, -1, 1.5, "1", True, math.inf)],
-    *[("default_ttl", value, "from 0 on") for value in (-1, -0.001, math.nan, math.inf, "1", True, DEFAULT_TTL, [1])],
-    ("default_ttl", timedelta(seconds=-1), "from 0 on"),
-    ("default_ttl", 10**400, "from 0 on"),
+    *[("default_ttl", value, "at least 0 and finite") for value in (-1, -0.001, math.nan, math.inf)],
+    ("default_ttl", timedelta(seconds=-1), "at least 0 and finite"),
+    ("default_ttl", 10**400, "at least 0 and finite"),
     *[
         ("expiration_thread_delay", value, "positive and finite")
-        for value in (0, -1, math.nan, math.inf, "10", None, True)
+        for value in (0, -1, math.nan, math.inf, "10", None, True, 10**400)
     ],
     *[("expiration_thread_max_checks_per_iteration", value, "at least 0") for value in (-1, 1.5, "1", True, None)],
     *[("policy", value, "'lru', 's3fifo'") for value in ("LRU", "", None, 3, ["lru"])],
@@ -40,6 +40,21 @@ def test_a_bad_argument_is_a_value_error_that_names_it_and_the_bound(
         kind(**{argument: value})
     message = str(caught.value)
     assert message.startswith(f"{argument} must be") and bound in message and message.endswith(f"not {value!r}")
+
+
+@pytest.mark.parametrize("kind", [Storage, Cache])
+@pytest.mark.parametrize("value", ["1", True, DEFAULT_TTL, [1], lambda key, value: 1], ids=repr)
+def test_a_default_ttl_of_another_type_is_a_type_error(kind: Any, value: Any) -> None:
+    with pytest.raises(TypeError, match=rf"default_ttl must be seconds .*or None, not {type(value).__name__}"):
+        kind(default_ttl=value)
+
+
+def test_limits_of_thousands_of_digits_are_no_errors_of_another_kind() -> None:
+    store = Storage[bytes](10**5000, 10**400)
+    assert store.set("a", b"1")
+    with pytest.raises(ValueError, match="max_items must be an int of at least 1, not an int of thousands of digits"):
+        Storage(max_items=-(10**5000))
+    check_books(store)
 
 
 @pytest.mark.parametrize("argument", ["on_removal", "clock"])
@@ -90,7 +105,7 @@ CLOSED: dict[str, Callable[[Storage[Any]], Any]] = {
     "get_or_fill": lambda store: store.get_or_fill("a", str),
     "get_or_fill of another": lambda store: store.get_or_fill("z", str),
     "with": lambda store: store.__enter__(),
-    "get_many": lambda store: store.get_many("a"),
+    "get_many": lambda store: store.get_many([*"a"]),
     "in": lambda store: "a" in store,
     "len": lambda store: len(store),
     "iteration": lambda store: list(store),

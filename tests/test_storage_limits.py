@@ -75,9 +75,9 @@ def test_what_a_weigher_returns_must_be_an_int_from_zero_on(policy: str, size: A
     sizes = [1, size, size]
     store = make_store(policy, weigher=lambda key, value: sizes[value])
     store.set("a", 0)
-    with pytest.raises(ValueError, match="weigher must return an int from 0 on, not"):
+    with pytest.raises(ValueError, match="weigher must return an int of at least 0, not"):
         store.set("a", 1)
-    with pytest.raises(ValueError, match="weigher must return an int from 0 on, not"):
+    with pytest.raises(ValueError, match="weigher must return an int of at least 0, not"):
         store.get_or_fill("b", lambda key: 2)
     assert store.get("a") == 0 and list(store) == ["a"]
     check_books(store)

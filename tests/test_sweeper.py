@@ -37,12 +37,12 @@ class FakeStore:
 
     def __init__(self, delay: float = HOUR, action: Callable[[], Any] = lambda: None) -> None:
         self.name = "fake"
-        self.sweep_delay = delay
+        self._sweep_delay = delay
         self.swept = 0
         self._action = action
         self._is_being_swept = False
         self._has_been_swept = threading.Event()
-        self.sweep_due = 0.0
+        self._sweep_due = 0.0
 
     def sweep(self) -> int:
         try:
@@ -53,12 +53,12 @@ class FakeStore:
         return 0
 
     @property
-    def sweep_due(self) -> float:
-        return self._sweep_due
+    def _sweep_due(self) -> float:
+        return self._due
 
-    @sweep_due.setter
-    def sweep_due(self, due: float) -> None:
-        self._sweep_due = due
+    @_sweep_due.setter
+    def _sweep_due(self, due: float) -> None:
+        self._due = due
         if self._is_being_swept:
             self._is_being_swept = False
             self._has_been_swept.set()

@@ -170,13 +170,13 @@ def test_the_end_of_a_store_from_before_the_fork_wakes_the_childs_thread() -> No
     with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError):
         store = Storage(default_ttl=5, expiration_thread_delay=3600)
     assert sweeper.thread is None
-    store.sweep_due = 0.0
+    store._sweep_due = 0.0
 
     def child_collects():
         global store
         thread = sweeper.thread
         assert thread is not None
-        wait_until(lambda: store.sweep_due > 0)  # it has swept it, and will sleep for an hour
+        wait_until(lambda: store._sweep_due > 0)  # it has swept it, and will sleep for an hour
         store = None
         while thread.is_alive():  # it may hold the store for some steps yet
             gc.collect()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from numbers import Real
 from typing import Any, Generic, NoReturn, Self, TypeVar, overload
 
+from ._arguments import check_bool, check_keys, check_name, check_plain, shown
 from ._bounded import OVERHEAD, BoundedIndex, is_kept, size_of, weigh_none
 from ._entry import NOT_YET, Empty, Entry, Removal
-from ._expiry import DeadlineOf, make_deadline
+from ._expiry import DeadlineOf, as_float, make_deadline
 from ._index import DictIndex, EntriesView, Index, make_index
 from ._refcount import defer
 from ._stats import CacheInfo, Counters, make_hit_counter, make_on_hit
@@ -26,10 +29,6 @@ D = TypeVar("D")
 _log = logging.getLogger("areole")
 
 EVICTED, EXPIRED, OVERSIZE = RemovalCause.EVICTED, RemovalCause.EXPIRED, RemovalCause.OVERSIZE
-
-
-class Unset:
-    """Stands for a `default` that was not given."""
 
 
 class BaseCache(Generic[K, V]):
@@ -56,8 +55,7 @@ class BaseCache(Generic[K, V]):
         "_ttl",
         "name",
     )
-    _absent: Any = None
-    """What `get` returns where there is nothing and no default."""
+    __reversed__ = None  # else Python would take `[0]`, and the keys before it, for what is to be reversed
 
     def __init__(
         self,
@@ -69,9 +67,11 @@ class BaseCache(Generic[K, V]):
         name: str | None = None,
         index: str | DictIndex = "auto",
     ) -> None:
-        for argument, value in (("on_removal", on_removal), ("clock", clock)):
-            if not (callable(value) or (value is None and argument == "on_removal")):
-                raise TypeError(f"{argument} must be callable, not {type(value).__name__}")
+        if on_removal is not None:
+            check_plain("on_removal", on_removal)
+        _check_clock(clock)
+        check_bool("stats", stats)
+        check_name(name)
         self.name = name or type(self).__name__
         self._ttl = ttl
         self._clock = clock
@@ -117,7 +117,7 @@ class BaseCache(Generic[K, V]):
     def get(self, key: K) -> V | None: ...
     @overload
     def get(self, key: K, default: D) -> V | D: ...
-    def get(self, key: K, default: Any = Unset) -> Any:
+    def get(self, key: K, default: Any = None) -> Any:
         """Return the value of `key` if there is one that has not expired, else `default`. Never fills, never waits."""
         try:
             entry = self._entries[key]
@@ -141,7 +141,7 @@ class BaseCache(Generic[K, V]):
             self._refuse_unhashable(key)
             raise
         self._counters.misses.increment_and_get()
-        return self._absent if default is Unset else default
+        return default
 
     def _look_closer(self, entry: Entry, now: float) -> Any:
         """Return the value of an entry past its `deadline` if it is live all the same, to be refreshed; else Empty."""
@@ -157,7 +157,7 @@ class BaseCache(Generic[K, V]):
     def peek(self, key: K) -> V | None: ...
     @overload
     def peek(self, key: K, default: D) -> V | D: ...
-    def peek(self, key: K, default: Any = Unset) -> Any:
+    def peek(self, key: K, default: Any = None) -> Any:
         """Return what `get` would, without counting as a use: in no counter, nor for an eviction policy."""
         entry = self._find(key)
         if entry is not None:
@@ -165,10 +165,11 @@ class BaseCache(Generic[K, V]):
             if entry.is_live(now):
                 return entry.value
             self._drop_expired(entry, now)
-        return self._absent if default is Unset else default
+        return default
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
         """Return those of `keys` that have a value, with it. Each lookup is a `get`; together they are no snapshot."""
+        check_keys("get_many", keys)
         found = ((key, self.get(key, Empty)) for key in keys)
         return {key: value for key, value in found if value is not Empty}  # type: ignore[misc]
 
@@ -276,6 +277,10 @@ class BaseCache(Generic[K, V]):
 
     # ---- the cache as an object
 
+    def __bool__(self) -> bool:
+        """A cache is true, an empty one too: `cache or make_cache()` keeps the one that was given."""
+        return True
+
     def cache_info(self) -> CacheInfo:
         """Return the counters so far, and how many values there are."""
         index = self._index
@@ -321,6 +326,18 @@ class BaseCache(Generic[K, V]):
             hash(key)
         except TypeError as error:
             raise TypeError(f"{self.name}: {self._explain_key(key)} ({error})") from None
+
+
+def _check_clock(clock: Any) -> None:
+    """Raise unless `clock` is a function that gives seconds, by calling it once."""
+    check_plain("clock", clock)
+    reading = clock()
+    if not isinstance(reading, Real) or isinstance(reading, bool):
+        raise TypeError(
+            f"clock must give seconds as a number, as time.monotonic does: it gave one of type {type(reading).__name__}"
+        )
+    if not math.isfinite(as_float(reading)):
+        raise ValueError(f"clock must give a finite number of seconds: it gave {shown(reading)}")
 
 
 @lru_cache(maxsize=64)

@@ -29,9 +29,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import index as as_int
 from sys import getsizeof
 from typing import Any, Final, TypeVar
 
+from ._arguments import check_plain, shown
 from ._deadlines import Deadlines
 from ._entry import NOT_YET, Entry, Removal
 from ._index import DictIndex, register
@@ -538,12 +540,12 @@ def bounded_index(
     index: str, max_items: int | None, max_bytes: int | None, weigher: Callable[[Any, Any], int] | None, policy: str
 ) -> BoundedIndex | None:
     """Make the index of a read-through cache with limits; None if it has none. ValueError for what does not fit."""
-    check_at_least("max_items", max_items, 1)
-    check_at_least("max_bytes", max_bytes, 1)
+    max_items = check_at_least("max_items", max_items, 1)
+    max_bytes = check_at_least("max_bytes", max_bytes, 1)
     if index not in ("auto", "atomic", "dict"):
         raise ValueError(f'index must be "auto", "atomic" or "dict", not {index!r}')
-    if weigher is not None and not callable(weigher):
-        raise TypeError(f"weigher must be callable, not {type(weigher).__name__}")
+    if weigher is not None:
+        check_plain("weigher", weigher)
     make_policy(policy)  # refuses an unknown name, limits or no limits
     if max_items is None and max_bytes is None:
         if weigher is not None:
@@ -569,9 +571,13 @@ def weigh_all(weigher: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
 
     def weigh(key: Any, value: Any) -> int:
         size = weigher(key, value)
-        if not isinstance(size, int) or size < 0:
-            raise ValueError(f"weigher must return an int from 0 on, not {size!r}")
-        return size + size_of(key) + OVERHEAD
+        try:
+            weight = as_int(size)  # an int of another library's too, such as numpy's
+        except TypeError:
+            weight = -1
+        if weight < 0:
+            raise ValueError(f"weigher must return an int of at least 0, not {shown(size)}")
+        return weight + size_of(key) + OVERHEAD
 
     return weigh
 
@@ -584,7 +590,14 @@ def size_of(thing: Any) -> int:
     return thing.__sizeof__() if type(thing) in PLAIN else getsizeof(thing)
 
 
-def check_at_least(name: str, value: Any, least: int) -> None:
-    """Raise ValueError unless `value` is None or an int of at least `least`."""
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-        raise ValueError(f"{name} must be an int of at least {least}, not {value!r}")
+def check_at_least(name: str, value: Any, least: int) -> int | None:
+    """Return `value`, None or an int of any library's; raise ValueError unless that is at least `least`."""
+    if value is None:
+        return None
+    try:
+        number = least - 1 if isinstance(value, bool) else as_int(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ValueError(f"{name} must be an int of at least {least}, not {shown(value)}")
+    return number

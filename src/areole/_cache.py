@@ -8,11 +8,11 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from ._arguments import check_callable, check_keys, check_name, is_async_function, suggests_names
 from ._bounded import bounded_index
 from ._decorator import Memoizing
 from ._entry import Empty, Flight
 from ._expiry import make_deadline, make_seconds, seconds_of
-from ._methods import is_async_function
 from ._resilience import Resilience, plan_of
 from ._staying_up import StayingUp
 from .typing import Clock, RemovalListener, Ttl
@@ -20,7 +20,7 @@ from .typing import Clock, RemovalListener, Ttl
 if TYPE_CHECKING:
     from .aio import AsyncAtomicCache
 
-__all__ = ["AtomicCache", "check_callable", "name_of"]
+__all__ = ["AtomicCache", "name_of"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -37,8 +37,9 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
 
     Args:
         fill: called with a key, gives its value. It may use this cache and others, for other keys.
-        ttl: for how long a value counts, from the end of its fill: seconds, a timedelta, or a callable of (key, value)
-            that gives either, or None for "never expires". None: no value expires.
+        ttl: for how long a value is live, from the end of its fill: seconds, a timedelta, or a callable of
+            (key, value) that gives either, or None for "never expires"; a value for which it gives 0 or less is
+            returned and not stored. None: no value expires. The whole rule is that of `areole.typing.Ttl`.
         cache_exceptions: True, or a type or tuple of types of Exception: what `fill` raises of these is stored like a
             value, and raised by each lookup (a callable ttl gets it as the value). `get` and `in` do not see it. Under
             limits it counts as an item of the weight of its key alone, and is put out like a value, without a word.
@@ -63,6 +64,7 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
 
     __slots__ = ("_fill",)
 
+    @suggests_names()
     def __init__(
         self,
         fill: Callable[[K], V],
@@ -87,6 +89,7 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
                 f"fill, {name_of(fill)}, is an async def, whose coroutine can be awaited only once: "
                 "use AsyncAtomicCache"
             )
+        check_name(name)
         name = name or name_of(fill)
         plan = None if resilience is None else plan_of(resilience)
         if plan is not None:
@@ -145,6 +148,7 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
 
     def fetch_many(self, keys: Iterable[K]) -> dict[K, V]:
         """Return the values of `keys`, filling each one that has none, in order; raise as soon as one fill does."""
+        check_keys("fetch_many", keys)
         values: dict[K, V] = {}
         for key in keys:
             try:
@@ -210,11 +214,6 @@ class _AtomicCacheWithTtl(AtomicCache[K, V]):
 
 _AtomicCacheWithTtl.__name__ = AtomicCache.__name__
 _AtomicCacheWithTtl.__qualname__ = AtomicCache.__qualname__
-
-
-def check_callable(name: str, value: object) -> None:
-    if not callable(value):
-        raise TypeError(f"{name} must be callable, not {type(value).__name__}")
 
 
 def name_of(fill: object) -> str:

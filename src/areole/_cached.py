@@ -7,24 +7,24 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ._arguments import check_plain, is_async_function, suggests_names
 from ._base import BaseCache
 from ._cache import AtomicCache
 from ._entry import NOT_YET, Empty
-from ._expiry import make_deadline, make_seconds, seconds_of
-from ._keys import shape_of
+from ._expiry import EXPIRED_AT_ONCE, deadline_after, seconds_from, seconds_of
+from ._keys import check_key_options, shape_of
 from ._memoize import HELPERS, define_key
 from ._methods import (
     BoundFunction,
     check_suitable,
     full_name_of,
-    is_async_function,
     stands_in_class_body,
 )
 from ._serialised import Cache
 from ._serving import Order
 from ._stats import CacheInfo, make_hit_counter, make_on_hit
 from ._staying_up import StayingUp
-from ._storage import DEFAULT_TTL, DefaultTTLSentinel, Storage, ttl_seconds
+from ._storage import DEFAULT_TTL, DefaultTTLSentinel, Storage
 from ._tidier import Tidier
 from .aio import AsyncAtomicCache
 from .aio._staying_up import AsyncStayingUp
@@ -33,6 +33,7 @@ from .typing import MemoizeDecorator, Ttl
 __all__ = ["cached"]
 
 
+@suggests_names(called="cached")
 def cached(
     cache: Storage[Any] | AtomicCache[Any, Any] | AsyncAtomicCache[Any, Any],
     *,
@@ -59,17 +60,21 @@ def cached(
         key, typed, ignore: as of `AtomicCache.memoize`. No two decorated functions meet, whatever their keys are.
         skip: called with a result; if it gives true, all who wait get it and nothing is stored. A `refresh`, or a fill
             in the background, then leaves the old result, which may be served stale for no longer than before.
-        ttl: as of `Storage.set`, or a callable of (key, result) that gives such; the default is what the cache does.
+        ttl: as of `AtomicCache`, with a callable of (key, result) too, which may give DEFAULT_TTL; the default is what
+            the cache does.
 
     Raises TypeError or ValueError, naming the argument.
     """
     if not isinstance(cache, Storage | AtomicCache | AsyncAtomicCache):
-        raise TypeError(f"cache must be a Storage, a Cache or a read-through cache, not {type(cache).__name__}")
-    if skip is not None and not callable(skip):
-        raise TypeError(f"skip must be callable, or None, not {type(skip).__name__}")
-    check_ttl, expiry_after = _in_storage(cache) if isinstance(cache, Storage) else _in_read_through(cache)
-    if not callable(ttl):
-        check_ttl(ttl)
+        raise TypeError(
+            f"cache must be a Storage, a Cache or a read-through cache, not {type(cache).__name__}: "
+            "write @cached(cache) above the function"
+        )
+    if skip is not None:
+        check_plain("skip", skip)
+    _check_ttl(ttl)
+    check_key_options(typed, key, ignore)
+    expiry_after = _in_storage(cache) if isinstance(cache, Storage) else _in_read_through(cache)
     options = {"key": key, "typed": typed, "ignore": ignore}
     rules = _Rules(skip, ttl, expiry_after, options)
     if not isinstance(cache, Storage):
@@ -77,7 +82,7 @@ def cached(
 
     def decorate(function: Any) -> Any:
         inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
-        check_suitable(inner)
+        check_suitable(inner, "cached")
         kind = _AsyncCachedFunction if is_async_function(inner) else _CachedFunction
         wrapper = kind(cache, inner, rules).make_wrapper()
         if isinstance(function, staticmethod):
@@ -89,10 +94,17 @@ def cached(
     return decorate
 
 
+def _check_ttl(ttl: Any) -> None:
+    if callable(ttl):
+        check_plain("ttl", ttl)
+    elif ttl is not None and not isinstance(ttl, DefaultTTLSentinel):
+        seconds_of(ttl)
+
+
 ExpiryOf: TypeAlias = Callable[[Any, Any], float | None]
 """Gives the deadline of a key and its value; in a cache with a Resilience, whose plan makes that, the ttl in seconds.
 
-NOT_YET: it is not to be stored."""
+NOT_YET, EXPIRED_AT_ONCE: it is not to be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,32 +155,32 @@ def _keep_from_own_fill(cache: Any) -> None:
 # ---- what a ttl means, by the kind of cache
 
 
-def _in_storage(cache: Any) -> tuple[Callable[[Any], Any], Callable[[Any], ExpiryOf]]:
-    def check(ttl: Any) -> None:
-        if ttl is not None and not isinstance(ttl, DefaultTTLSentinel):
-            ttl_seconds(ttl, "ttl")
+def _in_storage(cache: Any) -> Callable[[Any], ExpiryOf]:
+    def seconds_for(ttl: Any) -> float | None:
+        if cache.expiration_disabled or ttl is None or isinstance(ttl, DefaultTTLSentinel):
+            return cache._seconds_for(ttl)  # type: ignore[no-any-return]
+        seconds = seconds_from(ttl)
+        return seconds if seconds == EXPIRED_AT_ONCE else cache._seconds_for(seconds)
 
-    return check, lambda ttl: functools.partial(cache._deadline_in, cache._seconds_for(ttl))
+    return lambda ttl: functools.partial(cache._deadline_in, seconds_for(ttl))
 
 
-def _in_read_through(cache: Any) -> tuple[Callable[[Any], Any], Callable[[Any], ExpiryOf]]:
-    def check(ttl: Any) -> None:
-        if ttl is not None and not isinstance(ttl, DefaultTTLSentinel):
-            seconds_of(ttl)
-
-    def deadline_after(ttl: Any) -> ExpiryOf:
+def _in_read_through(cache: Any) -> Callable[[Any], ExpiryOf]:
+    def expiry_by_deadline(ttl: Any) -> ExpiryOf:
         if isinstance(ttl, DefaultTTLSentinel):
             return cache._deadline_of  # type: ignore[no-any-return]
-        return make_deadline(lambda key, value: ttl, cache._clock)
+        seconds = seconds_from(ttl)
+        return lambda key, value: deadline_after(seconds, cache._clock)
 
-    def seconds_after(ttl: Any) -> ExpiryOf:
+    def expiry_by_seconds(ttl: Any) -> ExpiryOf:
         if isinstance(ttl, DefaultTTLSentinel):
             return cache._seconds_of  # type: ignore[no-any-return]
-        return make_seconds(lambda key, value: ttl)
+        seconds = seconds_from(ttl)
+        return lambda key, value: seconds
 
     if cache._tidier is None and not cache._index.is_bounded:
         cache._tidier = Tidier()  # it may have no ttl of its own
-    return check, deadline_after if cache._plan is None else seconds_after
+    return expiry_by_deadline if cache._plan is None else expiry_by_seconds
 
 
 # ---- the function
@@ -223,7 +235,7 @@ class _CachedFunction:
         self.rules = rules
         self.owner = _Owner(full_name_of(function))
         self.hits = None if cache._hits is None else make_hit_counter()
-        self.view = self.view_type.view_of(cache)
+        self.view = self.view_type._view_of(cache)
         self.view._counters = cache._counters.within()
         if cache._hits is not None and self.hits is not None:
             self.view._counted_in = None

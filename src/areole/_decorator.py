@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import timedelta
+from numbers import Real
 from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
+from ._arguments import check_bool, shown, unexpected_keyword
 from ._memoize import AnyCache
 from ._methods import memoize
 from ._resilience import Resilience
@@ -99,9 +101,11 @@ class Memoizing:
         which take the function's arguments, and `cache_info()`, `cache_clear()`, `cache_parameters()`, `cache` and
         `__wrapped__`. A method's results belong to the instance, by identity, and go with it.
         """
-        if function is None or isinstance(function, int | float | timedelta):
+        _check_names(cls, options)
+        check_bool("inline", options.get("inline", False))
+        if function is None or isinstance(function, Real | timedelta):
             if function is not None and ttl is not None:
-                raise TypeError(f"memoize got ttl twice: {function!r} and {ttl!r}")
+                raise TypeError(f"memoize got ttl twice: {shown(function)} and {shown(ttl)}")
             ttl = function if ttl is None else ttl
             return lambda function: cls.memoize(function, ttl, **options)
         parameters = {
@@ -122,6 +126,14 @@ class Memoizing:
             return _thread_type(cls)(fill, ttl, **more)
 
         return memoize(make_cache, function, parameters)
+
+
+def _check_names(cls: type, options: dict[str, Any]) -> None:
+    """Raise TypeError for what is no option of `memoize`; a user's class may take others, and checks them itself."""
+    known = ["ttl", *sorted(MemoizeOptions.__optional_keys__)]
+    for name in options:
+        if name not in known and cls.__init__ in (_thread_type(object).__init__, _async_type(object).__init__):  # type: ignore[misc]
+            raise unexpected_keyword("memoize", name, known)
 
 
 def _async_type(cls: type) -> Callable[..., AnyCache]:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any
 
-__all__ = ["Shape", "first_parameter", "shape_of"]
+from ._arguments import check_bool, check_plain
+
+__all__ = ["Shape", "check_key_options", "first_parameter", "shape_of"]
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -81,7 +83,8 @@ def shape_of(
     Raises ValueError for names in `ignore` that are no parameters, TypeError for options that exclude each other.
     """
     parameters = _parameters_of(function, of_instance)
-    _check(parameters, typed, key, ignore)
+    check_key_options(typed, key, ignore)
+    _check_ignored(parameters, ignore)
     suffix = _suffix_for(parameters)
     call = ", ".join(map(_passed, parameters))
     in_key = [p for p in parameters[1 if of_instance else 0 :] if p.name not in ignore]
@@ -117,15 +120,20 @@ def first_parameter(function: Callable[..., Any]) -> str:
     return parameters[0].name if parameters and parameters[0].kind in _POSITIONAL else ""
 
 
-def _check(
-    parameters: Sequence[Parameter], typed: bool, key: Callable[..., Any] | None, ignore: Collection[str]
-) -> None:
+def check_key_options(typed: bool, key: Callable[..., Any] | None, ignore: Collection[str]) -> None:
+    """Raise TypeError for what is no way to make a key, whatever the function is."""
+    check_bool("typed", typed)
     if isinstance(ignore, str) or not isinstance(ignore, Collection) or not all(isinstance(n, str) for n in ignore):
         raise TypeError(f"ignore must be a collection of parameters' names, such as ('session',), not {ignore!r}")
     if key is not None and not callable(key):
         raise TypeError(f"key must be a callable of the function's arguments, not {type(key).__name__}")
+    if key is not None:
+        check_plain("key", key)
     if key is not None and (typed or ignore):
         raise TypeError("key= makes the whole key by itself: do not give typed= or ignore= beside it")
+
+
+def _check_ignored(parameters: Sequence[Parameter], ignore: Collection[str]) -> None:
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     unknown = sorted(set(ignore) - {p.name for p in parameters})
     if unknown and not takes_any:

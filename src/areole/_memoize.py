@@ -192,7 +192,7 @@ class Memo:
             "count_hit": count_hit,
         }
         template = _HEAD.replace("{hit}", _HIT_UNDER_TTL if under_ttl else _HIT)
-        if self.cache.is_async:
+        if self.cache._is_async:
             template = f"\nasync {template.lstrip()}{_AWAIT if self.cache._plan is None else _AWAIT_SERVED}"
         else:
             template += _FILL if self.cache._plan is None else _SERVE

@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Callable, Collection
 from typing import Any
 
+from ._arguments import is_async_function
 from ._bounded import BoundedIndex
 from ._keys import first_parameter
 from ._memoize import HELPERS, AnyCache, Memo
@@ -225,7 +226,7 @@ class MemoizedMethod:
             self._direct = self._of_instance
         else:
             self._direct = Memo(cache, function, parameters).make_wrapper()
-        if cache.is_async and sys.version_info >= (3, 12):
+        if cache._is_async and sys.version_info >= (3, 12):
             inspect.markcoroutinefunction(self)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
@@ -285,19 +286,17 @@ def _refuse_direct_fill(name: str, key: object) -> Any:
     raise TypeError(f"{name}: this cache belongs to a memoized function, which alone can fill it: call the function")
 
 
-def check_suitable(function: Any) -> None:
+def check_suitable(function: Any, decorator: str = "memoize") -> None:
+    if isinstance(function, property | functools.cached_property):
+        kind = type(function).__name__
+        raise TypeError(f"{decorator} takes no {kind}: put @{kind} above {decorator}, which takes the function itself")
     if not callable(function):
-        raise TypeError(f"memoize takes a function, a method or a callable, not {type(function).__name__}")
+        raise TypeError(f"{decorator} takes a function, a method or a callable, not {type(function).__name__}")
     if any(inspect.isgeneratorfunction(form) or inspect.isasyncgenfunction(form) for form in _forms_of(function)):
         raise TypeError(
             f"{full_name_of(function)} is a generator function: memoized, its first caller would use up what all "
             "others get. Return a list or a tuple instead"
         )
-
-
-def is_async_function(function: Any) -> bool:
-    """Say whether calling `function` gives a coroutine: it is an async def, or an object whose `__call__` is one."""
-    return any(map(inspect.iscoroutinefunction, _forms_of(function)))
 
 
 def _forms_of(function: Any) -> list[Any]:

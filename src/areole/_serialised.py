@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from ._arguments import check_plain, suggests_names
 from ._entry import Empty
 from ._resilience import Resilience
 from ._storage import CACHE_MISS, DEFAULT_TTL, Storage
@@ -42,6 +43,7 @@ class Cache(Storage[bytes]):
 
     __slots__ = ("_deserializer", "_serializer")
 
+    @suggests_names(_Options.__optional_keys__)
     def __init__(
         self,
         size_limit_in_bytes: int | None = None,
@@ -55,9 +57,8 @@ class Cache(Storage[bytes]):
         deserializer: Deserializer = pickle_deserializer,
         **options: Unpack[_Options],
     ) -> None:
-        for name, value in (("serializer", serializer), ("deserializer", deserializer)):
-            if not callable(value):
-                raise TypeError(f"{name} must be callable, not {type(value).__name__}")
+        check_plain("serializer", serializer)
+        check_plain("deserializer", deserializer)
         self._serializer = serializer
         self._deserializer = deserializer
         super().__init__(
@@ -176,4 +177,4 @@ class Cache(Storage[bytes]):
         def __getitem__(self, key: Hashable) -> Any: ...
         def __setitem__(self, key: Hashable, value: Any) -> None: ...
         def get_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]: ...
-        def set_many(self, items: Mapping[Any, Any], ttl: Any = DEFAULT_TTL) -> int: ...
+        def set_many(self, items: Mapping[Any, Any] | Iterable[tuple[Any, Any]], ttl: Any = DEFAULT_TTL) -> int: ...

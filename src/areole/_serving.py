@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ._entry import NOT_YET, Empty, Entry, Flight
-from ._expiry import SecondsOf
+from ._expiry import EXPIRED_AT_ONCE, SecondsOf
 from ._resilience import Plan, ResilientEntry
 from ._single_flight import SingleFlight
 from .errors import FillTimeout
@@ -145,8 +145,8 @@ class Serving(SingleFlight[K, V]):
 
     def _times_of(self, order: Order, began: float, key: Any, value: Any) -> Any:
         seconds = order.seconds_of(key, value)
-        if seconds == NOT_YET:
-            return NOT_YET  # it is not to be stored: see `_settle`
+        if seconds in (NOT_YET, EXPIRED_AT_ONCE):
+            return seconds  # it is not to be stored: see `_settle`
         return order.plan.times(seconds, began, self._clock())
 
     def _hold_off(self, flight: Flight, error: BaseException, plan: Plan) -> None:

@@ -53,11 +53,12 @@ from typing import Any, Final, TypeVar
 from ._base import BaseCache, slots_of
 from ._bounded import BoundedIndex
 from ._caller import Caller, begin_wait, current_caller, current_fill, end_wait
-from ._entry import NOT_YET, Empty, Entry, Flight
-from ._expiry import DeadlineOf, SecondsOf
+from ._entry import Empty, Entry, Flight
+from ._expiry import EXPIRED_AT_ONCE, DeadlineOf, SecondsOf
 from ._index import holds_a_lock
 from ._waiter import wake
 from .errors import FillDeadlockError, FillTimeout, RecursiveFillError
+from .typing import RemovalCause
 
 __all__ = ["SingleFlight", "timed_out"]
 
@@ -76,7 +77,7 @@ class SingleFlight(BaseCache[K, V]):
     _wait_timeout: float | None
     _plan: Any  # what its Resilience comes to, if it has one; see _serving
     _seconds_of: SecondsOf[K, V]
-    is_async = False
+    _is_async = False
     """Whether its misses are awaited."""
 
     def _share_with(self, view: SingleFlight[K, V]) -> None:
@@ -175,21 +176,20 @@ class SingleFlight(BaseCache[K, V]):
     def _settle(self, flight: Flight, value: V, deadline_of: DeadlineOf[K, V] | None = None) -> None:
         """Publish what the fill returned: in the entry for everybody, in the flight for those who wait.
 
-        A deadline of NOT_YET means for those who wait alone: nothing is stored, and what is there stays.
+        A deadline of NOT_YET or EXPIRED_AT_ONCE means for those who wait alone: nothing is stored.
         """
         entry, index, weighed = flight.entry, self._index, None
         try:  # user code: before anything can be seen
             if deadline_of is None:
                 deadline_of = self._deadline_of
             deadline = deadline_of(entry.key, value)
+            if type(deadline) is float and deadline <= EXPIRED_AT_ONCE:
+                return self._settle_unstored(flight, value, deadline)
             if flight.old is not None or flight.may_be_left or not entry.is_plain:
                 weighed = index.weigh(entry.key, value), self._clock()
         except BaseException:
             del flight  # the traceback keeps this frame, and the flight will keep the exception
             raise
-        if deadline == NOT_YET:
-            flight.value = value
-            return self._retract(flight)
         if weighed is None:
             entry.value = value
             entry.deadline = deadline  # from here on the entry is a hit
@@ -197,6 +197,17 @@ class SingleFlight(BaseCache[K, V]):
             flight.removed = index.publish(entry, value, deadline, *weighed)
         flight.value = value  # from here on the flight has settled
         entry.flight = None
+
+    def _settle_unstored(self, flight: Flight, value: V, deadline: float) -> None:
+        """Settle for those who wait alone. NOT_YET: what is there stays; EXPIRED_AT_ONCE: `value` has replaced it."""
+        entry = flight.entry
+        if deadline == EXPIRED_AT_ONCE and flight.old is not None:
+            now = self._clock()
+            if self._index.remove_if(entry) and entry.is_published:
+                cause = RemovalCause.REPLACED if entry.is_live(now) else RemovalCause.EXPIRED
+                flight.removed = [(entry.key, entry.value, cause)]
+        flight.value = value
+        self._retract(flight)
 
     def _fail(self, flight: Flight) -> None:
         """Clear up after what ended a claim or a fill by raising `flight.error`.
@@ -229,6 +240,8 @@ class SingleFlight(BaseCache[K, V]):
         except BaseException:
             self._retract(flight)
             raise
+        if deadline == EXPIRED_AT_ONCE:
+            return self._retract(flight)
         if flight.error is not None and flight.error is not error:
             flight.error = flight.error.with_traceback(None)  # a traceback keeps whole frames
         if isinstance(self._index, BoundedIndex):

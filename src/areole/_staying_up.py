@@ -50,7 +50,7 @@ class StayingUp(Serving[K, V]):
     __slots__ = ()
 
     @classmethod
-    def view_of(cls, cache: SingleFlight[K, V]) -> Self:
+    def _view_of(cls, cache: SingleFlight[K, V]) -> Self:
         """Make a view of any cache, for fills of others' by threads."""
         view = object.__new__(cls)
         cache._share_with(view)

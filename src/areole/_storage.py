@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from numbers import Real
 from typing import Any, Final, Generic, Self, TypeVar, overload
 
+from ._arguments import check_bool, check_keys, check_plain, is_async_function, shown, suggests_names
 from ._bounded import OVERHEAD, BoundedIndex, check_at_least, size_of, weigh_all, weigh_none
 from ._entry import Empty, Entry
-from ._expiry import as_float, make_seconds
-from ._methods import is_async_function
+from ._expiry import EXPIRED_AT_ONCE, as_float, deadline_after, make_seconds, seconds_of
 from ._resilience import Plan, Resilience, plan_of
 from ._serving import Order
 from ._stats import CacheInfo
@@ -62,7 +61,11 @@ class DefaultTTLSentinel:
 
 
 CACHE_MISS: Final = CacheMissSentinel()
-"""What `get` returns for a key that is not there. Compare with `is`."""
+"""What `get`, `peek`, `pop` and `ttl_of` of a store return for a key that is not there. Compare with `is`.
+
+The rule for all caches: a miss gives the `default`. That is None in read-through caches and for memoized functions,
+where every key can be filled; and CACHE_MISS in stores, where None may be a value that was set.
+"""
 
 DEFAULT_TTL: Final = DefaultTTLSentinel()
 """For `ttl=`: the store's `default_ttl`."""
@@ -81,7 +84,8 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         size_limit_in_bytes: at least 4096, or None. Each entry counts with its value (`len`), its key (`sys.getsizeof`)
             and 320 bytes. A value over half of the limit is not stored. Values must be bytes, or there is a weigher.
         max_items: at least 1, or None.
-        default_ttl: seconds or a timedelta, not negative; None: no value expires unless `set` says so.
+        default_ttl: seconds or a timedelta, not negative; None: no value expires unless `set` says so. The whole rule
+            is that of `areole.typing.Ttl`.
         expiration_thread_delay: seconds between two sweeps of this store by the process's one background thread.
         expiration_thread_max_checks_per_iteration: how many entries such a sweep takes out at most; 0: no thread.
         expiration_thread_log: log each sweep, at debug level, on the "areole" logger.
@@ -102,13 +106,14 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         "_is_swept",
         "_logs_sweeps",
         "_most_swept",
+        "_sweep_delay",
+        "_sweep_due",
         "_tick",
         "expiration_disabled",
-        "sweep_delay",
-        "sweep_due",
     )
     _index: BoundedIndex
 
+    @suggests_names()
     def __init__(
         self,
         size_limit_in_bytes: int | None = None,
@@ -126,21 +131,19 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         clock: Clock = time.monotonic,
         name: str | None = None,
     ) -> None:
-        check_at_least("size_limit_in_bytes", size_limit_in_bytes, 4096)
-        check_at_least("max_items", max_items, 1)
-        if expiration_thread_max_checks_per_iteration is None:
-            raise ValueError("expiration_thread_max_checks_per_iteration must be an int of at least 0, not None")
-        check_at_least("expiration_thread_max_checks_per_iteration", expiration_thread_max_checks_per_iteration, 0)
-        delay = expiration_thread_delay
-        if not isinstance(delay, int | float) or isinstance(delay, bool) or not 0 < delay < math.inf:
-            raise ValueError(f"expiration_thread_delay must be seconds, positive and finite, not {delay!r}")
-        if weigher is not None and not callable(weigher):
-            raise TypeError(f"weigher must be callable, not {type(weigher).__name__}")
+        size_limit_in_bytes = check_at_least("size_limit_in_bytes", size_limit_in_bytes, 4096)
+        max_items = check_at_least("max_items", max_items, 1)
+        most_swept = _most_swept(expiration_thread_max_checks_per_iteration)
+        check_bool("expiration_thread_log", expiration_thread_log)
+        check_bool("expiration_disabled", expiration_disabled)
+        if weigher is not None:
+            check_plain("weigher", weigher)
+        self._sweep_delay = _sweep_delay(expiration_thread_delay)
         self._default_ttl = None if default_ttl is None else ttl_seconds(default_ttl, "default_ttl")
         index = BoundedIndex(
             max_items=max_items,
             max_weight=size_limit_in_bytes,
-            most_weight_each=None if size_limit_in_bytes is None else size_limit_in_bytes / 2,
+            most_weight_each=None if size_limit_in_bytes is None else size_limit_in_bytes // 2,
             weigh=_weigh_function(weigher, size_limit_in_bytes),
             policy=policy,
         )
@@ -155,17 +158,14 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         self.expiration_disabled = expiration_disabled
         if expiration_disabled:
             self._default_ttl = None
-        self.sweep_delay = expiration_thread_delay
-        self.sweep_due = math.inf
-        self._most_swept = expiration_thread_max_checks_per_iteration
+        self._sweep_due = math.inf
+        self._most_swept = most_swept
         self._logs_sweeps = expiration_thread_log
         self._is_swept = False
         if self._default_ttl is not None:
             self._ask_for_sweeps()
 
     # ---- what is asked
-
-    _absent = CACHE_MISS
 
     @overload  # type: ignore[override]
     def peek(self, key: Hashable) -> T | CacheMissSentinel: ...
@@ -262,8 +262,8 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
     def set(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL) -> bool:
         """Store `value`; return False, and drop the key's old value, if it is too large.
 
-        `ttl`: seconds or a timedelta, from now; 0 expires at once; None never; DEFAULT_TTL, the store's default. A fill
-        of `get_or_fill` that is on its way for the key is detached, and will not be stored.
+        `ttl`: seconds or a timedelta, from now; 0 expires at once; None never; DEFAULT_TTL, the store's default. See
+        `areole.typing.Ttl`. A fill of `get_or_fill` that is on its way for the key is detached, and will not be stored.
         """
         return self._store(key, value, ttl)
 
@@ -298,10 +298,13 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
     def __setitem__(self, key: Hashable, value: T) -> None:
         self.set(key, value)
 
-    def set_many(self, items: Mapping[Any, T], ttl: Any = DEFAULT_TTL) -> int:
-        """Store each item as `set` would; return how many were stored."""
+    def set_many(self, items: Mapping[Any, T] | Iterable[tuple[Any, T]], ttl: Any = DEFAULT_TTL) -> int:
+        """Store each item of a mapping, or each (key, value) pair, as `set` would; return how many were stored.
+
+        They are stored one after the other: what comes before one that raises stays.
+        """
         self._check_open()
-        return sum([self.set(key, value, ttl) for key, value in items.items()])
+        return sum([self.set(key, value, ttl) for key, value in _pairs_of(items)])
 
     def delete(self, key: Hashable) -> bool:
         """Take `key` out; say whether it was there and had not expired. Detaches a fill that is on its way."""
@@ -316,6 +319,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
     def delete_many(self, keys: Iterable[Hashable]) -> int:
         """Delete each of `keys`; return how many were there."""
         self._check_open()
+        check_keys("delete_many", keys)
         return sum([self.delete(key) for key in keys])
 
     @overload
@@ -411,6 +415,8 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         seconds = self._seconds_for(ttl)
         if not self.expiration_disabled:
             plan.check_ttl(seconds)
+        if seconds == 0:
+            seconds = EXPIRED_AT_ONCE
         order = Order(key, partial(fill, key), plan, lambda key, value: seconds)
         return self._served(order, now)  # type: ignore[no-any-return]
 
@@ -429,7 +435,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         return seconds
 
     def _deadline_in(self, seconds: float | None, key: Any, value: Any) -> float | None:
-        return None if seconds is None else self._clock() + seconds
+        return None if seconds is None else deadline_after(seconds, self._clock)
 
     def sweep(self) -> int:
         """Take out what has expired, so much as one sweep may; return how many. The background thread calls this."""
@@ -508,8 +514,35 @@ def _timestamp(when: datetime) -> float:
 
 
 def ttl_seconds(ttl: object, name: str) -> float:
-    """Turn a store's ttl into seconds; ValueError unless it is a number from 0 on, or a timedelta."""
-    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
-    if isinstance(seconds, Real) and not isinstance(seconds, bool) and 0 <= as_float(seconds) < math.inf:
-        return as_float(seconds)
-    raise ValueError(f"{name} must be seconds from 0 on, a timedelta or None, not {ttl!r}")
+    """Turn the ttl of a store, or of one value, into seconds, at least 0; see the rule in _expiry."""
+    return seconds_of(ttl, name, may_be_zero=True, may_be_callable=False)
+
+
+def _sweep_delay(delay: Any) -> float:
+    if not isinstance(delay, int | float) or isinstance(delay, bool) or not 0 < as_float(delay) < math.inf:
+        raise ValueError(f"expiration_thread_delay must be seconds, positive and finite, not {shown(delay)}")
+    return float(delay)
+
+
+def _most_swept(most: Any) -> int:
+    number = check_at_least("expiration_thread_max_checks_per_iteration", most, 0)
+    if number is None:
+        raise ValueError("expiration_thread_max_checks_per_iteration must be an int of at least 0, not None")
+    return number
+
+
+def _pairs_of(items: Any) -> Iterable[tuple[Any, Any]]:
+    """Return the (key, value) pairs of a mapping, or of an iterable of such; raise TypeError at what is no pair."""
+    if isinstance(items, Mapping):
+        return items.items()
+    if isinstance(items, str | bytes) or not isinstance(items, Iterable):
+        raise TypeError(f"set_many takes a mapping, or an iterable of (key, value) pairs, not {type(items).__name__}")
+    return map(_pair, items)
+
+
+def _pair(item: Any) -> tuple[Any, Any]:
+    if not isinstance(item, tuple | list):
+        raise TypeError(f"set_many takes (key, value) pairs, each a tuple or a list, not {type(item).__name__}")
+    if len(item) != 2:
+        raise TypeError(f"set_many takes (key, value) pairs, not a {type(item).__name__} of length {len(item)}")
+    return item[0], item[1]

@@ -46,11 +46,11 @@ MOST_PATIENCE: Final = 3600.0
 
 
 class Sweepable(Protocol):
-    """A store. `sweep_delay` is in seconds; `sweep_due` is the sweeper's own note of when it is next, by its clock."""
+    """A store. `_sweep_delay` is in seconds; `_sweep_due` is when it is swept next, by the sweeper's clock."""
 
     name: str
-    sweep_delay: float
-    sweep_due: float
+    _sweep_delay: float
+    _sweep_due: float
 
     def sweep(self) -> int: ...
 
@@ -72,8 +72,8 @@ class Sweeper:
         return self._thread if self._thread is not None and self._thread.is_alive() else None
 
     def add(self, store: Sweepable) -> None:
-        """Sweep `store` from now on, every `sweep_delay` seconds, until it is removed or gone."""
-        store.sweep_due = self._clock() + store.sweep_delay
+        """Sweep `store` from now on, every `_sweep_delay` seconds, until it is removed or gone."""
+        store._sweep_due = self._clock() + store._sweep_delay
         self._file(store)
         with self._lock:
             self._start_if_needed()
@@ -144,10 +144,10 @@ class Sweeper:
 
     def _sweep_if_due(self, store: Sweepable) -> float:
         """Return how many seconds are left until `store` is due again."""
-        if self._clock() >= store.sweep_due:
+        if self._clock() >= store._sweep_due:
             self._sweep(store)
-            store.sweep_due = self._clock() + store.sweep_delay
-        return max(0.0, store.sweep_due - self._clock())
+            store._sweep_due = self._clock() + store._sweep_delay
+        return max(0.0, store._sweep_due - self._clock())
 
     def _sweep(self, store: Sweepable) -> None:
         try:

@@ -31,7 +31,18 @@ Clock: TypeAlias = Callable[[], float]
 """Gives seconds, like `time.monotonic`."""
 
 Ttl: TypeAlias = float | timedelta | Callable[[K, V], float | timedelta | None]
-"""Seconds, a timedelta, or a callable of (key, value) that gives either, or None for "never expires"."""
+"""For how long a value is live: seconds, a timedelta, or a callable of (key, value) that gives either or None.
+
+One rule holds wherever a ttl is given:
+
+- None: the value never expires.
+- A number, in seconds, or a timedelta: from the end of the fill, or of the `set`; expired at exactly that time.
+- 0: expired at once. What a fill gives is returned to its callers, and not stored. A read-through cache, `memoize` and
+  `cached` refuse 0 as their one ttl for all values, with a ValueError: they would never store anything.
+- A callable: for read-through caches, `memoize` and `cached`. Where it gives 0 or less, the value has expired at once,
+  and a value that this one was to replace leaves. A store's ttls, and the times of a `Resilience`, are no callables.
+- Anything else: a TypeError for another type (a bool too), a ValueError for a number below 0, infinite, or NaN.
+"""
 
 
 class RemovalCause(enum.Enum):

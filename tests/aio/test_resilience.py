@@ -186,7 +186,7 @@ def test_a_hundred_tasks_make_one_background_fill(on_loop: OnLoop) -> None:
             await subject.filled(seconds)
             subject.held = 2
             assert await asyncio.gather(*[subject.look_up() for _ in range(100)]) == [("a", 1)] * 100
-            assert await subject.cache.fetch_many("a") == {"a": ("a", 1)}
+            assert await subject.cache.fetch_many([*"a"]) == {"a": ("a", 1)}
             subject.gate.open()
             await subject.settle()
             assert await subject.look_up() == ("a", 2)

@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from .._arguments import is_async_function
 from .._caller import begin_wait, current_caller, current_fill
 from .._entry import Flight
-from .._methods import is_async_function
 from .._waiter import running_loop
 
 __all__ = ["BlockingFill"]

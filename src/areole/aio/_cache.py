@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, TypeVar, Unpack, overload
 
-from .._cache import AtomicCache, check_callable, name_of
+from .._arguments import check_bool, check_callable, check_keys, check_name, is_async_function, suggests_names
+from .._cache import AtomicCache, name_of
 from .._decorator import CacheOptions, Memoizing
 from .._entry import Empty
-from .._methods import is_async_function
 from .._refcount import defer
 from .._single_flight import SingleFlight
 from ..typing import Ttl
@@ -78,6 +78,7 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
         **options: Unpack[CacheOptions],
     ) -> None: ...
 
+    @suggests_names(CacheOptions.__optional_keys__)
     def __init__(
         self,
         fill: Callable[[K], Any],
@@ -88,6 +89,8 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
         **options: Any,
     ) -> None:
         check_callable("fill", fill)
+        check_bool("inline", inline)
+        check_name(options.get("name"))
         options["name"] = options.get("name") or name_of(fill)
         self._take_over_from(AtomicCache(_refuse_to_fill, ttl, **options), fill, inline, on_abandon)
         defer(self, self._entries)
@@ -146,6 +149,7 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
 
         Raises as soon as one fill does; the others' waits are cancelled then.
         """
+        check_keys("fetch_many", keys)
         values: dict[K, Any] = {}
         for key in keys:
             values[key] = self._value_if_any(key)

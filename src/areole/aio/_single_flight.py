@@ -52,10 +52,10 @@ class AsyncSingleFlight(SingleFlight[K, V]):
     __slots__ = ("_cancels", "_offloads")
     _cancels: bool
     _offloads: bool
-    is_async = True
+    _is_async = True
 
     @classmethod
-    def view_of(cls, cache: SingleFlight[K, V]) -> Self:
+    def _view_of(cls, cache: SingleFlight[K, V]) -> Self:
         """Make a view of any cache, for asynchronous fills of others' that cancel when all have left."""
         view = object.__new__(cls)
         cache._share_with(view)

@@ -1,0 +1,135 @@
+"""Checks of arguments, the same for every class and function of the library.
+
+A message says which argument is wrong, what it must be, and what to change. TypeError is for a value of a wrong type,
+ValueError for one that is out of bounds.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final, TypeVar
+
+__all__ = [
+    "check_bool",
+    "check_callable",
+    "check_keys",
+    "check_name",
+    "check_plain",
+    "is_async_function",
+    "shown",
+    "suggests_names",
+    "unexpected_keyword",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ELSEWHERE: Final[dict[str, tuple[str, ...]]] = {
+    "max_items": ("maxsize", "max_size", "size", "maxlen", "capacity", "limit", "max_entries"),
+    "max_bytes": ("size_limit_in_bytes", "max_weight", "max_memory", "memory_limit"),
+    "size_limit_in_bytes": ("max_bytes", "max_weight", "max_memory", "memory_limit"),
+    "ttl": ("default_ttl", "time_to_live", "timeout", "expire", "expires", "expire_after", "expiration", "lifetime"),
+    "default_ttl": ("ttl", "time_to_live", "timeout", "expire", "expires", "expire_after", "expiration", "lifetime"),
+    "weigher": ("getsizeof", "sizeof", "cost"),
+    "clock": ("timer", "time"),
+    "key": ("key_maker", "make_key", "keyfunc", "key_func", "key_builder"),
+    "skip": ("exclude", "skip_if", "unless"),
+    "ignore": ("exclude", "exclude_args", "ignore_args"),
+    "on_removal": ("removal_listener", "listener", "callback", "on_evict", "on_eviction", "on_expire"),
+    "policy": ("eviction", "algorithm"),
+    "wait_timeout": ("lock_timeout",),
+    "stats": ("statistics", "record_stats"),
+}
+"""Our names of arguments, and what other libraries call the same."""
+
+
+# ---- values
+
+
+def shown(value: object) -> str:
+    """Return `repr(value)` for a message; of an int that has too many digits to be written out, what it is."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"an {type(value).__name__} of thousands of digits"
+
+
+def check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
+
+
+def check_name(value: object) -> None:
+    if not (value is None or isinstance(value, str)):
+        raise TypeError(f"name must be a str or None, not {type(value).__name__}")
+
+
+def check_callable(name: str, value: object) -> None:
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, not {type(value).__name__}")
+
+
+def check_plain(name: str, value: object) -> None:
+    """Raise TypeError unless `value` is a callable whose result need not be awaited."""
+    check_callable(name, value)
+    if is_async_function(value):
+        called = getattr(value, "__qualname__", type(value).__qualname__)
+        raise TypeError(f"{name} must be a plain function, not the async def {called}: its coroutine is never awaited")
+
+
+def check_keys(called: str, keys: Iterable[Any]) -> None:
+    """Raise TypeError if `keys` is a text or bytes, whose letters would be taken for keys."""
+    if isinstance(keys, str | bytes | bytearray):
+        raise TypeError(f"{called} takes an iterable of keys, not one key of type {type(keys).__name__}: pass [key]")
+
+
+def is_async_function(function: Any) -> bool:
+    """Say whether calling `function` gives a coroutine: it is an async def, or an object whose `__call__` is one."""
+    if inspect.iscoroutinefunction(function):
+        return True
+    return not isinstance(function, type) and inspect.iscoroutinefunction(type(function).__call__)
+
+
+# ---- names
+
+
+def suggests_names(also: Collection[str] = (), called: str = "") -> Callable[[F], F]:
+    """Have a function that is called with an unknown keyword say which one may be meant.
+
+    `also` are the names that it takes through `**options`; `called` is its name in the message, by default that of the
+    class which is being made.
+    """
+
+    def decorate(function: F) -> F:
+        kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+        own = [p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds]
+        known = [name for name in own if name != "self"] + [name for name in sorted(also) if name not in own]
+
+        @functools.wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            for name in kwargs:
+                if name not in known:
+                    raise unexpected_keyword(called or type(args[0]).__name__, name, known)
+            return function(*args, **kwargs)
+
+        return checked  # type: ignore[return-value]
+
+    return decorate
+
+
+def unexpected_keyword(called: str, name: str, known: Collection[str]) -> TypeError:
+    """Make the error for a keyword that `called` does not take."""
+    meant = _meant_by(name, known)
+    hint = f"did you mean {meant!r}?" if meant else f"it takes {', '.join(known)}"
+    return TypeError(f"{called}() got an unexpected keyword argument {name!r}: {hint}")
+
+
+def _meant_by(name: str, known: Collection[str]) -> str | None:
+    from difflib import get_close_matches  # only needed for an error
+
+    for each in known:
+        if name in _ELSEWHERE.get(each, ()):
+            return each
+    near = get_close_matches(name, known, n=1)
+    return near[0] if near else None
