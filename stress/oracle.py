@@ -221,11 +221,13 @@ class Oracle:
         *,
         refreshes: bool = False,
         may_miss: bool = False,
+        falls_back: bool = False,
         raises: tuple[type[BaseException], ...] = (),
     ) -> Call:
         """Call `lookup(key)`, judge its answer, and return all about it.
 
-        `raises` is what it may raise; `may_miss` says that it may return None.
+        `raises` is what it may raise; `may_miss` says that it may return None, and `falls_back` that it may return
+        another value than its own fill's, if that failed.
         """
         call = Call(key, self.lines[key], refreshes, self.clock())
         call.began = self.stamp()
@@ -242,16 +244,16 @@ class Oracle:
         worker.answers.append(call)
         if call.value is None:
             self._judge_miss(call, may_miss)
-        elif self._judge(call, call.value):
+        elif self._judge(call, call.value, falls_back):
             worker.hits += call.value.ended < call.began
         return call
 
-    def _judge(self, call: Call, value: Any) -> bool:
+    def _judge(self, call: Call, value: Any, falls_back: bool = False) -> bool:
         """Report an answer that is wrong or stale; return whether it is a value of the key at all."""
         if type(value) is not Fill or value.key != call.key or value.failed or not value.ended:
             self.findings.add("wrong", f"{call.key!r} gave {value!r}")
             return False
-        if call.led is not None and value is not call.led:
+        if call.led is not None and value is not call.led and not (falls_back and call.led.failed):
             self.findings.add("wrong", f"a call ran {call.led!r} and got {value!r}")
         if value.version < call.floor:
             self.findings.add("stale", f"{value!r} for a call begun at {call.began}, with the floor {call.floor}")

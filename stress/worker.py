@@ -37,6 +37,7 @@ class Worker:
         self.hits = 0
         self.fills_run = 0
         self.depth = 0  # how many calls of the cache are one inside another: see scenarios/reentrant
+        self.readings = 0  # of the clock, in this lookup: see scenarios/resiliences
         self.resting = False  # at the barrier, waiting for the others
         self.calls: list[Call] = []  # those that this thread is in, the innermost last
         self.answers: list[Call] = []

@@ -21,11 +21,12 @@ from .recursion import Recursion
 from .redis_killed import RedisKilled
 from .reentrant import Reentrant
 from .refresh import Refresh
+from .resiliences import Resiliences
 from .threads import Threads
 
 __all__ = ["SCENARIOS", "describe"]
 
-_ON_THREADS = (ColdStorm, Invalidate, Primes, Refresh, Expiry, Clocks, Failures, Recursion, Reentrant)
+_ON_THREADS = (ColdStorm, Invalidate, Primes, Refresh, Expiry, Clocks, Failures, Recursion, Reentrant, Resiliences)
 _BOUNDED = (Eviction, ByteLimit)
 _OF_MANY = (Threads, ManyCaches)
 _IN_TASKS = (Loops, Cancellations)
