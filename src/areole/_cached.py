@@ -260,8 +260,12 @@ class _CachedFunction:
         return wrapper
 
     def call(self, args: Any, kwargs: Any) -> Any:
-        key, view = self._key(args, kwargs), self.view
-        value = view._hit(key)
+        key, view = self._make_key(args, kwargs), self.view
+        try:
+            value = view._hit(key)
+        except TypeError:
+            self._check_hashable(key)
+            raise
         if value is Empty:
             if view._plan is None:
                 call = _Call(self, args, kwargs)
@@ -328,14 +332,21 @@ class _CachedFunction:
         return type(key) is tuple and len(key) == 2 and key[0] is self.owner
 
     def _key(self, args: Any, kwargs: Any) -> Any:
+        key = self._make_key(args, kwargs)
+        self._check_hashable(key)
+        return key
+
+    def _make_key(self, args: Any, kwargs: Any) -> Any:
         if isinstance(self.cache, Storage):
             self.cache._check_open()
-        key = self.cache_key(*args, **kwargs)
+        return self.cache_key(*args, **kwargs)
+
+    def _check_hashable(self, key: Any) -> None:
+        """Raise a TypeError that names the argument, if `key` has no hash. Not for each hit: a hash may take long."""
         try:
             hash(key)
         except TypeError as error:
             raise TypeError(f"{self.owner.name}: {self._explain_key(key[1])} ({error})") from error
-        return key
 
 
 class _AsyncCachedFunction(_CachedFunction):
@@ -350,8 +361,12 @@ class _AsyncCachedFunction(_CachedFunction):
         return self._finish(wrapper)
 
     async def call(self, args: Any, kwargs: Any) -> Any:
-        key, view = self._key(args, kwargs), self.view
-        value = view._hit(key)
+        key, view = self._make_key(args, kwargs), self.view
+        try:
+            value = view._hit(key)
+        except TypeError:
+            self._check_hashable(key)
+            raise
         if value is Empty:
             if view._plan is None:
                 call = _Call(self, args, kwargs)
