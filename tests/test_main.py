@@ -524,3 +524,30 @@ def test_it_runs_as_a_module_and_prints_nothing_but_json_to_stdout() -> None:
     assert report["gil"] is not is_free_threaded()
     assert report["ways"][2]["fills_run_twice"] == 0
     assert "AtomicCache.memoize: 8 threads" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "statuses"),
+    [
+        ([], "stdout", {0}),  # what was found does not depend on who reads it
+        (["--json"], "stdout", {0}),
+        ([], "stderr", {141}),
+        (["--help"], "stdout", {0, 141}),  # argparse takes no notice, on some versions
+    ],
+)
+def test_a_closed_pipe_ends_it_quietly(arguments: list[str], closed: str, statuses: set[int]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "areole", *SHORT, *arguments],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")},
+            stdout=writing if closed == "stdout" else subprocess.PIPE,
+            stderr=writing if closed == "stderr" else subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode in statuses, done.stderr
+    assert "Error" not in (done.stderr or "") and not done.stdout

@@ -2,7 +2,9 @@
 
 Where to read, from the bottom up:
 
+    _requirements            whether this interpreter can run areole at all
     errors, typing           what is raised; types in signatures, RemovalCause
+    _arguments               checks of arguments, and what their messages say
     _refcount, _weak         deferred reference counts; records that go with an object
     _caller, _entry          who leads and who waits; one key's value, and the fill that is on its way
     _waiter                  how a task waits for that, on whatever loop
@@ -27,6 +29,7 @@ Where to read, from the bottom up:
     testing                  for tests of what uses areole
 """
 
+from . import _requirements  # noqa: F401  (first: it says clearly where areole cannot be used)
 from ._cache import AtomicCache
 from ._cached import cached
 from ._resilience import Resilience

@@ -1,7 +1,8 @@
 """python -m areole: memoize a costly function over the standard library's own files, three ways, on many threads.
 
-Exit status: 0; 1 if areole ran the function twice for a key, or any result was wrong; 2 for bad arguments, or where
-there are no modules to read; 130 after Ctrl-C.
+Exit status: 0; 1 if areole ran the function twice for a key, or any result was wrong, even if the pipe that the report
+goes to has been closed; 2 for bad arguments, or where there are no modules to read; 130 after Ctrl-C; 141 if that of
+the progress has been closed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import platform
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import nan
 from pathlib import Path
@@ -33,10 +35,16 @@ BYTES_PER_SECOND, FEWEST_BYTES = 100_000, 64_000
 
 def main(arguments: Sequence[str] | None = None, ways: Sequence[Way] = WAYS) -> int:
     """Run the demonstration and return the exit status; `ways` are for tests to replace."""
-    options = _parse(arguments)
     progress = _Progress(sys.stderr)
     try:
-        return _run(options, ways, progress)
+        try:
+            return _run(_parse(arguments), ways, progress)
+        finally:
+            sys.stdout.flush()  # here: as the interpreter exits, a closed pipe is a message and a status of its own
+    except BrokenPipeError:
+        _drop_output(sys.stdout)
+        _drop_output(sys.stderr)
+        return 141  # as of a program that is ended by SIGPIPE
     except BaseException as error:
         if not _is_interrupt(error):
             raise
@@ -65,8 +73,20 @@ def _run(options: argparse.Namespace, ways: Sequence[Way], progress: _Progress) 
         results.append(run_way(way, requests, expected, options.seconds * way.share, progress.tick))
     progress.clear()
     report = _Report(options.threads, options.seconds, root, expected, results, _faults(ways, results))
-    print(report.as_json() if options.json else report.as_text())
+    try:
+        print(report.as_json() if options.json else report.as_text(), flush=True)
+    except BrokenPipeError:  # as under `| head -1`: whoever reads it has seen enough
+        _drop_output(sys.stdout)
     return 1 if report.faults else 0
+
+
+def _drop_output(stream: TextIO) -> None:
+    """Have what is still to be written to a closed pipe go nowhere: the interpreter flushes it as it exits."""
+    with suppress(OSError, ValueError):  # no real file, or a closed one: then there is nothing to be flushed
+        descriptor = stream.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
 
 
 def _faults(ways: Sequence[Way], results: Sequence[Result]) -> list[str]:

@@ -318,7 +318,11 @@ class BaseCache(Generic[K, V]):
         return f"<{type(self).__name__} {self.name!r}: {counts}>"
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError(f"{self.name}: a cache cannot be pickled or copied; share the object itself, or make a new one")
+        raise TypeError(
+            f"{self.name}: a cache cannot be pickled or copied; share the object itself, or make a new one. A memoized "
+            "function is pickled by its name: if it is in __main__, whose functions cloudpickle sends by value, move "
+            "it into a module that the other process imports"
+        )
 
     def _refuse_unhashable(self, key: K) -> None:
         """Raise a TypeError that says what is unhashable, if `key` is; else what was raised came from its methods."""
