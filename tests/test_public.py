@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 PUBLIC = [  # constants, classes, functions, as ruff sorts them
     "CACHE_MISS",
     "DEFAULT_TTL",
+    "AreoleError",
     "AsyncAtomicCache",
     "AtomicCache",
     "Cache",

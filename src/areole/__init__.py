@@ -12,6 +12,7 @@ Where to read, from the bottom up:
     _expiry, _stats          ttl -> deadline; counters, CacheInfo
     _base                    lookups, removal, the listener
     _tidier                  expired values leave a cache without limits
+    _exceptions              copies of what a fill raised, for those who waited
     _single_flight           the protocol by which a miss is filled once
     _resilience, _background the policy by which a cache stays up, and its entries; the threads of background fills
     _serving, _staying_up    what a resilient cache serves when a hit fails: stale values, refreshing ahead, timeouts
@@ -37,12 +38,19 @@ from ._serialised import Cache
 from ._stats import CacheInfo
 from ._storage import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel, Storage
 from .aio import AsyncAtomicCache
-from .errors import CacheClosedError, FillDeadlockError, FillTimeout, RecursiveFillError
+from .errors import (
+    AreoleError,
+    CacheClosedError,
+    FillDeadlockError,
+    FillTimeout,
+    RecursiveFillError,
+)
 from .typing import RemovalCause
 
 __all__ = [
     "CACHE_MISS",
     "DEFAULT_TTL",
+    "AreoleError",
     "AsyncAtomicCache",
     "AtomicCache",
     "Cache",

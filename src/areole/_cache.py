@@ -30,8 +30,9 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
     """A mapping that computes: `cache[key]` is `fill(key)`, run once and kept.
 
     A hit takes no lock. A miss runs `fill` in exactly one thread, the leader; all others that ask for the key meanwhile
-    wait for its outcome. If `fill` raises, they all raise that, each a copy of its own, and nothing is stored; if the
-    leader dies of a BaseException that is no Exception (a KeyboardInterrupt, say), one of the others fills instead.
+    wait for its outcome. If `fill` raises, the leader raises that very object and the others copies of it, one each (or
+    errors.FillFailedError), and nothing is stored; if the leader dies of a BaseException that is no Exception (a
+    KeyboardInterrupt, say), one of the others fills instead.
 
     After the `AtomicCache` of cereggii, by Daniele Parmeggiani, and the loading caches of Guava and Caffeine.
 

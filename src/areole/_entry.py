@@ -119,14 +119,21 @@ class Flight:
     code that could itself be interrupted (but for the release, see `_locks`).
 
     Settled means: `value` is not Empty, or `error` is not None; the value counts if both are there (an interrupt came
-    after it). An `error` that is no Exception was meant for the leader alone, and waiters start anew. What is settled
-    is final once the latch is open.
+    after it). What is settled is final once the latch is open.
+
+    `error` is the leader's alone: nobody else reads more of it than its type. Whoever waited gets a copy of
+    `for_waiters`; where that is None, as the leader was interrupted or knew of nobody who waits, it looks up anew. The
+    caller on whose behalf a task, or another thread, leads gets what that has put into `for_requester`, a list which it
+    takes away when it leaves.
     """
 
     __slots__ = (
         "deadline",
         "entry",
         "error",
+        "for_requester",
+        "for_waiters",
+        "is_joined",
         "joined",
         "latch",
         "leader",
@@ -149,7 +156,10 @@ class Flight:
         self.latch.acquire()
         self.value: Any = Empty
         self.error: BaseException | None = None
-        self.deadline: float | None = NOT_YET  # until when `error` is stored; not stored while NOT_YET
+        self.for_waiters: Exception | None = None
+        self.for_requester: list[BaseException] | None = None
+        self.is_joined = False  # whether a lookup has found it, which may wait for it
+        self.deadline: float | None = NOT_YET  # until when `for_waiters` is stored; not while NOT_YET
         self.leads = False
         self.joined: Flight | None = None  # the flight that was found instead, where this one does not lead
         self.old: Entry | None = None  # the ready entry whose place a refresh takes: set before that can be seen

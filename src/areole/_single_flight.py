@@ -40,7 +40,6 @@ unless there is a `wait_timeout`.
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -54,6 +53,7 @@ from ._base import BaseCache, slots_of
 from ._bounded import BoundedIndex
 from ._caller import Caller, begin_wait, current_caller, current_fill, end_wait
 from ._entry import Empty, Entry, Flight
+from ._exceptions import raise_copy_of, raise_unchanged, twin_of
 from ._expiry import EXPIRED_AT_ONCE, DeadlineOf, SecondsOf
 from ._index import holds_a_lock
 from ._waiter import wake
@@ -159,6 +159,8 @@ class SingleFlight(BaseCache[K, V]):
 
         To a refresh (`now` is None) a stored exception is no answer; and what it finds counts as no lookup.
         """
+        if not other.is_joined:
+            other.is_joined = True  # before the look whether it has a leader: who fails later sees it, see _exceptions
         if other.has_no_leader:  # so what it left is final
             if other.entry.flight is not other:
                 return False  # it settled after we had looked
@@ -222,28 +224,28 @@ class SingleFlight(BaseCache[K, V]):
 
     def _clear_up(self, flight: Flight) -> None:
         error = flight.error
-        if flight.leads and isinstance(error, Exception) and flight.value is Empty:
+        has_failed = flight.leads and isinstance(error, Exception) and flight.value is Empty
+        if has_failed:
             self._counters.failures.increment_and_get()
-            # What waiters copy is never raised itself: on free-threaded builds one thread must not read the traceback
-            # of an exception while another one, in raising it, writes that.
-            flight.error = _copy_of(error)
             if isinstance(error, self._stored_errors) and not flight.entry.is_published:
                 return self._store_error(flight, error)
         with suppress(Exception):  # from a method of the key, which the caller gets from its own call
             self._retract(flight)
+        if has_failed and flight.is_joined:  # looked at last: nobody finds the flight any more. See _exceptions
+            flight.for_waiters = twin_of(error, keeps_frames=True)  # type: ignore[arg-type]
         if not flight.leads:
             flight.entry.flight = flight.error = None  # nobody waits for it, and its traceback leads back here
 
     def _store_error(self, flight: Flight, error: Exception) -> None:
+        flight.for_waiters = twin_of(error, keeps_frames=False)
         try:
             deadline = self._error_deadline_of(flight.entry.key, error)
         except BaseException:
             self._retract(flight)
             raise
+        flight.error = flight.for_waiters  # what is stored leads to none of the fill's frames
         if deadline == EXPIRED_AT_ONCE:
             return self._retract(flight)
-        if flight.error is not None and flight.error is not error:
-            flight.error = flight.error.with_traceback(None)  # a traceback keeps whole frames
         if isinstance(self._index, BoundedIndex):
             return self._tell(self._index.keep_error(flight.entry, deadline, self._clock()))
         flight.deadline = deadline  # from here on it is stored
@@ -283,7 +285,7 @@ class SingleFlight(BaseCache[K, V]):
     def _outcome_of(self, flight: Flight, patience: float | None, is_own: bool = False) -> Any:
         try:
             self._wait(flight, self._wait_timeout if patience is None else patience, is_own)
-            return self._result_of(flight)
+            return self._own_result_of(flight) if is_own else self._result_of(flight)
         finally:
             del flight
 
@@ -291,17 +293,36 @@ class SingleFlight(BaseCache[K, V]):
         """Return or raise what a flight that was waited for has brought; Empty if its leader left none."""
         error = None
         try:
-            error = flight.error
             if flight.value is not Empty:
                 return flight.value
-            if isinstance(error, Exception):
-                # Raised again and again, one that is stored and has no copy must not grow.
-                raise _copy_of(error).with_traceback(None if flight.is_stored else error.__traceback__)
+            error = flight.for_waiters
+            if error is None:
+                error = self._own_error_of(flight)
+            if error is not None:
+                raise_copy_of(error, keeps_frames=not flight.is_stored)
             self._counters.misses.decrement_and_get()  # the same lookup is about to count again
             self._retract(flight)
             return Empty
         finally:
             del error, flight
+
+    def _own_error_of(self, flight: Flight) -> Exception | None:
+        """Return what this caller's own fill has raised, while it still leads: its ttl or clock asks for the key."""
+        error = flight.error
+        try:
+            is_own = flight.leader is current_caller() or flight.leader is current_fill.get()
+            return error if is_own and isinstance(error, Exception) and not flight.has_no_leader else None
+        finally:
+            del error, flight
+
+    def _own_result_of(self, flight: Flight) -> Any:
+        """The same as `_result_of`, for the caller that asked for the fill: it gets the very object that was raised."""
+        try:
+            if flight.value is Empty and flight.for_requester:
+                raise_unchanged(flight.for_requester.pop())
+            return self._result_of(flight)
+        finally:
+            del flight
 
     def _was_no_lookup(self) -> None:
         """Put right what `_result_of` has counted where it gave Empty to a refresh, which counts as no miss."""
@@ -441,42 +462,3 @@ def _opens(latch: threading.Lock, timeout: float) -> bool:
 
 def timed_out(timeout: float | None) -> str:
     return f"its fill has not ended in {timeout} s and goes on; ask again later"
-
-
-def _copy_of(error: Exception) -> Exception:
-    """Copy an exception with its traceback, so that every waiter raises one of its own; the same, if it has no copy."""
-    copied = _copied_by(copy.copy, error) or _copied_by(_copy_round_init, error)
-    if copied is None:
-        return error
-    copied.__cause__, copied.__context__ = error.__cause__, error.__context__
-    copied.__suppress_context__ = error.__suppress_context__
-    return copied.with_traceback(error.__traceback__)
-
-
-def _copied_by(make_copy: Callable[[Exception], Exception], error: Exception) -> Exception | None:
-    """Copy by a function that runs the class's own code, which may refuse, or make another message of it: then None."""
-    try:
-        copied = make_copy(error)
-        if type(copied) is not type(error) or not _same_args(copied.args, error.args):
-            return None
-        if notes := getattr(error, "__notes__", None):
-            copied.__notes__ = list(notes)
-    except Exception:
-        return None
-    return copied
-
-
-def _copy_round_init(error: Exception) -> Exception:
-    """Copy one whose `__init__` takes other arguments than it leaves in `args`."""
-    copied = type(error).__new__(type(error), *error.args)
-    copied.args = error.args
-    copied.__dict__.update(error.__dict__)
-    return copied
-
-
-def _same_args(these: tuple[Any, ...], those: tuple[Any, ...]) -> bool:
-    return len(these) == len(those) and all(map(_is_same, these, those))
-
-
-def _is_same(a: object, b: object) -> bool:
-    return a is b or (type(a) is type(b) is str and a == b)

@@ -33,6 +33,7 @@ from typing import Any, Self, TypeVar
 from ._background import pool
 from ._caller import current_caller, current_fill
 from ._entry import Empty, Flight
+from ._exceptions import raise_unchanged
 from ._expiry import DeadlineOf
 from ._resilience import Plan, ResilientEntry, resilient
 from ._serving import Claim, NoValue, Order, Serving
@@ -115,6 +116,7 @@ class StayingUp(Serving[K, V]):
                 raise
             return value
         finally:
+            flight.for_requester = None
             del flight, followed  # a traceback keeps its frames, which must not lead back to the exception
 
     def _refresh(
@@ -146,10 +148,13 @@ class StayingUp(Serving[K, V]):
                 self._settle(flight, order.fill(), partial(self._times_of, order, began))
         except BaseException as error:
             flight.error = error
+            raised = flight.for_requester  # read once: the requester takes it away when it leaves
+            if raised is not None:
+                raised.append(error)
             if flight.old is not None and flight.value is Empty:
                 self._hold_off(flight, error, order.plan)
             self._fail(flight)
-            del flight
+            del flight, raised
             return error
         finally:
             latch.release()
@@ -159,7 +164,7 @@ class StayingUp(Serving[K, V]):
         error = self._fly(flight, claim, order)
         try:
             if error is not None:
-                raise error
+                raise_unchanged(error)
         finally:
             del error, flight
 
@@ -171,12 +176,13 @@ class StayingUp(Serving[K, V]):
         """Have a thread of the pool claim and lead; return when it has claimed. False: there is no thread to be had."""
         news: SimpleQueue[BaseException | None] = SimpleQueue()
         there = order._replace(fill=_in_context(order.fill))
+        flight.for_requester = []
         if not pool.run(partial(self._fly_and_tell, flight, claim, there, news)):
             return False
         error = news.get()  # None: it has claimed
         try:
             if error is not None:
-                raise error  # from the claim: a method of the key, the clock
+                raise_unchanged(error)  # from the claim: a method of the key, the clock
             return True
         finally:
             del error, flight

@@ -27,7 +27,8 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
 
     A hit takes no lock and does not suspend. A miss runs `fill` in a task of its own, in a copy of the context of the
     task that asks; all others that ask for the key meanwhile, tasks on any loops and threads (through `sync`), wait for
-    its outcome, the tasks without blocking their loops. What `fill` raises, each gets as a copy of its own.
+    its outcome, the tasks without blocking their loops. What `fill` raises, the task that had started it gets itself,
+    and each of the others as a copy of its own.
 
     Whoever waits may be cancelled, or give up, and leaves the fill running for the others. When the last one has left,
     the fill is cancelled and its key free (`on_abandon="cancel"`), or it goes on and is stored (`"complete"`). If the

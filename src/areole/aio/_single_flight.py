@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from .._caller import begin_wait, current_caller, current_fill
 from .._entry import Empty, Entry, Flight
 from .._expiry import DeadlineOf
-from .._single_flight import SingleFlight, _copy_of, timed_out
+from .._single_flight import SingleFlight, timed_out
 from .._waiter import Waiter, wake
 from ..errors import FillDeadlockError, FillTimeout, RecursiveFillError
 from ._flight import TaskFlight
@@ -117,6 +117,7 @@ class AsyncSingleFlight(SingleFlight[K, V]):
             return flight
         # Before the task is made, which may run at once (an eager task factory): what it asks for must see this wait.
         if is_awaited:
+            flight.for_requester = []
             begin_wait(flight, None, current_fill.get())
         _keep_aloft(flight)
         drive = self._drive(flight, lead)
@@ -159,10 +160,16 @@ class AsyncSingleFlight(SingleFlight[K, V]):
     def _note(self, flight: TaskFlight, error: BaseException) -> None:
         """Clear up after what ended the fill; nobody is there to whom what comes of that could be raised."""
         flight.error = error
+        raised = flight.for_requester
+        if raised is not None:
+            raised.append(error)
         try:
             self._fail(flight)
         except Exception as worse:  # from the ttl of an exception that is to be stored
-            flight.error = _copy_of(worse)
+            if raised:
+                raised[0] = worse
+        finally:
+            del raised
 
     async def _drive(self, flight: TaskFlight, lead: Awaitable[None]) -> None:
         """Be the task: run `lead` to its end, and let all know."""
@@ -183,16 +190,17 @@ class AsyncSingleFlight(SingleFlight[K, V]):
 
         `patience` is in seconds; None: `wait_timeout`, for those who join.
         """
-        if flight.leads:
-            return await self._own_outcome(flight, patience)
-        joined, flight.joined, flight.entry.flight = flight.joined, None, None
-        if joined is None:
-            return flight.value
+        joined = None
         try:
+            if flight.leads:
+                return await self._own_outcome(flight, patience)
+            joined, flight.joined, flight.entry.flight = flight.joined, None, None
+            if joined is None:
+                return flight.value
             await self._wait_async(joined, self._wait_timeout if patience is None else patience)
             return self._result_of(joined)
         finally:
-            del joined
+            del flight, joined
 
     async def _own_outcome(self, flight: TaskFlight, timeout: float | None) -> Any:
         """The same for a fill that this task has asked for, which has no `wait_timeout`, and no second try."""
@@ -205,8 +213,9 @@ class AsyncSingleFlight(SingleFlight[K, V]):
                 kind = type(flight.error).__name__
                 reason = f"its fill was ended by {kind}, though nobody had left it; those who wait fill it anew"
                 raise RuntimeError(self._while_waiting(flight, reason))
-            return self._result_of(flight)
+            return self._own_result_of(flight)
         finally:
+            flight.for_requester = None  # it has left, or has it
             del flight
 
     async def _wait_in_time(self, flight: Flight, timeout: float | None) -> None:
