@@ -52,6 +52,7 @@ def test_the_signature_is_the_one_that_is_documented() -> None:
         "weigher",
         "policy",
         "resilience",
+        "allow_single_use",
     ]
     assert [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY] == list(parameters)[2:]
     assert parameters["clock"].default is time.monotonic

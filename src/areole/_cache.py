@@ -8,12 +8,13 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from ._arguments import check_callable, check_keys, check_name, is_async_function, suggests_names
+from ._arguments import check_bool, check_callable, check_keys, check_name, is_async_function, suggests_names
 from ._bounded import bounded_index
 from ._decorator import Memoizing
 from ._entry import Empty, Flight
 from ._expiry import make_deadline, make_seconds, seconds_of
 from ._resilience import Resilience, plan_of
+from ._results import SINGLE_USE
 from ._staying_up import StayingUp
 from .typing import Clock, RemovalListener, Ttl
 
@@ -57,6 +58,9 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
             limit is not stored, and its callers get it all the same. For methods, the limits are each instance's.
         policy: who is put out: "s3fifo" or "lru".
         resilience: what to do when fills fail, or take long: see Resilience.
+        allow_single_use: store results that can be used once, too. Otherwise a miss whose `fill` returns a coroutine, a
+            generator, an asynchronous generator, or the context manager of a function under `contextlib`'s decorators
+            raises a TypeError.
 
     Raises:
         TypeError, ValueError: for an argument, naming it.
@@ -83,9 +87,11 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
         weigher: Callable[[K, V], int] | None = None,
         policy: str = "s3fifo",
         resilience: Resilience | None = None,
+        allow_single_use: bool = False,
     ) -> None:
         check_callable("fill", fill)
-        if is_async_function(fill):
+        check_bool("allow_single_use", allow_single_use)
+        if is_async_function(fill) and not allow_single_use:
             raise TypeError(
                 f"fill, {name_of(fill)}, is an async def, whose coroutine can be awaited only once: "
                 "use AsyncAtomicCache"
@@ -101,6 +107,8 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
         self._stored_errors = _error_types(cache_exceptions)
         self._wait_timeout = None if wait_timeout is None else seconds_of(wait_timeout, "wait_timeout")
         self._plan = plan
+        self._refused_results = frozenset() if allow_single_use else SINGLE_USE
+        self._returner = f"AtomicCache: the fill of {name}"
         self._seconds_of = make_seconds(ttl)
         if plan is not None and plan.negative_ttl is not None:
             self._error_deadline_of = make_deadline(plan.negative_ttl, clock)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ._arguments import check_plain, is_async_function, suggests_names
+from ._arguments import check_bool, check_plain, is_async_function, suggests_names
 from ._base import BaseCache
 from ._cache import AtomicCache
 from ._entry import NOT_YET, Empty
@@ -20,6 +20,7 @@ from ._methods import (
     full_name_of,
     stands_in_class_body,
 )
+from ._results import SINGLE_USE, refuse_result
 from ._serialised import Cache
 from ._serving import Order
 from ._stats import CacheInfo, make_hit_counter, make_on_hit
@@ -42,6 +43,7 @@ def cached(
     typed: bool = False,
     ttl: Ttl[Any, Any] | DefaultTTLSentinel | None = DEFAULT_TTL,
     ignore: Collection[str] = (),
+    allow_single_use: bool = False,
 ) -> MemoizeDecorator:
     """Memoize a function, `def` or `async def`, in `cache`, beside whatever else is in there.
 
@@ -62,6 +64,7 @@ def cached(
             in the background, then leaves the old result, which may be served stale for no longer than before.
         ttl: as of `AtomicCache`, with a callable of (key, result) too, which may give DEFAULT_TTL; the default is what
             the cache does.
+        allow_single_use: as of `AtomicCache`; what `cache` was made with concerns its own fill.
 
     Raises TypeError or ValueError, naming the argument.
     """
@@ -74,15 +77,16 @@ def cached(
         check_plain("skip", skip)
     _check_ttl(ttl)
     check_key_options(typed, key, ignore)
+    check_bool("allow_single_use", allow_single_use)
     expiry_after = _in_storage(cache) if isinstance(cache, Storage) else _in_read_through(cache)
     options = {"key": key, "typed": typed, "ignore": ignore}
-    rules = _Rules(skip, ttl, expiry_after, options)
+    rules = _Rules(skip, ttl, expiry_after, options, frozenset() if allow_single_use else SINGLE_USE)
     if not isinstance(cache, Storage):
         _keep_from_own_fill(cache)
 
     def decorate(function: Any) -> Any:
         inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
-        check_suitable(inner, "cached")
+        check_suitable(inner, "cached", allow_single_use)
         kind = _AsyncCachedFunction if is_async_function(inner) else _CachedFunction
         wrapper = kind(cache, inner, rules).make_wrapper()
         if isinstance(function, staticmethod):
@@ -115,6 +119,7 @@ class _Rules:
     ttl: Any
     expiry_after: Callable[[Any], ExpiryOf]
     key_options: dict[str, Any]
+    refused_results: frozenset[type[Any]]
 
     def expiry_of(self, key: Any, result: Any) -> ExpiryOf:
         if self.skip is not None and self.skip(result):
@@ -214,8 +219,11 @@ class _Call:
         return self._decide(key, await self.memo.function(*self.args, **self.kwargs))
 
     def _decide(self, key: Any, result: Any) -> Any:
-        self.expiry = self.memo.rules.expiry_of(key[1], result)
-        return self.memo.dump(result)
+        memo = self.memo
+        if type(result) in memo.rules.refused_results:  # before `skip`, `ttl` or a serializer sees it
+            refuse_result(memo.view._returner, result)
+        self.expiry = memo.rules.expiry_of(key[1], result)
+        return memo.dump(result)
 
     def deadline_of(self, key: Any, value: Any) -> float | None:
         return self.expiry(key, value)
@@ -237,6 +245,8 @@ class _CachedFunction:
         self.hits = None if cache._hits is None else make_hit_counter()
         self.view = self.view_type._view_of(cache)
         self.view._counters = cache._counters.within()
+        self.view._refused_results = rules.refused_results
+        self.view._returner = f"cached: {self.owner.name}"
         if cache._hits is not None and self.hits is not None:
             self.view._counted_in = None
             self.view._on_hit = make_on_hit([cache._hits, self.hits], getattr(cache._index, "policy", None))

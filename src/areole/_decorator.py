@@ -35,6 +35,7 @@ class CacheOptions(TypedDict, total=False):
     weigher: Callable[[Any, Any], int] | None
     policy: str
     resilience: Resilience | None
+    allow_single_use: bool
 
 
 class MemoizeOptions(CacheOptions, total=False):

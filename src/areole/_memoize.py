@@ -134,6 +134,7 @@ class Memo:
         self.names = {"key_function": parameters["key"], "ignored": frozenset(parameters["ignore"])}
         self.cache_key = define_key(self.shape, self.shape.key, **self.names)
         cache._explain_key = self.shape.explain_key
+        cache._returner = f"memoize: {cache.name}"
 
     def find_cache(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AnyCache:
         """Return the cache that a call with these arguments uses."""

@@ -261,7 +261,7 @@ def memoize(make_cache: Callable[..., AnyCache], function: Any, parameters: dict
     else `cache_parameters` is to tell.
     """
     inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
-    check_suitable(inner)
+    check_suitable(inner, allows_single_use=parameters.get("allow_single_use", False))
     fill = functools.partial(_refuse_direct_fill, full_name_of(inner))
     make_cache = functools.partial(make_cache, fill, name=full_name_of(inner), is_async=is_async_function(inner))
     kind = MemoizedClassMethod if isinstance(function, classmethod) else MemoizedMethod
@@ -286,12 +286,14 @@ def _refuse_direct_fill(name: str, key: object) -> Any:
     raise TypeError(f"{name}: this cache belongs to a memoized function, which alone can fill it: call the function")
 
 
-def check_suitable(function: Any, decorator: str = "memoize") -> None:
+def check_suitable(function: Any, decorator: str = "memoize", allows_single_use: bool = False) -> None:
     if isinstance(function, property | functools.cached_property):
         kind = type(function).__name__
         raise TypeError(f"{decorator} takes no {kind}: put @{kind} above {decorator}, which takes the function itself")
     if not callable(function):
         raise TypeError(f"{decorator} takes a function, a method or a callable, not {type(function).__name__}")
+    if allows_single_use:
+        return
     if any(inspect.isgeneratorfunction(form) or inspect.isasyncgenfunction(form) for form in _forms_of(function)):
         raise TypeError(
             f"{full_name_of(function)} is a generator function: memoized, its first caller would use up what all "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from ._arguments import check_plain, suggests_names
 from ._entry import Empty
 from ._resilience import Resilience
+from ._results import refuse_result
 from ._storage import CACHE_MISS, DEFAULT_TTL, Storage
 from .serializers import Deserializer, Serializer, pickle_deserializer, pickle_serializer
 from .typing import Clock, RemovalCause, RemovalListener
@@ -165,12 +166,22 @@ class Cache(Storage[bytes]):
         fill: Callable[[Any], Any],
         ttl: Any = DEFAULT_TTL,
         resilience: Resilience | None = None,
+        *,
+        allow_single_use: bool = False,
     ) -> Any:
         """Return the value of `key`; if it has none, run `fill(key)` in exactly one thread and store what it gives.
 
         All who wait get an object each of their own, or the ValueError, if what was filled cannot be serialised.
         """
-        return self._load_or_drop(key, super().get_or_fill(key, lambda key: self._dump(fill(key)), ttl, resilience))
+
+        def fill_and_dump(key: Any) -> Any:
+            value = fill(key)
+            if type(value) in self._refused_results and not allow_single_use:
+                refuse_result(self._returner, value)
+            return self._dump(value)
+
+        filled = super().get_or_fill(key, fill_and_dump, ttl, resilience, allow_single_use=allow_single_use)
+        return self._load_or_drop(key, filled)
 
     if TYPE_CHECKING:
 

@@ -56,6 +56,7 @@ from ._entry import Empty, Entry, Flight
 from ._exceptions import raise_copy_of, raise_unchanged, twin_of
 from ._expiry import EXPIRED_AT_ONCE, DeadlineOf, SecondsOf
 from ._index import holds_a_lock
+from ._results import refuse_result
 from ._waiter import wake
 from .errors import FillDeadlockError, FillTimeout, RecursiveFillError
 from .typing import RemovalCause
@@ -72,9 +73,11 @@ A_MOMENT: Final = 0.05
 class SingleFlight(BaseCache[K, V]):
     """A cache whose misses are filled by exactly one caller each, while the others wait."""
 
-    __slots__ = ("_plan", "_seconds_of", "_stored_errors", "_wait_timeout")
+    __slots__ = ("_plan", "_refused_results", "_returner", "_seconds_of", "_stored_errors", "_wait_timeout")
     _stored_errors: tuple[type[Exception], ...]
     _wait_timeout: float | None
+    _refused_results: frozenset[type[Any]]  # types; see _results
+    _returner: str  # what the message about such a result begins with: the function called, and what it calls
     _plan: Any  # what its Resilience comes to, if it has one; see _serving
     _seconds_of: SecondsOf[K, V]
     _is_async = False
@@ -182,6 +185,8 @@ class SingleFlight(BaseCache[K, V]):
         """
         entry, index, weighed = flight.entry, self._index, None
         try:  # user code: before anything can be seen
+            if type(value) in self._refused_results:
+                refuse_result(self._returner, value)
             if deadline_of is None:
                 deadline_of = self._deadline_of
             deadline = deadline_of(entry.key, value)

@@ -18,6 +18,7 @@ from ._bounded import OVERHEAD, BoundedIndex, check_at_least, size_of, weigh_all
 from ._entry import Empty, Entry
 from ._expiry import EXPIRED_AT_ONCE, as_float, deadline_after, make_seconds, seconds_of
 from ._resilience import Plan, Resilience, plan_of
+from ._results import SINGLE_USE
 from ._serving import Order
 from ._stats import CacheInfo
 from ._staying_up import StayingUp
@@ -153,6 +154,8 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         index.policy.keeps_asking = stats
         self._stored_errors = ()
         self._wait_timeout = None
+        self._refused_results = SINGLE_USE
+        self._returner = f"get_or_fill: the fill for {self.name}"
         self._plan, self._seconds_of = None, make_seconds(None)  # they come with each `get_or_fill`
         self._is_closed = False
         self.expiration_disabled = expiration_disabled
@@ -379,28 +382,32 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         fill: Callable[[Any], T],
         ttl: Any = DEFAULT_TTL,
         resilience: Resilience | None = None,
+        *,
+        allow_single_use: bool = False,
     ) -> T:
         """Return the value of `key`; if it has none, run `fill(key)` in exactly one thread and store what it gives.
 
         The others wait for its outcome; see AtomicCache, whose promises hold here too. A `set` or `delete` during the
         fill wins over it: those who wait get what was filled, and it is not stored. TypeError on a miss if `fill` is an
-        async def, whose coroutine would be stored.
+        async def, or returns something that can be used once, unless `allow_single_use`: see AtomicCache.
 
         `resilience` says what to do when `fill` fails, or takes long; for how long its value may be served stale is
         decided when it is stored.
         """
         self._check_open()
         if resilience is not None:
-            return self._get_or_fill_resiliently(key, fill, ttl, plan_of(resilience))
+            return self._get_or_fill_resiliently(key, fill, ttl, plan_of(resilience), allow_single_use)
         value: Any = super().get(key, Empty)
         if value is not Empty:
             return value  # type: ignore[no-any-return]
         self._counters.misses.decrement_and_get()  # `_claim` counts it
-        _check_fill(fill)
+        filling = self._filling(fill, allow_single_use)
         deadline_of = partial(self._deadline_in, self._seconds_for(ttl))
-        return self._filled(key, fill, None, deadline_of)
+        return filling._filled(key, fill, None, deadline_of)
 
-    def _get_or_fill_resiliently(self, key: Hashable, fill: Callable[[Any], T], ttl: Any, plan: Plan) -> T:
+    def _get_or_fill_resiliently(
+        self, key: Hashable, fill: Callable[[Any], T], ttl: Any, plan: Plan, allow_single_use: bool
+    ) -> T:
         now = None
         try:
             entry = self._entries[key]
@@ -411,14 +418,24 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
                 return entry.value  # type: ignore[no-any-return]
         except (KeyError, TypeError):
             pass  # what is unhashable is told below
-        _check_fill(fill)
+        filling = self._filling(fill, allow_single_use)
         seconds = self._seconds_for(ttl)
         if not self.expiration_disabled:
             plan.check_ttl(seconds)
         if seconds == 0:
             seconds = EXPIRED_AT_ONCE
         order = Order(key, partial(fill, key), plan, lambda key, value: seconds)
-        return self._served(order, now)  # type: ignore[no-any-return]
+        return filling._served(order, now)  # type: ignore[no-any-return]
+
+    def _filling(self, fill: Any, allow_single_use: bool) -> StayingUp[Hashable, T]:
+        """Check what `get_or_fill` was called with; return the store, as far as filling goes. Asked on a miss alone."""
+        check_bool("allow_single_use", allow_single_use)
+        _check_fill(fill, allow_single_use)
+        if not allow_single_use:
+            return self
+        view: StayingUp[Hashable, T] = StayingUp._view_of(self)
+        view._refused_results = frozenset()
+        return view
 
     # ---- ttl, weight, life
 
@@ -493,11 +510,10 @@ def _weigh_bytes(key: Any, value: Any) -> int:
     )
 
 
-def _check_fill(fill: Any) -> None:
-    """Asked on a miss alone."""
+def _check_fill(fill: Any, allow_single_use: bool) -> None:
     if not callable(fill):
         raise TypeError(f"fill must be callable, not {type(fill).__name__}")
-    if is_async_function(fill):
+    if is_async_function(fill) and not allow_single_use:
         name = getattr(fill, "__qualname__", type(fill).__qualname__)
         raise TypeError(
             f"fill must be a plain function, not the async def {name}: "

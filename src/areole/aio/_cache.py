@@ -103,6 +103,7 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
         if on_abandon not in ("cancel", "complete"):
             raise ValueError(f'on_abandon must be "cancel" or "complete", not {on_abandon!r}')
         cache._share_with(self)
+        self._returner = f"AsyncAtomicCache: the fill of {cache.name}"
         self._fill = fill.fill if isinstance(fill, BlockingFill) else fill
         self._cancels = on_abandon == "cancel"
         self._offloads = not inline and not is_async_function(self._fill)
