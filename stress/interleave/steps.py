@@ -79,19 +79,25 @@ def _releasing(steps: list[dis.Instruction]) -> Iterator[int]:
     for i, step in enumerate(steps):
         if step.argval != "release" or not (step.opname == "LOAD_METHOD" or "NULL|self" in step.argrepr):
             continue
-        first, line = i, _line(step)
-        while first and (_line(steps[first - 1]) == line or _looks_whether_taken(steps, first - 1, line)):
-            first -= 1
+        first = i - _count_before(steps, i, _line(step))
+        condition = _count_before(steps, first, _line(step) - 1)
+        if _is_condition(steps[first - condition : first]):
+            first -= condition
         if first and steps[first - 1].opname == "PUSH_EXC_INFO":
             first -= 1
         last = next(j for j in range(i, len(steps)) if steps[j].opname == "CALL")
         yield from (each.offset for each in steps[first : last + 1])
 
 
-def _looks_whether_taken(steps: list[dis.Instruction], i: int, line: int) -> bool:
-    """Say whether an instruction is one of `if taken:`, in the line before that of the release."""
-    near = steps[max(i - 2, 0) : i + 1]
-    return _line(steps[i]) == line - 1 and any(each.argval == "taken" for each in near)
+def _count_before(steps: list[dis.Instruction], i: int, line: int) -> int:
+    """Count the instructions of `line` that come right before the i-th one."""
+    return next((n for n in range(i) if _line(steps[i - 1 - n]) != line), i)
+
+
+def _is_condition(steps: list[dis.Instruction]) -> bool:
+    """Say whether these are an `if taken:`, which has an instruction more on 3.13, and another one on 3.14."""
+    names = [name for each in steps for name in (each.argval if isinstance(each.argval, tuple) else (each.argval,))]
+    return "taken" in names and any(each.opname.startswith("POP_JUMP") for each in steps)
 
 
 def _line(step: dis.Instruction) -> int:
@@ -108,11 +114,19 @@ def signal_steps(code: CodeType) -> frozenset[int]:
     """
     guards = [(each.start, each.end, each.target) for each in dis.Bytecode(code).exception_entries]  # type: ignore[attr-defined]
     steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PRECALL")]
-    offsets = {step.offset for step in steps if step.opname.startswith(("RESUME", "JUMP_BACKWARD", "CALL"))}
+    offsets = {step.offset for step in steps if _looks_at_signals(step)}
     for step, following in pairwise(steps):
-        if step.opname.startswith("CALL") and _guard(guards, step.offset) == _guard(guards, following.offset):
+        is_call = step.opname.startswith("CALL") and _looks_at_signals(step)
+        if is_call and _guard(guards, step.offset) == _guard(guards, following.offset):
             offsets.add(following.offset)
     return frozenset(offsets & every_step(code))
+
+
+def _looks_at_signals(step: dis.Instruction) -> bool:
+    """Say whether the interpreter looks at signals in this instruction: not in calls of its own helpers."""
+    if step.opname.startswith("CALL_INTRINSIC") or step.opname.endswith("NO_INTERRUPT"):
+        return False
+    return step.opname.startswith(("RESUME", "JUMP_BACKWARD", "CALL"))
 
 
 def _guard(guards: list[tuple[int, int, int]], offset: int) -> int | None:
