@@ -26,6 +26,7 @@ Where to read, from the bottom up:
     _sweeper                 the one background thread, if asked for
     _storage                 Storage, whose values its users set
     serializers, _serialised Cache: a Storage for any value, kept as bytes
+    _dropped                 results of functions that were cached, and have been freed
     _cached                  `cached`: functions memoized in a cache that is there already
     testing                  for tests of what uses areole
 """

@@ -12,6 +12,7 @@ from typing import Any, Generic, NoReturn, Self, TypeVar, overload
 
 from ._arguments import check_bool, check_keys, check_name, check_plain, shown
 from ._bounded import OVERHEAD, BoundedIndex, is_kept, size_of, weigh_none
+from ._dropped import DroppedFunctions
 from ._entry import NOT_YET, Empty, Entry, Removal
 from ._expiry import DeadlineOf, as_float, make_deadline
 from ._index import DictIndex, EntriesView, Index, make_index
@@ -44,6 +45,7 @@ class BaseCache(Generic[K, V]):
         "_counted_in",
         "_counters",
         "_deadline_of",
+        "_dropped",
         "_entries",
         "_error_deadline_of",
         "_explain_key",
@@ -86,6 +88,7 @@ class BaseCache(Generic[K, V]):
         # Where counting is all that `_on_hit` does, the place of the counter: see `HitCounter`.
         self._counted_in = None if self._hits is None or self._index.touch else self._hits.local
         self._entries: EntriesView = self._index.entries  # what a hit reads: saves it one attribute
+        self._dropped: DroppedFunctions | None = None  # set with the first function that is cached in here
         self._tidier = None if ttl is None or self._index.is_bounded else Tidier()
         defer(self, self._entries)
 
@@ -206,6 +209,8 @@ class BaseCache(Generic[K, V]):
             self._invalidate(entry.key, now)
         if self._tidier is not None:
             self._tidier.forget()
+        if self._dropped is not None:
+            self._dropped.forget()
 
     def _invalidate(self, key: K, now: float) -> bool:
         # A failed `remove_if` means that the entry was taken out or replaced meanwhile. The new one may come from a
@@ -243,6 +248,8 @@ class BaseCache(Generic[K, V]):
         swept = sum([self._drop_expired(entry, now) for entry in self._index.snapshot()])
         if self._tidier is not None:
             self._tidier.forget()
+        if self._dropped:
+            self._dropped.remove_all(self)
         return swept
 
     def _drop_expired(self, entry: Entry, now: float) -> bool:

@@ -10,9 +10,11 @@ from typing import Any, TypeAlias
 from ._arguments import check_bool, check_plain, is_async_function, suggests_names
 from ._base import BaseCache
 from ._cache import AtomicCache
+from ._dropped import DroppedFunctions, Owner
 from ._entry import NOT_YET, Empty
 from ._expiry import EXPIRED_AT_ONCE, deadline_after, seconds_from, seconds_of
 from ._keys import check_key_options, shape_of
+from ._locks import run_locked
 from ._memoize import HELPERS, define_key
 from ._methods import (
     BoundFunction,
@@ -50,6 +52,7 @@ def cached(
     One thread or task runs the function for each key, and the others wait for its outcome; `invalidate` and
     `cache_clear`, and a `delete` or `clear` of the cache, win over a call that is on its way. A method's instance is
     part of the key, and stays alive while the cache holds it: `AtomicCache.memoize` keeps results with their instance.
+    Once a decorated function has been freed, its results are removed as others are stored, or by `sweep`.
 
     What is returned keeps the signature and has `invalidate(...)`, `refresh(...)` (to be awaited for an `async def`),
     `peek(...)` and `cache_key(...)`, which take the function's arguments, `cache_info()`, `cache_clear()` (its own keys
@@ -85,6 +88,8 @@ def cached(
         _keep_from_own_fill(cache)
 
     def decorate(function: Any) -> Any:
+        if dropped := cache._dropped:
+            dropped.remove_some(cache)
         inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
         check_suitable(inner, "cached", allow_single_use)
         kind = _AsyncCachedFunction if is_async_function(inner) else _CachedFunction
@@ -136,13 +141,15 @@ def _keep_from_own_fill(cache: Any) -> None:
 
     What it made of such a key would be taken for the function's result (invariant 1).
     """
-    fill = cache._fill
+    fill, dropped = cache._fill, _dropped_functions_of(cache)
     if hasattr(fill, "refuses_keys_of_functions"):
         return
 
     def refuse(key: Any) -> None:
-        if type(key) is tuple and key and type(key[0]) is _Owner:
+        if type(key) is tuple and key and type(key[0]) is Owner:
             raise TypeError(f"{cache.name}: the key is one of {key[0].name}, which is cached here: call that instead")
+        if dropped:
+            dropped.remove_some(cache)
 
     def own_fill(key: Any) -> Any:
         refuse(key)
@@ -191,18 +198,6 @@ def _in_read_through(cache: Any) -> Callable[[Any], ExpiryOf]:
 # ---- the function
 
 
-class _Owner:
-    """The first part of every key of one decorated function, equal to nothing but itself."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
-
-
 class _Call:
     """One call of a decorated function, as a fill; what becomes of its result is decided on the result itself."""
 
@@ -229,6 +224,15 @@ class _Call:
         return self.expiry(key, value)
 
 
+def _dropped_functions_of(cache: Any) -> DroppedFunctions:
+    def find_or_make() -> DroppedFunctions:
+        if cache._dropped is None:
+            cache._dropped = DroppedFunctions()
+        return cache._dropped  # type: ignore[no-any-return]
+
+    return run_locked(cache._index.lock, find_or_make)  # one step: no thread makes another
+
+
 class _CachedFunction:
     """What a decorated function offers beside being called; each takes the arguments that the function takes.
 
@@ -241,7 +245,7 @@ class _CachedFunction:
         self.cache = cache
         self.function = function
         self.rules = rules
-        self.owner = _Owner(full_name_of(function))
+        self.owner = Owner(full_name_of(function))
         self.hits = None if cache._hits is None else make_hit_counter()
         self.view = self.view_type._view_of(cache)
         self.view._counters = cache._counters.within()
@@ -256,6 +260,8 @@ class _CachedFunction:
         names = {"key_function": options["key"], "ignored": frozenset(options["ignore"]), "owner": self.owner}
         self.cache_key = define_key(shape, f"(owner{shape.suffix}, {shape.key})", **names)
         self._explain_key = shape.explain_key
+        self.dropped = _dropped_functions_of(cache)
+        self.dropped.watch(self, self.owner)
 
     def make_wrapper(self) -> Any:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -277,6 +283,8 @@ class _CachedFunction:
             self._check_hashable(key)
             raise
         if value is Empty:
+            if self.dropped:
+                self.dropped.remove_some(self.cache)
             if view._plan is None:
                 call = _Call(self, args, kwargs)
                 value = view._filled(key, call, None, call.deadline_of)
@@ -378,6 +386,8 @@ class _AsyncCachedFunction(_CachedFunction):
             self._check_hashable(key)
             raise
         if value is Empty:
+            if self.dropped:
+                self.dropped.remove_some(self.cache)
             if view._plan is None:
                 call = _Call(self, args, kwargs)
                 value = await view._awaited(key, functools.partial(call.awaited, key), None, call.deadline_of)

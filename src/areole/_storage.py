@@ -296,6 +296,8 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         is_in, removed = index.put(entry, now, only_if_absent)
         if removed:
             self._tell(removed)
+        if self._dropped:
+            self._dropped.remove_some(self)
         return is_in
 
     def __setitem__(self, key: Hashable, value: T) -> None:
@@ -464,6 +466,8 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
                 break
             self._tell(removed)
             swept += len(removed)
+        if self._dropped:
+            self._dropped.remove_all(self)
         if self._logs_sweeps:
             _log.debug("%s: swept %d expired entries", self.name, swept)
         return swept

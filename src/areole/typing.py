@@ -49,7 +49,7 @@ class RemovalCause(enum.Enum):
     """Why a value left a cache (after Caffeine's enum of that name)."""
 
     EXPLICIT = "explicit"
-    """Somebody asked for it: `invalidate`, `delete`, `clear`."""
+    """Somebody asked for it: `invalidate`, `delete`, `clear`; or the function that was `cached` has been freed."""
     REPLACED = "replaced"
     """A newer value took its place: `refresh`, `set`."""
     EXPIRED = "expired"

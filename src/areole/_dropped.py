@@ -1,0 +1,130 @@
+"""DroppedFunctions: the results of a function that was `cached` leave the cache once the function has been freed.
+
+Nobody can read them any more, as each key begins with the function's `Owner`, which equals nothing else. Without this a
+notebook cell that is run again and again, or a closure that is made for each request, would fill its cache with them.
+
+A function is noted as freed by a weak reference whose callback is `dict.setdefault`: one call of C code, since it may
+run anywhere, in a finalizer or under any lock. What it leaves is removed by later operations that store something in
+the cache, and by `sweep`. That work is bounded: an operation removes at most REMOVED_AT_ONCE entries, and all entries
+are looked through only after one operation for each LOOKED_AT_EACH of them, so that a fill costs the same on average,
+however many there are.
+
+No lock is needed: the atomic steps relied on are those of dicts and deques whose keys are compared by C code (see
+_locks). The dict is empty where there is nothing to do, so that this is one look:
+
+    1. an operation finds the last entry removed, and takes MORE out       3. it looks for entries once more
+    2. another one makes known what it has found, and then puts MORE in    -- so one of the two puts it in.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ._base import BaseCache
+    from ._entry import Entry
+
+__all__ = ["DroppedFunctions", "Owner"]
+
+REMOVED_AT_ONCE: Final = 32
+LOOKED_AT_EACH: Final = 64
+
+MORE: Final = "more"
+
+
+class _Ref(weakref.ref[Any]):
+    """A weak reference that is a key of its own, whatever it refers to, and when that is gone too."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+class Owner:
+    """The first part of every key of one decorated function, equal to nothing but itself."""
+
+    __slots__ = ("name", "ref")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ref: _Ref | None = None
+        """To the function; it lives as long as there is a key with this."""
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+    @property
+    def is_dropped(self) -> bool:
+        return self.ref is not None and self.ref() is None
+
+
+class DroppedFunctions(dict[Any, None]):
+    """Those of one cache; true while there is something to do."""
+
+    __slots__ = ("_entries", "_found", "_operations")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: deque[Entry] = deque()
+        self._operations = 0  # since the last look; a count that is lost, as two threads write it, puts off the next
+        self._entries = 0  # that there were at the last look
+
+    def watch(self, function: object, owner: Owner) -> None:
+        """Have the entries of `owner` removed when `function` has been freed."""
+        owner.ref = _Ref(function, self.setdefault)
+
+    def remove_some(self, cache: BaseCache[Any, Any]) -> None:
+        """Remove a part of what has been left. Whatever a method of a key, or the clock, raises is nobody's here."""
+        if cache._index.lock._is_owned():
+            return  # called by a finalizer, or a method of a key, in the middle of another operation
+        self._operations += 1
+        with suppress(Exception):
+            if not self._found:
+                if self._operations * LOOKED_AT_EACH < self._entries:
+                    return
+                self._look(cache)
+            self._remove(cache, REMOVED_AT_ONCE)
+
+    def remove_all(self, cache: BaseCache[Any, Any]) -> None:
+        """Remove all of it."""
+        self._look(cache)
+        self._remove(cache, len(self._found))
+
+    def forget(self) -> None:
+        """Drop what has been found: all entries are being removed."""
+        self._found.clear()
+        self._entries = 0
+
+    def _look(self, cache: BaseCache[Any, Any]) -> None:
+        noted = list(self)  # before the entries: what is freed from here on asks for another look
+        entries = cache._index.snapshot()
+        found = [entry for entry in entries if _is_left(entry.key)]
+        self._operations, self._entries = 0, len(entries)
+        self._found.extend(found)
+        self[MORE] = None
+        for each in noted:
+            if each is not MORE:
+                self.pop(each, None)
+
+    def _remove(self, cache: BaseCache[Any, Any], most: int) -> None:
+        now = cache._clock()
+        for _ in range(most):
+            try:
+                entry = self._found.popleft()
+            except IndexError:
+                break
+            if cache._index.remove_if(entry):
+                if cache._tidier is not None:
+                    cache._tidier.let_go(entry)
+                cache._tell_removed(entry, now)
+        if not self._found:
+            self.pop(MORE, None)
+            if self._found:  # see the module
+                self[MORE] = None
+
+
+def _is_left(key: Any) -> bool:
+    return type(key) is tuple and len(key) == 2 and type(key[0]) is Owner and key[0].is_dropped
