@@ -252,7 +252,7 @@ def test_what_was_put_out_for_a_value_whose_key_then_raises_is_told() -> None:
 
 def test_books_made_anew_put_out_a_stored_exception_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     """A finalizer fills a key while another fill, which has made room for its own value already, is publishing that."""
-    note_replaced, meddlers = BoundedIndex._note_replaced, iter(["d"])
+    make_room, meddlers = BoundedIndex._make_room, iter(["d"])
     told = Told()
 
     def fill(key: str) -> str:
@@ -260,8 +260,8 @@ def test_books_made_anew_put_out_a_stored_exception_without_a_word(monkeypatch: 
             raise LookupError
         return key
 
-    def note_and_meddle(self: Any, *args: Any) -> None:
-        note_replaced(self, *args)
+    def make_room_and_meddle(self: Any, *args: Any) -> None:
+        make_room(self, *args)
         for key in meddlers:
             assert cache[key] == key
 
@@ -269,7 +269,7 @@ def test_books_made_anew_put_out_a_stored_exception_without_a_word(monkeypatch: 
     with pytest.raises(LookupError):
         cache["bad"]
     with monkeypatch.context() as patch:
-        patch.setattr(BoundedIndex, "_note_replaced", note_and_meddle)
+        patch.setattr(BoundedIndex, "_make_room", make_room_and_meddle)
         assert cache["c"] == "c"
     assert sorted(cache) == ["c", "d"] and told.take() == []
     assert cache.cache_info().evictions == 0
@@ -544,12 +544,13 @@ def test_a_value_that_is_published_as_its_fill_is_abandoned_does_not_vanish_unto
         def __init__(self, lock: Any) -> None:
             self._lock = lock
 
-        def __enter__(self) -> None:
+        def acquire(self) -> bool:
             if not self._lock.acquire(blocking=False):
                 moved.set()
                 self._lock.acquire()
+            return True
 
-        def __exit__(self, *error: object) -> None:
+        def release(self) -> None:
             self._lock.release()
 
     async def leave_at_the_end() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from numbers import Real
-from typing import Any, Generic, NoReturn, Self, TypeVar, overload
+from typing import Any, Final, Generic, NoReturn, Self, TypeVar, overload
 
 from ._arguments import check_bool, check_keys, check_name, check_plain, shown
 from ._bounded import OVERHEAD, BoundedIndex, is_kept, size_of, weigh_none
@@ -21,13 +22,16 @@ from ._stats import CacheInfo, Counters, make_hit_counter, make_on_hit
 from ._tidier import Tidier
 from .typing import Clock, RemovalCause, RemovalListener, Ttl
 
-__all__ = ["BaseCache", "slots_of"]
+__all__ = ["LOST_AFTER", "BaseCache", "slots_of"]
 
 K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
 
 _log = logging.getLogger("areole")
+
+LOST_AFTER: Final = 3
+"""How often an entry is found that cannot be removed until it is taken for one whose key does not find it."""
 
 EVICTED, EXPIRED, OVERSIZE = RemovalCause.EVICTED, RemovalCause.EXPIRED, RemovalCause.OVERSIZE
 
@@ -205,8 +209,11 @@ class BaseCache(Generic[K, V]):
     def clear(self) -> None:
         """Invalidate all that is there when the call begins. What is filled meanwhile may stay."""
         now = self._clock()
-        for entry in self._index.snapshot():
-            self._invalidate(entry.key, now)
+        entries = self._index.snapshot()
+        for entry in entries:
+            with suppress(Exception):  # from a method of the key: see below
+                self._invalidate(entry.key, now)
+        self._discard_lost(entries, now)
         if self._tidier is not None:
             self._tidier.forget()
         if self._dropped is not None:
@@ -214,7 +221,9 @@ class BaseCache(Generic[K, V]):
 
     def _invalidate(self, key: K, now: float) -> bool:
         # A failed `remove_if` means that the entry was taken out or replaced meanwhile. The new one may come from a
-        # fill that began before this call, so look again.
+        # fill that began before this call, so look again. If the same one is found again and again, then its own key
+        # does not find it any more, as its hash has changed.
+        found, times = None, 0
         while (entry := self._find(key)) is not None:
             flight = entry.flight
             was_flying = flight is not None and not flight.has_no_leader  # before it is removed: after it, it may land
@@ -222,7 +231,22 @@ class BaseCache(Generic[K, V]):
                 if self._tidier is not None:
                     self._tidier.let_go(entry)
                 return self._tell_removed(entry, now) or was_flying
+            found, times = entry, times + 1 if entry is found else 1
+            if times >= LOST_AFTER and self._discard([entry], now):
+                return True
         return False
+
+    def _discard_lost(self, entries: list[Entry], now: float) -> int:
+        """Remove those of `entries` that are still in the index, as their keys do not find them; return how many."""
+        lost = set(entries).intersection(self._index.snapshot()) if entries else ()
+        return self._discard(lost, now) if lost else 0
+
+    def _discard(self, entries: Collection[Entry], now: float) -> int:
+        """Remove `entries` whatever has become of their keys' hashes, and report them; return how many there were."""
+        gone = self._index.discard(entries)
+        for entry in gone:
+            self._tell_removed(entry, now)
+        return len(gone)
 
     def _find(self, key: K) -> Entry | None:
         try:
@@ -245,7 +269,9 @@ class BaseCache(Generic[K, V]):
     def sweep(self) -> int:
         """Take out all values that have expired; return how many. Takes no lock for longer than one removal."""
         now = self._clock()
-        swept = sum([self._drop_expired(entry, now) for entry in self._index.snapshot()])
+        expired = [entry for entry in self._index.snapshot() if self._is_useless(entry, now)]
+        swept = sum([self._drop_expired(entry, now) for entry in expired])
+        swept += self._discard_lost([entry for entry in expired if self._is_useless(entry, now)], now)
         if self._tidier is not None:
             self._tidier.forget()
         if self._dropped:
@@ -254,14 +280,17 @@ class BaseCache(Generic[K, V]):
 
     def _drop_expired(self, entry: Entry, now: float) -> bool:
         """Take `entry`, found without a live value, out if that is of no use any more and nobody is refilling it."""
-        if entry.flight is not None or not entry.is_published or entry.is_servable(now):  # the flight first: see _entry
-            return False
-        if not self._index.remove_if(entry, expired_by=now):
+        if not self._is_useless(entry, now) or not self._index.remove_if(entry, expired_by=now):
             return False
         if self._tidier is not None:
             self._tidier.let_go(entry)
         self._tell_expired(entry)
         return True
+
+    @staticmethod
+    def _is_useless(entry: Entry, now: float) -> bool:
+        """Say whether an entry has a value that is of no use any more, and that nobody is refilling."""
+        return entry.flight is None and entry.is_published and not entry.is_servable(now)  # in this order: see _entry
 
     def _tell_expired(self, entry: Entry) -> None:
         self._tell([(entry.key, entry.value, RemovalCause.EXPIRED)])

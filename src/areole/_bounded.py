@@ -27,16 +27,18 @@ behind for one operation to drop (see `_filing`), where deadlines did not come i
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from operator import call
 from operator import index as as_int
 from sys import getsizeof
 from typing import Any, Final, TypeVar
 
 from ._arguments import check_plain, shown
 from ._deadlines import Deadlines
-from ._entry import NOT_YET, Entry, Removal
-from ._index import DictIndex, register
+from ._entry import NOT_YET, Empty, Entry, Removal
+from ._index import DictIndex, SameKey, register
+from ._locks import run_locked
 from ._policy import make_policy
 from .typing import RemovalCause
 
@@ -66,8 +68,6 @@ and what an entry is replaced by is more than what is filled once: see benchmark
 """
 
 PLAIN: Final = frozenset({int, float, str, bytes, bool, type(None)})
-
-LONG_AGO: Final = -sys.float_info.max
 
 SWEPT_A_TIME = 2
 """How many expired entries each write takes out, whether or not there is need of room."""
@@ -157,7 +157,9 @@ class BoundedIndex(DictIndex):
         removed: list[Removal] = []
         is_second = False  # another operation has made it fail once
         while True:
-            with self.lock:
+            taken: list[bool] = []  # `run_locked`, written out
+            try:
+                taken += map(call, self._acquire)
                 if self._under_way is not None:
                     self._repair()
                 self._under_way = removed
@@ -174,6 +176,9 @@ class BoundedIndex(DictIndex):
                     self._repair()
                 if self._untold:
                     self._hand_over(removed)
+            finally:
+                if taken:
+                    self.lock.release()
             if result is not None:
                 return result, removed
 
@@ -250,29 +255,31 @@ class BoundedIndex(DictIndex):
         entries, key, weight = self.entries, entry.key, entry.weight
         is_second = False  # another operation has made it fail once
         while True:
-            with self.lock:
+            taken: list[bool] = []
+            try:
+                taken += map(call, self._acquire)
                 if self._under_way is not None:
                     self._repair()
                 self._under_way = removed
                 is_in: bool | None = True  # None: to be done again
                 try:
                     old: Any = entries.get(key)
+                    if old is None and weight <= self._most_weight_each:
+                        if self.items >= self._most_items or self._weight + weight > self._most_weight:
+                            self._make_room(weight, now, removed)
+                            if self._under_way is not removed:  # a nested operation may have stored one
+                                old = entries.get(key)
+                        if old is None:
+                            self._store(entry, removed)
                     if old is not None or weight > self._most_weight_each:
-                        is_in = self._clear_place(old, entry, now, only_if_absent, removed)
-                    elif self.items >= self._most_items or self._weight + weight > self._most_weight:
-                        self._make_room(weight, now, removed)
-                        if self._under_way is not removed:  # by now there may be one
-                            old = entries.get(key)
+                        is_in = self._put_over(old, entry, now, only_if_absent, removed)
                     if is_in:
-                        entries[key] = entry
                         self._policy.add(entry)
                         if entry.deadline is not None:
                             self._deadlines.file(entry, entry.deadline)
                         entry.is_stored = True
                         self.items += 1
                         self._weight += weight
-                        if old is not None and (self._under_way is removed or old.is_stored):
-                            self._note_replaced(old, now, removed)  # else it was told by who took it out
                         if self._deadlines.due <= now:
                             self._sweep(SWEPT_A_TIME, now, removed)
                 except Exception:
@@ -286,47 +293,109 @@ class BoundedIndex(DictIndex):
                     self._repair()
                 if self._untold:
                     self._hand_over(removed)
+            finally:
+                if taken:
+                    self.lock.release()
             if is_in is not None:
                 return is_in, removed
 
-    def _clear_place(self, old: Any, entry: Any, now: float, only_if_absent: bool, removed: list[Removal]) -> bool:
-        """Make room for `entry` in the place of `old`, if that may go and there is one; as `put` says."""
-        weight = entry.weight
-        if old is not None:
-            if only_if_absent and old.is_live(now):
-                return False
+    def _store(self, entry: Any, removed: list[Removal]) -> None:
+        """Store under the key of `entry`; what nested code has inserted under that key meanwhile goes."""
+        while True:
+            before = self._insertions
+            self.entries[entry.key] = entry
+            if self._insertions == before:
+                self._insertions = before + 1
+                return
+            held = set(self.entries.values())
+            for other in [each for each in self._policy if each not in held]:  # stored by nested code, now replaced
+                self._note_stranger(other, removed)
+            is_there = False
+            while (other := self.entries.pop(entry.key, None)) is not None:
+                if other is entry:
+                    is_there = True
+                else:
+                    self._note_stranger(other, removed)
+            if not is_there:
+                return  # nested code has removed it already, and reported it
+
+    def _put_over(self, old: Any, entry: Any, now: float, only_if_absent: bool, removed: list[Removal]) -> bool:
+        """Store `entry` in the place of `old` (None: nothing), if that may go and there is room; as `put` says."""
+        if old is None:
+            return self._refuse(None, entry.key, entry.value, now, removed)
+        if only_if_absent and old.is_live(now):
+            return False
+        self._retiring[old] = old.value
+        try:
             self._strike_out(old)
-        if weight > self._most_weight_each:
-            return self._refuse(old, entry.key, entry.value, now, removed)
-        self._make_room(weight, now, removed)
-        return True
+            if entry.weight > self._most_weight_each:
+                return self._refuse(old, entry.key, entry.value, now, removed)
+            self._make_room(entry.weight, now, removed)
+            if self._under_way is removed or self._holds_by_key(old):
+                self._store(entry, removed)
+                self._strike_out(old)  # nested code may have made the accounts anew
+                self._report_replaced(old, now, removed)
+                return True
+        finally:
+            self._retiring.pop(old, None)
+        self._strike_out(old)
+        current = self.entries.get(entry.key)  # a nested operation has removed `old`, and may have stored another
+        if current is None:
+            self._store(entry, removed)
+            return True
+        return self._put_over(current, entry, now, only_if_absent, removed)
+
+    def _holds_by_key(self, entry: Any) -> bool:
+        return self.entries.get(entry.key) is entry
+
+    def _report_replaced(self, old: Any, now: float, removed: list[Removal]) -> None:
+        """Report the value of an entry that another one has replaced in the dict, unless a removal has reported it."""
+        is_reported = self._retiring.pop(old, Empty) is Empty
+        self._note_removed(old)
+        if not is_reported:
+            self._note_replaced(old, now, removed)
 
     def publish(self, entry: Any, value: Any, deadline: Any, weight: int, now: float) -> Sequence[Removal]:
-        entry.hash = hash(entry.key)
+        self._set_hash(entry)
         return self._do(self._publish, entry, value, deadline, weight, now)[1]
 
     def _publish(self, entry: Any, value: Any, deadline: Any, weight: int, now: float, removed: list[Removal]) -> bool:
         """Give `entry` its value, if it is in."""
+        if entry.flight is None and entry.is_published and entry.value is value:
+            return True  # done before, by a first try that nested code has made to fail
         if not self._holds(entry):
             return False  # taken out while its value was on the way: it is for the waiters alone
         self._strike_out(entry)
         if weight > self._most_weight_each:
             return self._refuse(entry, entry.key, value, now, removed)
         self._make_room(weight, now, removed)
-        if self._under_way is not removed and not self._holds(entry):
-            return True
-        self._note_replaced(entry, now, removed)
-        entry.weight = weight
-        entry.publish(value, deadline)
+        old = Empty
+        if entry.is_published:
+            old = self._retiring[entry] = entry.value
+        try:
+            if not self._holds(entry):
+                return False  # a nested operation took it out, and reports what it showed
+            cause = REPLACED if old is not Empty and entry.is_live(now) else EXPIRED
+            entry.weight = weight
+            entry.publish(value, deadline)
+        finally:
+            is_reported = self._retiring.pop(entry, Empty) is Empty
+        if not is_reported:
+            removed.append((entry.key, old, cause))
         entry.flight = None  # under the lock: from here on it may be swept like all that are ready (see `_put_out`)
         self._enter(entry)
         if self._deadlines.due <= now:
             self._sweep(SWEPT_A_TIME, now, removed)
         return True
 
+    def _set_hash(self, entry: Any) -> None:
+        """Note the hash of the key, outside of the lock, where the policy needs it: this may call Python code."""
+        if self._policy.needs_hash:
+            entry.hash = hash(entry.key)
+
     def keep_error(self, entry: Any, deadline: float | None, now: float) -> Sequence[Removal]:
         """Store an entry whose fill has raised, with what it raised; it counts like a value, and is told to nobody."""
-        entry.hash = hash(entry.key)
+        self._set_hash(entry)
         weight = 1 if self.max_weight is None else getsizeof(entry.key) + OVERHEAD
         return self._do(self._keep_error, entry, deadline, weight, now)[1]
 
@@ -347,14 +416,14 @@ class BoundedIndex(DictIndex):
     def replace_if(self, old: Entry, new: Entry) -> bool:
         return self._tell_later(self._do(self._replace_if, old, new))
 
-    def _replace_if(self, old: Any, new: Any, removed: list[Removal]) -> bool:
-        if not self._holds(old):
-            return False
-        self._strike_out(old)
+    def _replace_if(self, old: Any, new: Any, removed: list[Removal] | None = None) -> bool:
         new.weight, new.hash = old.weight, old.hash
-        new.show(old)
-        self.entries[old.key] = new
-        self._enter(new)
+        if not super()._replace_if(old, new):
+            return False
+        if old.is_stored:
+            self._strike_out(old)
+            if new.is_published:  # else nested code has removed `old`, and with it the value
+                self._enter(new)
         return True
 
     def remove_if(self, entry: Entry, expired_by: float | None = None) -> bool:
@@ -388,8 +457,7 @@ class BoundedIndex(DictIndex):
         """Keep what was put out beside what was asked for, which is rare, for the next who can tell."""
         result, removed = done
         if removed:
-            with self.lock:
-                self._untold.extend(removed)
+            run_locked(self.lock, self._untold.extend, removed)
         return result
 
     # ---- who goes
@@ -429,10 +497,14 @@ class BoundedIndex(DictIndex):
             try:
                 popped: Any = entries.pop(entry.key, None)
             except Exception:
-                popped = self._pop_by_hash(entry, removed)
+                popped = None
             if popped is not entry:
-                self._note_stranger(popped, removed)
-            else:  # without a flight, it has a value
+                popped = self._pop_otherwise(entry, popped, removed)
+            if popped is entry:  # without a flight, it has a value
+                if entry.is_stored:  # again, by nested code that has made the accounts anew
+                    self._strike_out(entry)
+                if self._retiring or self._successors:
+                    self._note_removed(entry)
                 removed.append((entry.key, entry.value, EVICTED))
 
     def _sweep(self, most: int, now: float, removed: list[Removal]) -> bool:
@@ -458,9 +530,14 @@ class BoundedIndex(DictIndex):
         flight = entry.flight
         if flight is None or flight.has_no_leader or not entry.is_published:
             return self._take_out(entry, cause, removed)
-        removed.append((entry.key, entry.value, cause))
-        self._strike_out(entry)
-        entry.expire_at(NOT_YET)  # not its value, which somebody may be about to read
+        self._retiring[entry] = entry.value
+        try:
+            self._strike_out(entry)
+            entry.expire_at(NOT_YET)  # not its value, which somebody may be about to read
+        finally:
+            is_told = self._retiring.pop(entry, Empty) is Empty
+        if not is_told:
+            removed.append((entry.key, entry.value, cause))
 
     def _take_out(self, entry: Any, cause: RemovalCause, removed: list[Removal]) -> None:
         """Take an entry out for good; it and its key live on in `removed` until the lock is let go."""
@@ -471,69 +548,72 @@ class BoundedIndex(DictIndex):
 
     def _pop(self, entry: Any, removed: list[Removal]) -> bool:
         """Take what is under the key of `entry` out of the dict; say whether it was that."""
-        try:
-            popped: Any = self.entries.pop(entry.key, None)
-        except Exception:
-            popped = self._pop_by_hash(entry, removed)
+        popped: Any = None
+        with suppress(Exception):
+            popped = self.entries.pop(entry.key, None)
         if popped is not entry:
-            self._note_stranger(popped, removed)
+            popped = self._pop_otherwise(entry, popped, removed)
+        if popped is entry:
+            if entry.is_stored:  # again, by nested code that has made the accounts anew
+                self._strike_out(entry)
+            self._note_removed(entry)
         if not self.entries:
             self._shrink()
         return popped is entry
 
+    def _pop_otherwise(self, entry: Any, popped: Any, removed: list[Removal]) -> Any:
+        """Take `entry` out where its key did not find it, but `popped`: its hash has changed, or it raises.
+
+        Or nested code has removed it.
+        """
+        if popped is not None:
+            self._note_stranger(popped, removed)
+            return None
+        if entry.hash is not None:
+            with suppress(Exception):
+                popped = self.entries.pop(SameKey(entry.key, entry.hash), None)
+        if popped is None and self._under_way is removed:
+            return self._walk_to(entry, removed)
+        if popped is not entry:
+            self._note_stranger(popped, removed)
+        return popped
+
+    def _walk_to(self, entry: Any, removed: list[Removal]) -> Any:
+        found = None
+        for each in self._discard({entry}):
+            if each is entry:
+                found = each
+            else:
+                self._note_stranger(each, removed)
+        return found
+
     def _note_stranger(self, popped: Any, removed: list[Removal]) -> None:
-        """Let go of what a method of the key, or a finalizer, has put in the place of what was to be taken out.
+        """Drop what a method of the key, or a finalizer, has put in the place of what was to be taken out.
 
         A value may always go, while one that is put back could outlive an invalidation.
         """
         if popped is not None:
             self._strike_out(popped)
+            self._note_removed(popped)
             if popped.is_published:
                 removed.append((popped.key, popped.value, EVICTED))
 
-    def _pop_by_hash(self, entry: Any, removed: list[Removal]) -> Any:
-        """Take out an entry whose key has come to raise when it is hashed or compared.
+    def discard(self, entries: Collection[Entry]) -> list[Entry]:
+        return self._tell_later(self._do(self._discard_stored, set(entries)))
 
-        If even that fails, it stays as something that expired long ago, and counts no more.
-        """
-        popped: Any = None
-        with suppress(Exception):
-            popped = self.entries.pop(_SameKey(entry), None)
-        if popped is None:
-            gone = entry.key, entry.value, EVICTED
-            entry.expire_at(LONG_AGO)
-            removed.append(gone)
-        return popped
+    def _discard_stored(self, unwanted: set[Entry], removed: list[Removal]) -> list[Entry]:
+        gone = self._discard(unwanted)
+        for entry in gone:
+            self._strike_out(entry)
+        return gone
 
 
 def is_kept(entry: Any) -> bool:
     """Say whether an entry of the dict is to be in the books: with a value, or with a stored exception."""
     if entry.is_published:
-        return bool(entry.deadline != LONG_AGO)
+        return True
     flight = entry.flight
     return flight is not None and bool(flight.is_stored)
-
-
-class _SameKey:
-    """Finds an entry in the dict by the hash that its key had when it was stored, and passes for that key."""
-
-    __slots__ = ("_entry",)
-
-    def __init__(self, entry: Any) -> None:
-        self._entry = entry
-
-    def __hash__(self) -> int:
-        return self._entry.hash  # type: ignore[no-any-return]
-
-    def __eq__(self, other: object) -> bool:
-        return other is self._entry.key
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._entry.key, name)
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        return type(self._entry.key)
 
 
 def bounded_index(

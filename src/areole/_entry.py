@@ -103,7 +103,9 @@ class StoredEntry(Entry):
     __slots__ = ("asks", "filing", "hash", "is_stored", "weight")
     is_plain = False
     asks: bool | None  # False or None: the policy has no use for more hits, until it says so again
-    hash: int  # of the key: set before the lock is taken, under which no method of a key should have to run
+    hash: (
+        Any  # of the key, an int where it is needed: set before the lock is taken, under which none should have to run
+    )
     weight: int
     is_stored: bool
     filing: list[Any] | None  # its slip among those that expire, see _filing; None: it never does
@@ -133,6 +135,7 @@ class Flight:
         "error",
         "for_requester",
         "for_waiters",
+        "is_detached",
         "is_joined",
         "joined",
         "latch",
@@ -160,6 +163,7 @@ class Flight:
         self.for_requester: list[BaseException] | None = None
         self.is_joined = False  # whether a lookup has found it, which may wait for it
         self.deadline: float | None = NOT_YET  # until when `for_waiters` is stored; not while NOT_YET
+        self.is_detached = False  # its entry was taken out of the index: set under the index's lock
         self.leads = False
         self.joined: Flight | None = None  # the flight that was found instead, where this one does not lead
         self.old: Entry | None = None  # the ready entry whose place a refresh takes: set before that can be seen

@@ -1,16 +1,27 @@
 """Index: key -> Entry. Two of them, one contract.
 
     find(key)                the entry, or None
-    insert_if_absent(entry)  one compare-and-set from absent; returns the entry that is in afterwards
+    insert_if_absent(entry)  one step from absent; returns the entry that is in afterwards
     replace_if(old, new)     only if the index still holds `old`, whose     (invariant 9: identity decides,
                              value `new` shows from then on                  never the key)
     remove_if(entry, by)     only if the index still holds `entry`
                              and, with `expired_by`, only if it has expired by then
-    publish(entry, ...)      give an entry that is in a new value, in one step with what that puts out
+    publish(entry, ...)      give an entry that is in a new value, in one step with what that removes
+    discard(entries)         remove these by identity, where their keys do not find them any more
     snapshot()               the entries at some moment, in a new list
 
-`DictIndex` is a builtin dict. Lookups and inserts take no lock of ours: `d[key]`, `dict.setdefault` and
-`list(d.values())` are each one atomic step on both builds. A removal is two, look and pop, which a lock makes one:
+`DictIndex` is a builtin dict. Lookups take no lock. An insertion takes none on free-threaded builds, where
+`dict.setdefault` is one atomic step. With a GIL it takes the index's lock, since there it is one step only for keys
+that are compared by C code (see `_locks`). Without the lock,
+
+    1. A's `setdefault` passes the empty slot of a deleted key, and calls `__eq__` of the next key, in Python
+    2. B's `setdefault` of the same key goes by, and uses that empty slot
+    3. A goes on to the next empty slot: the key is in twice, with two fills, and an invalidation removes one of them.
+
+The lock does not stop code that `__eq__` itself calls, on the same thread. So an insertion counts the insertions; where
+another one came in between, it takes its own entry out again, and starts again.
+
+A removal is two steps, look and pop, which the lock makes one:
 
     1. A looks: the index holds E             3. B removes E, and C inserts N
     2. B looks: the index holds E             4. A pops the key -- and N, which is not A's to remove, is gone.
@@ -19,28 +30,47 @@
 So its values are cells that stay, and what comes and goes is the entry in the cell. Inserts of new keys by several
 threads do not share a lock.
 
-The lock is re-entrant, since a key's `__eq__`, `__hash__` or `__del__` may run under it and call the cache; it is held
-for a few bytecodes, and the caller of `remove_if` or `replace_if` holds the entry (and with it the key and the value),
-so that nothing is freed under it.
+The lock is re-entrant, since a key's `__eq__`, `__hash__` or `__del__`, any finalizer and a signal handler may run
+under it and call the cache. It is held for a few bytecodes, and the caller of `remove_if` or `replace_if` holds the
+entry (and with it the key and the value), so that nothing is freed under it.
+
+Such nested code may remove an entry in the middle of an outer operation that looked it up. Both are on one thread, so
+the nested one ends first, and the outer one must find out. It registers what it is about to do before it looks, in a
+dict that each removal looks at:
+
+    _successors[old] = new     A removal of `old` lets `new` show nothing from then on. Otherwise
+                                   1. `replace_if` finds `old`, and `new` shows its value
+                                   2. a finalizer invalidates the key: `old` is removed
+                                   3. `replace_if` stores `new`: the invalidated value is back (invariant 3).
+    _retiring[entry] = value   A removal that takes `entry` out with this value takes it out of here too, and is the one
+                               that reports it; what publishes a new value reports the old one only if it is still
+                               here. So each value is reported once, by the operation that took it by one `dict.pop`.
+    _leaving[entry] = None     The same for what empties a cell, where looking and storing are two steps too.
+
+A removal also marks the entry's flight as detached, by which the leader knows that its value is not to be stored,
+without another lookup of the key.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from operator import call
 from threading import get_ident
 from typing import Any, Final, Protocol
 
 from cereggii import NOT_FOUND, AtomicDict, AtomicInt64, ExpectationFailed
 
 from ._entry import NOT_YET, Empty, Entry, Removal
+from ._locks import run_locked
 from ._weak import WeakTable
 from .typing import RemovalCause
 
-__all__ = ["AtomicDictIndex", "DictIndex", "EntriesView", "Index", "make_index"]
+__all__ = ["AtomicDictIndex", "DictIndex", "EntriesView", "Index", "SameKey", "make_index"]
 
 MAX_ATOMIC_DICTS: Final = 256
 """An AtomicDict takes one of the C library's 1,024 thread-specific keys; others may need some too."""
@@ -51,6 +81,9 @@ SHARDS: Final = 16
 
 
 _atomic_dicts = AtomicInt64(0)  # how many there are now
+
+INSERTS_TAKE_THE_LOCK: Final = not sysconfig.get_config_var("Py_GIL_DISABLED")
+"""Whether `dict.setdefault` is no atomic step for keys with an `__eq__` in Python: on builds with a GIL."""
 
 
 class EntriesView(Protocol):
@@ -80,6 +113,7 @@ class Index(Protocol):
     def replace_if(self, old: Entry, new: Entry) -> bool: ...
     def remove_if(self, entry: Entry, expired_by: float | None = None) -> bool: ...
     def publish(self, entry: Entry, value: Any, deadline: Any, weight: int, now: float) -> Sequence[Removal]: ...
+    def discard(self, entries: Collection[Entry]) -> list[Entry]: ...
     def weigh(self, key: Any, value: Any) -> int: ...
     def snapshot(self) -> list[Entry]: ...
 
@@ -93,19 +127,28 @@ _FILLER: dict[Any, Entry] = {Empty: Entry(Empty)}
 class _Unbounded:
     """What the two indexes without a limit share."""
 
-    __slots__ = ()
+    __slots__ = ("_acquire", "_leaving", "_retiring", "_successors", "lock")
     is_bounded = False
     max_items: int | None = None
     entry_type: type[Entry] = Entry
     touch: Callable[[Any], None] | None = None
     lock: Any
 
+    def __init__(self, lock: Any = None) -> None:
+        self.lock = lock or threading.RLock()  # makes one step of looking and removing or replacing
+        self._acquire = (self.lock.acquire,)
+        self._successors: dict[Entry, Entry] = {}  # see the module; both are used under the lock
+        self._retiring: dict[Entry, Any] = {}
+        self._leaving: dict[Entry, None] = {}
+
     def twin(self) -> Index:
         """Make a dict index with the same lock."""
         return DictIndex(self.lock)
 
     def start_anew_in_child(self) -> None:
-        """Put right what a thread that does not exist in this child of a fork was in the middle of: here, nothing."""
+        """Put right what a thread that does not exist in this child of a fork was in the middle of."""
+        for register in (self._successors, self._retiring, self._leaving):
+            register.clear()
 
     def find(self, key: Any) -> Entry | None:
         raise NotImplementedError
@@ -113,63 +156,174 @@ class _Unbounded:
     def weigh(self, key: Any, value: Any) -> int:
         return 0
 
+    def replace_if(self, old: Entry, new: Entry) -> bool:
+        return run_locked(self.lock, self._replace_if, old, new)
+
+    def _replace_if(self, old: Any, new: Any) -> bool:
+        self._successors[old] = new
+        try:
+            if self.find(old.key) is not old:
+                return False
+            new.show(old)  # under the lock: a task that ends late may publish into it until then
+            if old not in self._successors:  # removed by nested code, which came before `new` showed all of it
+                new.expire_at(NOT_YET)
+                return False
+            return self._store_successor(old, new)
+        finally:
+            self._successors.pop(old, None)
+
+    def _store_successor(self, old: Any, new: Any) -> bool:
+        raise NotImplementedError
+
     def publish(self, entry: Entry, value: Any, deadline: Any, weight: int, now: float) -> Sequence[Removal]:
-        """Give `entry`, which may show an old value, its new one; return what that put out.
+        """Give `entry`, which may show an old value, its new one; return what that removed.
 
         The lock makes one step of looking and publishing: an invalidation before it has reported the old value, one
         after it will report the new.
         """
-        with self.lock:
-            if self.find(entry.key) is not entry:
-                return ()  # whoever took it out has yet to read, and tell, the value that it had then
-            old = entry.value, entry.is_live(now)
-            entry.publish(value, deadline)
-        if old[0] is Empty:
+        return run_locked(self.lock, self._publish_plainly, entry, value, deadline, now)
+
+    def _publish_plainly(self, entry: Entry, value: Any, deadline: Any, now: float) -> Sequence[Removal]:
+        if not entry.is_published:
+            if self._holds(entry):
+                entry.publish(value, deadline)
             return ()
-        return [(entry.key, old[0], RemovalCause.REPLACED if old[1] else RemovalCause.EXPIRED)]
+        old = self._retiring[entry] = entry.value
+        try:
+            if not self._holds(entry):
+                return ()  # the one that removed it reports the value that it had then
+            cause = RemovalCause.REPLACED if entry.is_live(now) else RemovalCause.EXPIRED
+            entry.publish(value, deadline)
+        finally:
+            is_told = self._retiring.pop(entry, Empty) is Empty
+        return () if is_told else [(entry.key, old, cause)]
+
+    def _holds(self, entry: Entry) -> bool:
+        """Say whether `entry` is in the index; of one with a flight, without looking its key up."""
+        flight = entry.flight
+        return self.find(entry.key) is entry if flight is None else not flight.is_detached
+
+    def _note_removed(self, entry: Entry) -> None:
+        """Let all know, under the lock, that `entry` was taken out: its leader, and operations in the middle."""
+        flight = entry.flight
+        if flight is not None:
+            flight.is_detached = True
+        successor = self._successors.pop(entry, None)
+        if successor is not None:
+            successor.expire_at(NOT_YET)
+        if self._retiring and self._retiring.get(entry, Empty) is entry.value:
+            self._retiring.pop(entry, None)
+        self._leaving.pop(entry, None)
 
 
 class DictIndex(_Unbounded):
     """A builtin dict of entries: a key that is gone leaves nothing."""
 
-    __slots__ = ("__weakref__", "entries", "lock")
+    __slots__ = ("__weakref__", "_insertions", "entries")
     name = "dict"
 
     def __init__(self, lock: Any = None) -> None:
+        super().__init__(lock)
         self.entries: dict[Any, Entry] = {}
-        self.lock = lock or threading.RLock()  # makes one step of looking and removing or replacing
+        self._insertions = 0  # so that one notices another that came in between; a lost count hides none
         if lock is None:
             _indexes.add_if_absent(self, None)
 
     def find(self, key: Any) -> Entry | None:
         return self.entries.get(key)  # takes the dict's lock on 3.13t, unlike `[key]`: not for hits
 
-    def insert_if_absent(self, entry: Entry) -> Entry:
-        return self.entries.setdefault(entry.key, entry)
+    if INSERTS_TAKE_THE_LOCK:
 
-    def replace_if(self, old: Entry, new: Entry) -> bool:
-        with self.lock:
-            if self.find(old.key) is not old:
-                return False
-            new.show(old)  # under the lock: a task that ends late may publish into it until then
-            self.entries[old.key] = new
+        def insert_if_absent(self, entry: Entry) -> Entry:
+            taken: list[bool] = []  # `run_locked`, written out: every miss comes by here
+            try:
+                taken += map(call, self._acquire)
+                before = self._insertions
+                found = self.entries.setdefault(entry.key, entry)
+                if found is not entry:
+                    return found
+                if self._insertions == before:
+                    self._insertions = before + 1
+                    return entry
+                return self._insert_again(entry)
+            finally:
+                if taken:
+                    self.lock.release()
+
+    else:
+
+        def insert_if_absent(self, entry: Entry) -> Entry:
+            return self.entries.setdefault(entry.key, entry)
+
+    def _insert_again(self, entry: Entry) -> Entry:
+        """Take `entry` out, and insert it if absent once more: a nested call may have inserted the same key."""
+        popped: list[Entry | None] = [self.entries.pop(entry.key, None)]
+        while popped[-1] is not None and popped[-1] is not entry:
+            popped.append(self.entries.pop(entry.key, None))
+        for other in popped:
+            if other is not None and other is not entry:
+                self.entries[other.key] = other
+        if popped[-1] is None:
+            return entry  # nested code has invalidated it already
+        return self.insert_if_absent(entry)
+
+    def _store_successor(self, old: Any, new: Any) -> bool:
+        before = self._insertions
+        self.entries[old.key] = new
+        if self._insertions == before:
             return True
+        self._insertions = before + 1
+        return self._insert_again(new) is new
 
     def remove_if(self, entry: Entry, expired_by: float | None = None) -> bool:
-        with self.lock:
-            if self.entries.get(entry.key) is not entry:
-                return False
-            if expired_by is not None and entry.is_servable(expired_by):
-                return False
-            # If the key's own methods call the cache in here and fill the key anew, that goes instead: a value may
-            # always go, while one that is put back could outlive an invalidation.
-            was_in = self.entries.pop(entry.key, None) is entry
-            if not self.entries:
-                self._shrink()
-            return was_in
+        return run_locked(self.lock, self._remove_plainly, entry, expired_by)
+
+    def _remove_plainly(self, entry: Entry, expired_by: float | None) -> bool:
+        if self.entries.get(entry.key) is not entry:
+            return False
+        if expired_by is not None and entry.is_servable(expired_by):
+            return False
+        # If the key's own methods call the cache in here and fill the key again, that goes instead: a value may
+        # always go, while one that is put back could outlive an invalidation.
+        popped = self.entries.pop(entry.key, None)
+        if popped is not None:
+            self._note_removed(popped)
+        if not self.entries:
+            self._shrink()
+        return popped is entry
+
+    def discard(self, entries: Collection[Entry]) -> list[Entry]:
+        """Remove those of `entries` that are in, also where their keys' hashes have changed; return them.
+
+        For the case that nothing else helps: it takes all entries out and puts the others in again, by the hashes that
+        their keys have now, in O(n). One whose key equals another one's by now goes too; so does one whose key raises,
+        if nobody knows the hash that it had.
+        """
+        return run_locked(self.lock, self._discard, set(entries))
+
+    def _discard(self, unwanted: set[Entry]) -> list[Entry]:
+        held: list[Entry] = []
+        with suppress(KeyError):
+            while True:
+                held.append(self.entries.popitem()[1])
+        removed = [entry for entry in reversed(held) if not self._is_kept(entry, unwanted)]
+        for entry in removed:
+            self._note_removed(entry)
+        return removed
+
+    def _is_kept(self, entry: Entry, unwanted: set[Entry]) -> bool:
+        if entry in unwanted:
+            return False
+        with suppress(Exception):
+            return self.entries.setdefault(entry.key, entry) is entry
+        key_hash = getattr(entry, "hash", None)
+        if key_hash is None:
+            return False
+        self.entries[SameKey(entry.key, key_hash)] = entry  # it was there, though its key raises
+        return True
 
     def _shrink(self) -> None:
-        """Let go of an empty dict's table, if it is large: by itself it only ever grows.
+        """Drop an empty dict's table, if it is large: by itself it only ever grows.
 
         `dict.update` gives an empty dict a new table, of the size of what it gets; should another thread insert before
         it, it is an ordinary insert. Each of the two is one atomic step.
@@ -180,6 +334,28 @@ class DictIndex(_Unbounded):
 
     def snapshot(self) -> list[Entry]:
         return [entry for entry in list(self.entries.values()) if entry.key is not Empty]
+
+
+class SameKey:
+    """Finds an entry in a dict by the hash that its key had when it was stored, and passes for that key if it can."""
+
+    __slots__ = ("_hash", "_key")
+
+    def __init__(self, key: Any, key_hash: int) -> None:
+        self._key, self._hash = key, key_hash
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return other is self._key or (type(other) is SameKey and other._key is self._key)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._key, name)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self._key)
 
 
 class _Vacant:
@@ -220,14 +396,14 @@ class _CellsView:
 class AtomicDictIndex(_Unbounded):
     """An insert-only AtomicDict of cells: an invalidated key's cell stays, and is used again."""
 
-    __slots__ = ("__weakref__", "_shards", "cells", "entries", "lock")
+    __slots__ = ("__weakref__", "_shards", "cells", "entries")
     name = "atomic"
 
     def __init__(self) -> None:
         _atomic_dicts.increment_and_get()  # first: `__del__` runs even if this fails
+        super().__init__()  # its lock guards every change of a `cell.entry`
         self.cells = AtomicDict[Any, _Cell]()
         self.entries = _CellsView(self.cells)
-        self.lock = threading.RLock()  # guards every change of a `cell.entry`
         # All cells, for `snapshot`: an AtomicDict cannot be scanned while others insert. Threads share no list.
         self._shards: list[list[_Cell]] = [[] for _ in range(SHARDS)]
         _indexes.add_if_absent(self, None)
@@ -250,10 +426,12 @@ class AtomicDictIndex(_Unbounded):
             if self._insert_cell(entry):
                 return entry
             cell = self.cells[entry.key]
-        with self.lock:
-            if cell.entry is _VACANT:
-                cell.entry = entry
-            found: Entry = cell.entry
+        return run_locked(self.lock, self._fill_cell, cell, entry)
+
+    def _fill_cell(self, cell: _Cell, entry: Entry) -> Entry:
+        if cell.entry is _VACANT:
+            cell.entry = entry
+        found: Entry = cell.entry
         return found
 
     def _insert_cell(self, entry: Entry) -> bool:
@@ -267,20 +445,19 @@ class AtomicDictIndex(_Unbounded):
             shard.remove(cell)
             return False
         except BaseException:  # from a method of the key; or an interrupt, and then the cell may be in
-            with self.lock:
-                if cell.entry is entry:  # else it was invalidated, and another one has been put into the cell
-                    cell.entry = _VACANT
+            run_locked(self.lock, self._swap_cell, cell, entry, _VACANT)  # unless it was invalidated since
             raise
         return True
 
-    def replace_if(self, old: Entry, new: Entry) -> bool:
-        with self.lock:  # as in a DictIndex
-            if self.find(old.key) is not old:
-                return False
-            new.show(old)
-            return self._swap(old, new)
+    def _store_successor(self, old: Any, new: Any) -> bool:
+        return self._swap(old, new)
 
     def remove_if(self, entry: Entry, expired_by: float | None = None) -> bool:
+        return run_locked(self.lock, self._remove, entry, expired_by)
+
+    def _remove(self, entry: Entry, expired_by: float | None) -> bool:
+        if expired_by is not None and entry.is_servable(expired_by):
+            return False
         return self._swap(entry, _VACANT)
 
     def _swap(self, old: Entry, new: Any) -> bool:
@@ -288,11 +465,33 @@ class AtomicDictIndex(_Unbounded):
             cell = self.cells[old.key]
         except KeyError:
             return False
-        with self.lock:
+        return self._swap_cell(cell, old, new)
+
+    def _swap_cell(self, cell: _Cell, old: Entry, new: Any) -> bool:
+        """Put `new` into the cell if `old` is in; False if nested code has removed that, before or in the middle."""
+        self._leaving[old] = None
+        try:
             if cell.entry is not old:
                 return False
             cell.entry = new
-            return True
+        finally:
+            is_removed = old not in self._leaving
+            self._leaving.pop(old, None)
+        if not is_removed and new is _VACANT:
+            self._note_removed(old)
+        return not is_removed
+
+    def discard(self, entries: Collection[Entry]) -> list[Entry]:
+        """Remove those of `entries` that are in, also where their keys' hashes have changed; return them. O(n)."""
+        return run_locked(self.lock, self._discard, set(entries))
+
+    def _discard(self, unwanted: set[Entry]) -> list[Entry]:
+        removed: list[Entry] = []
+        for cell in [cell for shard in self._shards for cell in shard.copy()]:
+            entry = cell.entry
+            if entry in unwanted and self._swap_cell(cell, entry, _VACANT):
+                removed.append(entry)
+        return removed
 
     def snapshot(self) -> list[Entry]:
         entries = [cell.entry for shard in self._shards for cell in shard.copy()]

@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from ._arguments import check_plain, suggests_names
-from ._entry import Empty
+from ._entry import Empty, Entry
+from ._locks import run_locked
 from ._resilience import Resilience
 from ._results import refuse_result
 from ._storage import CACHE_MISS, DEFAULT_TTL, Storage
@@ -105,13 +106,16 @@ class Cache(Storage[bytes]):
 
     def _drop_corrupt(self, key: Hashable, data: bytes) -> None:
         """Take out `data`. Of several threads that have read it, one finds it there; a newer value stays."""
-        with self._index.lock:  # makes one step of looking and removing: a refresh may publish in between
-            entry = self._find(key)
-            # One that is pending has no value, whatever it shows: that was told when it went.
-            is_there = entry is not None and entry.is_published and entry.value is data
-            was_there = entry is not None and is_there and self._index.remove_if(entry)
-        if entry is not None and was_there:
+        # The lock makes one step of looking and removing: a refresh may publish in between.
+        entry = run_locked(self._index.lock, self._remove_if_it_has, key, data)
+        if entry is not None:
             self._tell([(entry.key, data, RemovalCause.EVICTED)])
+
+    def _remove_if_it_has(self, key: Hashable, data: bytes) -> Entry | None:
+        entry = self._find(key)
+        # One that is pending has no value, whatever it shows: that was told when it went.
+        is_there = entry is not None and entry.is_published and entry.value is data
+        return entry if entry is not None and is_there and self._index.remove_if(entry) else None
 
     # ---- what is asked
 

@@ -49,13 +49,14 @@ from math import inf
 from operator import call
 from typing import Any, Final, TypeVar
 
-from ._base import BaseCache, slots_of
+from ._base import LOST_AFTER, BaseCache, slots_of
 from ._bounded import BoundedIndex
 from ._caller import Caller, begin_wait, current_caller, current_fill, end_wait
 from ._entry import Empty, Entry, Flight
 from ._exceptions import raise_copy_of, raise_unchanged, twin_of
 from ._expiry import EXPIRED_AT_ONCE, DeadlineOf, SecondsOf
 from ._index import holds_a_lock
+from ._locks import run_locked
 from ._results import refuse_result
 from ._waiter import wake
 from .errors import FillDeadlockError, FillTimeout, RecursiveFillError
@@ -99,6 +100,7 @@ class SingleFlight(BaseCache[K, V]):
         lookup returns its value without waiting is left alone: nothing is noted, and the caller is to look again.
         """
         self._counters.misses.increment_and_get()
+        met, times = None, 0
         while True:
             found = self._insert_if_absent(flight.entry)
             if found is flight.entry:
@@ -111,6 +113,8 @@ class SingleFlight(BaseCache[K, V]):
             if other is not None:
                 if self._join(flight, other, now):
                     return False
+            elif not found.is_published:
+                self._index.remove_if(found)  # neither a value nor a flight: nobody else would remove it
             elif not found.is_servable(now):
                 self._drop_expired(found, now)
             elif serves_stale is not None and serves_stale(found, now):
@@ -118,20 +122,28 @@ class SingleFlight(BaseCache[K, V]):
                 return False
             elif self._take_over(flight, found):  # stale: it stays until there is something better
                 return self._lead(flight)
+            met, times = found, times + 1 if found is met else 1
+            if times >= LOST_AFTER:
+                self._discard([found], now)  # its own key does not find it, as its hash has changed
 
     def _claim_refresh(self, flight: Flight) -> bool:
         """The same, but a value that is there is no answer: it is to be replaced."""
+        met, times = None, 0
         while True:
             found = self._insert_if_absent(flight.entry)
             if found is flight.entry or self._take_over(flight, found):
                 return self._lead(flight)
             other = found.flight
             if other is None:
-                continue  # it was replaced, or removed, since we looked
-            if other.is_stored:
+                if not found.is_published:
+                    self._index.remove_if(found)  # as in `_claim`; else it was replaced, or removed, since we looked
+            elif other.is_stored:
                 self._index.remove_if(found)
             elif self._join(flight, other, None):
                 return False
+            met, times = found, times + 1 if found is met else 1
+            if times >= LOST_AFTER:
+                self._discard([found], self._clock())
 
     def _insert_if_absent(self, entry: Entry) -> Entry:
         try:
@@ -261,10 +273,12 @@ class SingleFlight(BaseCache[K, V]):
         The lock makes one step of looking whether there is a value and letting go of the flight: an entry whose value
         expires in between may be made pending (`BoundedIndex._put_out`), or be published by a task that ends late.
         """
-        with self._index.lock:
-            if not flight.entry.is_published:
-                self._index.remove_if(flight.entry)
-            flight.entry.flight = None
+        run_locked(self._index.lock, self._detach, flight)
+
+    def _detach(self, flight: Flight) -> None:
+        if not flight.entry.is_published:
+            self._index.remove_if(flight.entry)
+        flight.entry.flight = None
 
     # ---- finish
 

@@ -20,10 +20,12 @@ class Policy(Protocol):
     """Keeps the stored entries of one store in some order.
 
     `entry_type` has the slots that it needs, `weight` among them, which is set before an entry is added and does not
-    change from then on. If `hash` is among them too, it is to be set to the hash of the key before that.
+    change from then on. `hash` is that of the key; None: nobody needs it.
     """
 
     entry_type: type[Entry]
+    needs_hash: bool
+    """Whether an entry's `hash` must be known when it is added."""
     keeps_asking: bool
     """Whether a hit is to be noted, by others, even where the policy has no use for it: then `entry.asks` is False
     there, else None. `touch` need be called only where it is True."""

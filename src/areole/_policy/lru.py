@@ -76,7 +76,7 @@ class LruEntry(StoredEntry):
         value: Any = Empty,
         deadline: float | None = NOT_YET,
         weight: int = 0,
-        key_hash: int = 0,
+        key_hash: int | None = None,
     ) -> None:
         self.key = key
         self.value = value
@@ -95,6 +95,7 @@ class LruPolicy:
 
     entry_type = LruEntry
     touch_source = "{entry}.used = {tick}()"
+    needs_hash = False
 
     def __init__(self) -> None:
         self.keeps_asking = True

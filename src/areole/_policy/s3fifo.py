@@ -59,7 +59,7 @@ class S3FifoEntry(StoredEntry):
         value: Any = Empty,
         deadline: float | None = NOT_YET,
         weight: int = 0,
-        key_hash: int = 0,
+        key_hash: int | None = None,
     ) -> None:
         self.key = key
         self.value = value
@@ -79,6 +79,7 @@ class S3FifoPolicy:
 
     entry_type = S3FifoEntry
     touch_source = "if {entry}.uses < 3: {entry}.uses += 1"
+    needs_hash = True
 
     def __init__(self) -> None:
         self.keeps_asking = False
