@@ -320,7 +320,7 @@ def test_those_who_wait_get_copies_of_what_the_leader_gets(way: Callable[..., As
 
 
 @every_index
-def test_a_lookup_that_joins_too_late_to_be_seen_looks_up_anew(index: str) -> None:
+def test_a_lookup_that_joins_too_late_to_be_seen_is_made_again(index: str) -> None:
     """See areole._exceptions: the leader sees no mark, and copies nothing; and what it raises is nobody else's.
 
     1. a lookup finds the flight      2. the leader fails, and sees no mark      3. the lookup sets it, and waits

@@ -1,4 +1,4 @@
-"""Results that can be used once are refused on a miss, whatever kind of function gives them.
+"""Results that can be used once are refused on a miss, by whatever function they are returned.
 
 Known fault: a generator, or a context manager, is stored, and its second user gets nothing (CPython #78008).
 """
@@ -193,7 +193,7 @@ def test_nothing_is_stored_of_it_and_those_who_wait_get_the_error_too(make: Call
     assert_valid(cache)
 
 
-def test_a_coroutine_that_has_begun_is_left_to_whoever_runs_it() -> None:
+def test_a_coroutine_that_has_begun_is_not_closed() -> None:
     async def main() -> str:
         async def work() -> str:
             await asyncio.sleep(0)

@@ -123,10 +123,10 @@ class Flight:
     Settled means: `value` is not Empty, or `error` is not None; the value counts if both are there (an interrupt came
     after it). What is settled is final once the latch is open.
 
-    `error` is the leader's alone: nobody else reads more of it than its type. Whoever waited gets a copy of
-    `for_waiters`; where that is None, as the leader was interrupted or knew of nobody who waits, it looks up anew. The
-    caller on whose behalf a task, or another thread, leads gets what that has put into `for_requester`, a list which it
-    takes away when it leaves.
+    `error` is the leader's alone: other callers read nothing of it but its type. A waiter gets a copy of `for_waiters`;
+    if that is None, as the leader was interrupted or knew of no waiter, the waiter looks again. If a task, or another
+    thread, leads on behalf of a caller, that caller gets the very object, by `for_requester`: a list which it
+    removes when it leaves. See _exceptions.
     """
 
     __slots__ = (

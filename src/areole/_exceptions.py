@@ -1,33 +1,35 @@
-"""Copies of exceptions: how what a fill raised reaches others than the caller whose fill it was.
+"""Copies of exceptions: how what a fill raised reaches callers other than its leader.
 
-    the leader            gets the very object, and nobody touches it
-    those who waited      get copies, each one of its own; so that tracebacks and notes are nobody else's
-    later lookups         of a stored exception (`cache_exceptions`) get copies too, without the frames of the fill
+    the leader       gets the very object, and nobody else touches it
+    the waiters      get a copy each, so that a traceback or a note which one of them adds is not seen by the others
+    later lookups    of a stored exception (`cache_exceptions`) get a copy each too, without the frames of the fill
 
-Who makes the first copy, the *twin*, is the leader, while its latch is still held and before it raises on; and only if
-somebody has joined its flight, or if the exception is to be stored. The twin is never raised: whoever waited makes a
-copy of it. A waiter never touches what the leader raises. Otherwise, on a build without a GIL,
+The leader makes the first copy, the *twin*, while it still holds its latch and before it raises on; and only if a
+lookup has joined its flight, or if the exception is to be stored. The twin is never raised. A waiter makes a copy of
+the twin, and never touches the object that the leader raises. Otherwise, on a build without a GIL,
 
-    1. the leader fails; nobody waits, so nothing is copied    3. a waiter, just come, reads the traceback, to copy it
-    2. the leader raises on, and links a frame to it           4. the old traceback is freed under it: a crash.
+    1. the leader fails; nobody waits, so nothing is copied    3. a late waiter reads the old traceback, to copy it
+    2. the leader raises on, and links a frame to it           4. that traceback is freed under it: a crash.
 
-And the mark by which a leader knows of waiters (`Flight.is_joined`) may come too late:
+The mark by which a leader knows of waiters (`Flight.is_joined`) may come too late:
 
-    1. a lookup finds the flight, the latch held     3. the lookup sets the mark, and waits
+    1. a lookup finds the flight, its latch held     3. the lookup sets the mark, and waits
     2. the leader sees no mark, and makes no twin    4. the latch opens, and there is no outcome for the lookup.
 
-It looks up anew then, as if it had come a moment later, which it might have. So nothing rests on the mark being seen.
+The lookup is then made again, as if it had come a moment later. So no result depends on the mark being seen in time.
 
-A copy is made without the class's constructor, `__copy__` or `__reduce__`: by the `__new__` of the built-in class that
-lays the object out, and by the descriptors of its slots and of the fields of built-in classes. So no code of the class
-runs, nothing is done twice, and a `__setattr__` that refuses is not asked. `args`, the attributes and `__notes__` are
-those of the original; so is the traceback, unless frames are to be left out. Exceptions that it leads to by
-`__cause__`, `__context__`, as members of a group, in `args` or in an attribute are copied too where they have been
-raised, for they have tracebacks of their own. Never changed is what the user's own objects hold.
+How a copy is made
+    By the `__new__` of the built-in class that lays the object out, and by the descriptors of its slots and of the
+    fields of built-in classes. The class's own constructor, `__copy__`, `__reduce__` and `__setattr__` do not run. The
+    copy has the same `args`, attributes and notes, and the same traceback, unless frames are to be left out. The
+    exceptions that it leads to (`__cause__`, `__context__`, members of a group, in `args` or in an attribute) are
+    copied too if they have been raised, for they have tracebacks. The user's own objects are never changed.
 
-No copy is made of an exception with a `__del__`, which would run for each copy and close what the original still uses,
-nor of one whose memory is laid out by an extension module, as its state cannot be seen. With a GIL that object itself
-is shared then. Without one, no two threads may raise one object: a FillFailedError stands for it.
+Where no copy is made
+    An exception with a `__del__`: that would run for each copy, and close what the original still uses. An exception
+    whose memory is laid out by an extension module: its state cannot be seen. With a GIL, all get that object itself;
+    a stored one then keeps the frames of the last lookup that raised it. Without a GIL no two threads may raise one
+    object: the waiters get a FillFailedError, which names its type and its text.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ class _NoCopy(Exception):
 
 
 def twin_of(error: Exception, *, keeps_frames: bool) -> Exception:
-    """Copy `error` and what it leads to; where that is in doubt, return it itself, or what stands for it."""
+    """Copy `error` and what it leads to. If there is no copy: return `error` itself, or an error that stands for it."""
     try:
         return _Copying(keeps_frames).copy(error)  # type: ignore[return-value]  # of the same type
     except Exception as reason:
@@ -76,7 +78,7 @@ def twin_of(error: Exception, *, keeps_frames: bool) -> Exception:
 
 
 def raise_copy_of(twin: Exception, *, keeps_frames: bool) -> NoReturn:
-    """Raise a copy of `twin`; or itself, where it is shared, which then must not grow."""
+    """Raise a copy of `twin`; if it is shared, `twin` itself, whose traceback must not grow if it is stored."""
     error: Exception | None = None
     try:
         error = twin_of(twin, keeps_frames=keeps_frames)
@@ -88,7 +90,7 @@ def raise_copy_of(twin: Exception, *, keeps_frames: bool) -> NoReturn:
 
 
 def raise_unchanged(error: BaseException) -> NoReturn:
-    """Raise `error` with the context that it has, not with that of a caller which is handling another one."""
+    """Raise `error` and keep its context, even if the caller is handling another exception."""
     context = _CONTEXT.__get__(error)
     try:
         raise error
@@ -119,7 +121,8 @@ def _stand_in(error: BaseException, reason: str, keeps_frames: bool) -> FillFail
 class _Copying:
     """One copying of an exception, and of all that it leads to; each is copied once, so cycles come out as cycles.
 
-    First all copies are made, and then filled in: by a list of what is to be done, as a chain may be long.
+    First all copies are made, and then they are filled in. It works from a list and not by recursion: a chain of
+    contexts may have thousands of links.
     """
 
     def __init__(self, keeps_frames: bool) -> None:

@@ -1,8 +1,8 @@
 """Results that can be used once, and are of no use to a second caller: refused on a miss.
 
-Looked for is the very type, by one look into a frozenset: coroutines, generators, asynchronous generators, and what a
-function under `contextlib.contextmanager` or `asynccontextmanager` gives. No other awaitable: a client or a pool may be
-one, and be used many times. What a function is declared as says less: a plain function may return any of these.
+The type of the result decides, by one lookup in a frozenset: coroutines, generators, asynchronous generators, and what
+a function under `contextlib.contextmanager` or `asynccontextmanager` returns. No other awaitable: a client or a pool
+may be one, and be used many times. The declared kind of the function is not enough: a plain function may return these.
 """
 
 from __future__ import annotations

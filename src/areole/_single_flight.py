@@ -175,7 +175,7 @@ class SingleFlight(BaseCache[K, V]):
         To a refresh (`now` is None) a stored exception is no answer; and what it finds counts as no lookup.
         """
         if not other.is_joined:
-            other.is_joined = True  # before the look whether it has a leader: who fails later sees it, see _exceptions
+            other.is_joined = True  # before `has_no_leader`: a leader that fails later sees it; see _exceptions
         if other.has_no_leader:  # so what it left is final
             if other.entry.flight is not other:
                 return False  # it settled after we had looked

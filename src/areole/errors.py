@@ -36,8 +36,8 @@ class FillTimeout(AreoleError, TimeoutError):
 class FillFailedError(AreoleError):
     """Stands for what a fill raised where areole can make no copy of that, and two threads must not share it.
 
-    The caller whose fill raised gets the exception itself. Those who waited, and later lookups of a stored one, get a
-    copy of it; if there is none, that object itself on a build with a GIL, and this error, which names its type and its
+    The caller whose fill raised gets the exception itself. Waiters, and later lookups of a stored one, get a copy
+    of it; if there is none, that object itself on a build with a GIL, and this error, which names its type and its
     text, on one without. There is no copy of an exception that has a `__del__` or is written in C or Rust.
     """
 
