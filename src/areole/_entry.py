@@ -29,6 +29,7 @@ from ._caller import Caller, current_caller
 from .typing import RemovalCause
 
 if TYPE_CHECKING:
+    from ._caller import Wait
     from ._waiter import Waiter
 
 __all__ = ["NOT_YET", "Empty", "Entry", "Flight", "Removal", "StoredEntry"]
@@ -168,7 +169,7 @@ class Flight:
         self.joined: Flight | None = None  # the flight that was found instead, where this one does not lead
         self.old: Entry | None = None  # the ready entry whose place a refresh takes: set before that can be seen
         self.removed: Sequence[Removal] = ()  # what it put out of the cache: to be told once the latch is open
-        self.waiters: dict[Waiter, None] | None = None  # tasks to be woken, once the latch is open
+        self.waiters: dict[Waiter, None] = {}  # tasks to be woken, once the latch is open
         self.entry = entry_type(key, self)  # this cycle is broken as soon as the flight is over
 
     @property
@@ -180,11 +181,16 @@ class Flight:
         """Say whether nobody is there any more to bring an outcome: the leader left, or is not in this process."""
         return self.leader.is_gone or not self.latch.locked()
 
-    def join(self) -> None:
-        """Count a waiter; called under the lock of the graph of waits. Of a thread's fill, nobody needs the number."""
+    @property
+    def is_running(self) -> bool:
+        """Say whether a leader is there still, who has not settled it."""
+        return self.is_pending and not self.has_no_leader
 
-    def leave(self) -> bool:
-        """Count it out; say whether it was the last, and the fill is to be cancelled: never that of a thread."""
+    def join(self, wait: Wait) -> None:
+        """Note a wait; called under the lock of the graph of waits. Of a thread's fill, nobody needs their number."""
+
+    def leave(self, wait: Wait) -> bool:
+        """Forget it; say whether it was the last, and the fill is to be cancelled: never that of a thread."""
         return False
 
     def go_on(self) -> None:

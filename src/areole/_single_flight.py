@@ -51,14 +51,15 @@ from typing import Any, Final, TypeVar
 
 from ._base import LOST_AFTER, BaseCache, slots_of
 from ._bounded import BoundedIndex
-from ._caller import Caller, begin_wait, current_caller, current_fill, end_wait
+from ._caller import Wait, begin_wait, current_caller, current_fill, end_wait, holds_graph, needs_thread
 from ._entry import Empty, Entry, Flight
 from ._exceptions import raise_copy_of, raise_unchanged, twin_of
 from ._expiry import EXPIRED_AT_ONCE, DeadlineOf, SecondsOf
+from ._imports import is_importing, waits_for_my_imports
 from ._index import holds_a_lock
 from ._locks import run_locked
 from ._results import refuse_result
-from ._waiter import wake
+from ._waiter import limit_of, wake
 from .errors import FillDeadlockError, FillTimeout, RecursiveFillError
 from .typing import RemovalCause
 
@@ -236,7 +237,7 @@ class SingleFlight(BaseCache[K, V]):
         try:
             self._clear_up(flight)
         finally:
-            if flight.waiters is not None:
+            if flight.waiters:
                 wake(flight)
 
     def _clear_up(self, flight: Flight) -> None:
@@ -288,7 +289,7 @@ class SingleFlight(BaseCache[K, V]):
         `patience` is in seconds; None: `wait_timeout`.
         """
         joined, flight.joined, flight.entry.flight = flight.joined, None, None
-        if flight.waiters is not None:
+        if flight.waiters:
             wake(flight)
         if flight.removed:
             self._tell(flight.removed)
@@ -355,19 +356,18 @@ class SingleFlight(BaseCache[K, V]):
         if flight.has_no_leader:
             return
         me, fill = current_caller(), current_fill.get()
-        before, may_wait = me.waits, None
+        wait = Wait(flight, me, fill)
         try:
             if flight.leader is me or flight.leader is fill:
                 if flight.is_pending:
                     reason = "its fill, in this same thread or task, asks for it; break that loop"
                     raise RecursiveFillError(self._while_waiting(flight, reason))
                 return  # it failed, and its own ttl or clock asks: it gets what the fill raised
-            if self._index.lock._is_owned():
+            if self._holds_up_others():
                 raise self._under_a_lock(flight)
             if not is_own:
                 self._counters.waits.increment_and_get()
-            may_wait = begin_wait(flight, me, fill)
-            if not may_wait:
+            if not begin_wait(wait, flight):
                 reason = "its fill waits in turn for a fill of this thread, or for the event loop that it would block; "
                 reason += "ask for keys in one order everywhere, and await on a loop"
                 raise FillDeadlockError(self._while_waiting(flight, reason))
@@ -375,9 +375,8 @@ class SingleFlight(BaseCache[K, V]):
                 self._let_go_on(flight)
                 raise FillTimeout(self._while_waiting(flight, timed_out(timeout)))
         finally:
-            me.waits = before  # one store: no interrupt leaves the edge behind
-            if may_wait is not None:
-                self._end_wait(flight, fill)
+            wait.flight = None  # one store: no interrupt leaves the edge behind
+            self._end_wait(wait, flight)
             del flight
 
     def _let_go_on(self, flight: Flight) -> None:
@@ -385,18 +384,26 @@ class SingleFlight(BaseCache[K, V]):
         if self._plan is not None and self._plan.has_timeouts:
             flight.go_on()
 
-    def _end_wait(self, flight: Flight, fill: Caller | None) -> None:
-        if end_wait(flight, fill):
-            with suppress(Exception):  # from a method of the key
-                self._retract(flight)  # first: so nobody can join what is about to be cancelled
-            flight.cancel()
+    def _end_wait(self, wait: Wait, flight: Flight) -> bool:
+        """End a wait; if it was the last one for a fill that is to be cancelled then, do that, and say so."""
+        if not end_wait(wait, flight):
+            return False
+        with suppress(Exception):  # from a method of the key
+            self._retract(flight)  # first: so nobody can join what is about to be cancelled
+        flight.cancel()
+        return True
+
+    def _holds_up_others(self) -> bool:
+        """Say whether this thread has a lock that the fills of other threads may need, so that it must not wait."""
+        return self._index.lock._is_owned() or holds_graph()
 
     def _waits_out(self, flight: Flight, timeout: float | None) -> bool:
         """Wait until the latch is open, or the leader gone; say whether it was in time.
 
-        Whether the lock of another cache is held, of which there may be thousands, is looked at after a moment only.
+        Whether the lock of another cache is held, of which there may be thousands, or that of a module, is looked at
+        after a moment only.
         """
-        left = inf if timeout is None else timeout
+        left = limit_of(timeout)
         next_look = min(A_MOMENT, flight.look_every)
         while not _opens(flight.latch, min(left, next_look)):
             left -= next_look
@@ -404,8 +411,18 @@ class SingleFlight(BaseCache[K, V]):
                 return left > 0 or not flight.is_pending
             if holds_a_lock():
                 raise self._under_a_lock(flight)
-            next_look = flight.look_every
+            self._check_wait(flight)
+            next_look = A_MOMENT if is_importing() else flight.look_every  # the fill may import that module later
         return True
+
+    def _check_wait(self, flight: Flight) -> None:
+        """Raise if the wait for `flight` is seen, a moment after it has begun, never to end."""
+        if self._holds_up_others():  # a task waits, on a loop that a finalizer runs, say
+            raise self._under_a_lock(flight)
+        if is_importing() and needs_thread(flight, waits_for_my_imports):
+            reason = "its fill waits for the import of a module that this thread executes; ask in a function, which is "
+            reason += "called when the module has been imported"
+            raise FillDeadlockError(self._while_waiting(flight, reason))
 
     def _under_a_lock(self, flight: Flight) -> FillDeadlockError:
         reason = "a method of a key, or a finalizer, asks while it holds up a cache; let it not wait"

@@ -170,7 +170,7 @@ class StayingUp(Serving[K, V]):
 
     def _may_lead_there(self, plan: Plan) -> bool:
         """Not where a method of a key, or a finalizer, asks: the other thread would wait for the lock that this has."""
-        return plan.has_timeouts and not self._index.lock._is_owned()
+        return plan.has_timeouts and not self._holds_up_others()
 
     def _lead_there(self, flight: Flight, claim: Claim, order: Order) -> bool:
         """Have a thread of the pool claim and lead; return when it has claimed. False: there is no thread to be had."""

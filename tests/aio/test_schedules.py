@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache
-from areole._caller import begin_wait
+from areole._caller import Wait, begin_wait
 from areole.aio._flight import TaskFlight
 
 from ..schedules import explore, point
@@ -29,6 +29,12 @@ class LoopOfAnotherThread:
 class FillTask:
     """A fill that takes its time to end after it was cancelled: its latch stays held for longer than the test lasts."""
 
+    def done(self) -> bool:
+        return False
+
+    def cancelling(self) -> int:
+        return 0
+
     def cancel(self) -> None:
         point()
 
@@ -48,13 +54,13 @@ def test_in_every_schedule_who_comes_as_the_last_one_leaves_gets_a_value(index: 
         for_threads = cache.sync
         loop: Any = LoopOfAnotherThread()
         flight: Any = TaskFlight("key", cache._index.entry_type, loop, is_cancellable=True)
-        flight.latch.acquire()
         assert cache._claim(flight)
         flight.task = FillTask()
-        assert begin_wait(flight, None, None)
+        wait = Wait(flight, None, None)
+        assert begin_wait(wait, flight)
 
         def leave() -> None:
-            cache._end_wait(flight, None)
+            cache._end_wait(wait, flight)
             if not flight.is_abandoned:
                 cache._settle(flight, "old")
                 flight.latch.release()
@@ -102,10 +108,10 @@ def test_in_every_schedule_what_an_abandoned_fill_publishes_or_replaces_is_told_
             assert for_threads["key"] == "old"
         loop: Any = LoopOfAnotherThread()
         flight: Any = TaskFlight("key", cache._index.entry_type, loop, is_cancellable=True)
-        flight.latch.acquire()
         assert cache._claim_refresh(flight)
         flight.task = FillTask()
-        assert begin_wait(flight, None, None)
+        wait = Wait(flight, None, None)
+        assert begin_wait(wait, flight)
 
         def end() -> None:
             cache._settle(flight, "late")
@@ -126,7 +132,7 @@ def test_in_every_schedule_what_an_abandoned_fill_publishes_or_replaces_is_told_
                 seen.append(value)
 
         act = look if other == "get" else lambda: getattr(for_threads, other)("key")
-        return (lambda: cache._end_wait(flight, None)), end, act, check
+        return (lambda: cache._end_wait(wait, flight)), end, act, check
 
     assert explore(scenario, preemptions=1) > 20
     assert len(outcomes) > 1 or (other == "get" and is_refresh), outcomes

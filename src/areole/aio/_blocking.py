@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .._arguments import is_async_function
-from .._caller import begin_wait, current_caller, current_fill
+from .._caller import Wait, add_wait, current_caller, current_fill, end_wait
 from .._entry import Flight
 from .._waiter import running_loop
 
@@ -52,14 +52,15 @@ def _run_to_end(value: Awaitable[Any]) -> Any:
     import asyncio
 
     me = current_caller()
-    before = me.waits
     run = _LoopRun(None)
     run.leader = type(me)(host=me)
+    wait = Wait(run, me, None)
     try:
-        begin_wait(run, me, None)
+        add_wait(wait, run)
         return asyncio.run(_await_as_fill(run, value))
     finally:
-        me.waits = before
+        wait.flight = None  # one store: no interrupt leaves the edge behind
+        end_wait(wait, run)
         run.entry.flight = None
 
 

@@ -21,18 +21,18 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from .._caller import begin_wait, current_caller, current_fill
+from .._caller import Wait, add_wait, begin_wait, current_caller, current_fill, end_wait
 from .._entry import Empty, Entry, Flight
 from .._expiry import DeadlineOf
 from .._single_flight import SingleFlight, timed_out
-from .._waiter import Waiter, wake
+from .._waiter import Waiter, running_loop, wake
 from ..errors import FillDeadlockError, FillTimeout, RecursiveFillError
-from ._flight import TaskFlight
+from ._flight import CleanUp, CleanUpWaiter, TaskFlight
 
 if TYPE_CHECKING:
     import asyncio
@@ -96,7 +96,13 @@ class AsyncSingleFlight(SingleFlight[K, V]):
     # ---- lead
 
     def _new_flight(self, key: K) -> TaskFlight:
-        return TaskFlight(key, self._entry_type(), _loop(), is_cancellable=self._cancels)
+        loop = running_loop()
+        if loop is None:
+            raise RuntimeError(
+                f"{self.name}: no asyncio event loop runs in this thread, and a fill needs one: await it under "
+                "asyncio.run(), or under anyio with its asyncio backend; trio is not supported"
+            )
+        return TaskFlight(key, self._entry_type(), loop, is_cancellable=self._cancels)
 
     def _entry_type(self) -> type[Entry]:
         return self._index.entry_type
@@ -118,17 +124,33 @@ class AsyncSingleFlight(SingleFlight[K, V]):
         # Before the task is made, which may run at once (an eager task factory): what it asks for must see this wait.
         if is_awaited:
             flight.for_requester = []
-            begin_wait(flight, None, current_fill.get())
+            flight.own_wait = Wait(flight, None, current_fill.get())
+            add_wait(flight.own_wait, flight)
         _keep_aloft(flight)
         drive = self._drive(flight, lead)
         try:
             flight.task = flight.loop.create_task(drive)
         except BaseException:
-            drive.close()
-            _land(flight, lead)
+            self._clear_up_start(flight, lead, drive)
             raise
         flight.task.add_done_callback(partial(_land, flight, lead))
         return flight
+
+    def _clear_up_start(
+        self, flight: TaskFlight, lead: Generator[Any, Any, None], drive: Coroutine[Any, Any, None]
+    ) -> None:
+        """Clear up where no task was made, or an interrupt came before it was returned.
+
+        There may be a task all the same: an eager one, of which the first step has run, is known from `_drive`. One
+        that is not known, and has yet to begin, finds that `lead` is closed, and ends.
+        """
+        if flight.own_wait is not None:
+            self._end_wait(flight.own_wait, flight)
+        _land(flight, lead, flight.task)
+        try:
+            flight.loop.call_soon(drive.close)  # a task that there is has begun by then
+        except RuntimeError:  # the loop has closed
+            drive.close()
 
     @types.coroutine
     def _fly(
@@ -173,13 +195,14 @@ class AsyncSingleFlight(SingleFlight[K, V]):
 
     async def _drive(self, flight: TaskFlight, lead: Awaitable[None]) -> None:
         """Be the task: run `lead` to its end, and let all know."""
+        flight.task = _current_task()
         current_fill.set(flight.leader)
         try:
             await lead
         finally:
             if flight.value is not Empty:
                 self._finish(flight)
-            elif flight.waiters is not None:  # those woken while the latch was held need not look again
+            elif flight.waiters:  # those woken while the latch was held need not look again
                 wake(flight)
             del flight  # as in `_fly`, whose frame leads back to this one
 
@@ -205,10 +228,8 @@ class AsyncSingleFlight(SingleFlight[K, V]):
     async def _own_outcome(self, flight: TaskFlight, timeout: float | None) -> Any:
         """The same for a fill that this task has asked for, which has no `wait_timeout`, and no second try."""
         try:
-            try:
-                await self._wait_in_time(flight, timeout)
-            finally:
-                self._end_wait(flight, current_fill.get())
+            if flight.own_wait is not None:
+                await self._wait_and_leave(flight.own_wait, flight, timeout)
             if flight.value is Empty and not isinstance(flight.error, Exception):
                 kind = type(flight.error).__name__
                 reason = f"its fill was ended by {kind}, though nobody had left it; those who wait fill it anew"
@@ -218,10 +239,35 @@ class AsyncSingleFlight(SingleFlight[K, V]):
             flight.for_requester = None  # it has left, or has it
             del flight
 
-    async def _wait_in_time(self, flight: Flight, timeout: float | None) -> None:
-        if not await Waiter(flight, _loop()).wait(timeout):
-            self._let_go_on(flight)
-            raise FillTimeout(self._while_waiting(flight, timed_out(timeout)))
+    async def _wait_and_leave(self, wait: Wait, flight: Flight, timeout: float | None) -> None:
+        """Wait until the leader has left, or in vain, and end the wait.
+
+        The last one to be cancelled cancels the fill, and returns when that has stopped: what the fill uses may be
+        closed then, as after an `await` of the plain function. A second cancellation ends this wait too.
+        """
+        try:
+            if not await Waiter(flight, _loop(), self._check_wait).wait(timeout):
+                self._let_go_on(flight)
+                raise FillTimeout(self._while_waiting(flight, timed_out(timeout)))
+        except BaseException as error:
+            if self._end_wait(wait, flight) and _is_cancellation(error):
+                await self._wait_until_stopped(flight)
+            raise
+        finally:
+            if wait.flight is not None:
+                self._end_wait(wait, flight)
+            del flight
+
+    async def _wait_until_stopped(self, flight: Any) -> None:
+        """Wait for an abandoned fill's cleaning up, unless that needs, in the end, the fill that this is a part of."""
+        clean_up = CleanUp(flight)
+        wait = Wait(clean_up, None, current_fill.get())
+        try:
+            if begin_wait(wait, clean_up):
+                await CleanUpWaiter(flight, _loop(), self._check_wait).wait(None)
+        finally:
+            end_wait(wait, clean_up)
+            del flight, clean_up
 
     async def _wait_async(self, flight: Flight, timeout: float | None) -> None:
         """Return once the leader of `flight` has left; raise where that would be never, or not in time."""
@@ -235,14 +281,15 @@ class AsyncSingleFlight(SingleFlight[K, V]):
                     raise RecursiveFillError(self._while_waiting(flight, reason))
                 return
             self._counters.waits.increment_and_get()
-            may_wait = begin_wait(flight, None, fill)
+            wait = Wait(flight, None, fill)
             try:
-                if not may_wait:
+                if not begin_wait(wait, flight):
                     reason = "its fill waits in turn for the one that asks; ask for keys in one order everywhere"
                     raise FillDeadlockError(self._while_waiting(flight, reason))
-                await self._wait_in_time(flight, timeout)
+                await self._wait_and_leave(wait, flight, timeout)
             finally:
-                self._end_wait(flight, fill)
+                if wait.flight is not None:
+                    self._end_wait(wait, flight)
         finally:
             del flight
 
@@ -251,6 +298,18 @@ def _loop() -> asyncio.AbstractEventLoop:
     import asyncio
 
     return asyncio.get_running_loop()
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    import asyncio
+
+    return asyncio.current_task()
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    from asyncio import CancelledError
+
+    return isinstance(error, CancelledError)
 
 
 def _is_for_waiters(error: BaseException) -> bool:
