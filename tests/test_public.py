@@ -16,6 +16,7 @@ import areole
 import areole.errors
 import areole.testing
 import areole.typing
+from areole import AtomicCache
 
 from .support import is_free_threaded
 
@@ -153,3 +154,20 @@ def test_star_import_gives_the_public_names() -> None:
     namespace: dict[str, Any] = {}
     exec("from areole import *", namespace)
     assert set(namespace) - {"__builtins__"} == set(PUBLIC)
+
+
+def test_the_class_of_a_cache_under_a_ttl_is_chosen_before_it_is_made() -> None:
+    """Known fault A11: `self.__class__ = ...` stops all threads on free-threaded builds of 3.14 and later."""
+    made = {id(cache): type(cache) for cache in (AtomicCache(str, 1), AtomicCache(str, ttl=1), AtomicCache(str))}
+    kinds = list(made.values())
+    assert kinds[0] is kinds[1] is not AtomicCache and kinds[2] is AtomicCache
+    assert kinds[0].__name__ == "AtomicCache" and issubclass(kinds[0], AtomicCache)
+    assert type(AtomicCache(str, 1, stats=True)) is type(AtomicCache(str, 1, max_items=2)) is AtomicCache
+
+    class Own(AtomicCache[Any, Any]):
+        def __init__(self, one: int, two: int, three: int) -> None:
+            super().__init__(str, ttl=one + two + three)
+
+    assert type(Own(1, 2, 3)) is Own and Own(1, 2, 3)[5] == "5"
+    source = Path(inspect.getfile(AtomicCache)).parent
+    assert not [path for path in source.rglob("*.py") if ".__class__ = " in path.read_text(encoding="utf-8")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -112,8 +113,15 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
         self._seconds_of = make_seconds(ttl)
         if plan is not None and plan.negative_ttl is not None:
             self._error_deadline_of = make_deadline(plan.negative_ttl, clock)
-        if ttl is not None and self._on_hit is None and type(self) is AtomicCache:
-            self.__class__ = _AtomicCacheWithTtl
+
+    if not TYPE_CHECKING:
+
+        @functools.wraps(__init__)  # for `inspect.signature` and help
+        def __new__(cls, *args, **options):
+            # The class is chosen here: to change that of a live object stops all threads on free-threaded builds.
+            return object.__new__(
+                _AtomicCacheWithTtl if cls is AtomicCache and _compares_less(*args, **options) else cls
+            )
 
     def __getitem__(self, key: K) -> V:
         """Return the value of `key`, filling it, or waiting for whoever is filling it, if it has none."""
@@ -223,6 +231,12 @@ class _AtomicCacheWithTtl(AtomicCache[K, V]):
 
 _AtomicCacheWithTtl.__name__ = AtomicCache.__name__
 _AtomicCacheWithTtl.__qualname__ = AtomicCache.__qualname__
+
+
+def _compares_less(fill: object = None, ttl: object = None, /, *_: object, **options: Any) -> bool:
+    """Say whether a cache with these arguments is under a ttl and notes no hits."""
+    notes_hits = options.get("stats") or options.get("max_items") or options.get("max_bytes")
+    return not notes_hits and (ttl is not None or options.get("ttl") is not None)
 
 
 def name_of(fill: object) -> str:
