@@ -55,9 +55,9 @@ def cached(
     Once a decorated function has been freed, its results are removed as others are stored, or by `sweep`.
 
     What is returned keeps the signature and has `invalidate(...)`, `refresh(...)` (to be awaited for an `async def`),
-    `peek(...)` and `cache_key(...)`, which take the function's arguments, `cache_info()`, `cache_clear()` (its own keys
-    only; walks through the cache), `cache_parameters()`, `cache` and `__wrapped__`. In `cache_info` the counts are the
-    function's own, but evictions and expirations are the cache's.
+    `peek(..., default=None)` and `cache_key(...)`, which take the function's arguments, `cache_info()`, `cache_clear()`
+    (its own keys only; walks through the cache), `cache_parameters()`, `cache` and `__wrapped__`. In `cache_info` the
+    counts are the function's own, but evictions and expirations are the cache's.
 
     Args:
         cache: a Storage or Cache, or a read-through cache, whose own keys and fill have no part in this; its Resilience
@@ -260,6 +260,8 @@ class _CachedFunction:
         names = {"key_function": options["key"], "ignored": frozenset(options["ignore"]), "owner": self.owner}
         self.cache_key = define_key(shape, f"(owner{shape.suffix}, {shape.key})", **names)
         self._explain_key = shape.explain_key
+        if shape.takes_default:
+            self.peek = self._peek_where_default_is_its_own  # type: ignore[method-assign]
         self.dropped = _dropped_functions_of(cache)
         self.dropped.watch(self, self.owner)
 
@@ -317,8 +319,15 @@ class _CachedFunction:
         invalidated: bool = self.cache.invalidate(self._key(args, kwargs))
         return invalidated
 
-    def peek(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Return the stored result of this call, or None; never calls, never waits, counts as no use."""
+    def peek(self, /, *args: Any, default: Any = None, **kwargs: Any) -> Any:
+        """Return the stored result of this call, or `default`; never calls, never waits, counts as no use."""
+        return self.cache.peek(self._key(args, kwargs), default)
+
+    def _peek_where_default_is_its_own(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the stored result of this call, or None; never calls, never waits, counts as no use.
+
+        `default` is an argument of the function. For another answer than None: `cache.peek(cache_key(...), answer)`.
+        """
         return self.cache.peek(self._key(args, kwargs), None)
 
     def cache_info(self) -> CacheInfo:

@@ -98,9 +98,10 @@ class Memoizing:
         `**kwargs` is in the key in the order of the call, which the function can see. The user, the tenant and context
         variables are in a key only if they are arguments.
 
-        What is returned keeps the signature and has `invalidate(...)`, `refresh(...)`, `peek(...)`, `cache_key(...)`,
-        which take the function's arguments, and `cache_info()`, `cache_clear()`, `cache_parameters()`, `cache` and
-        `__wrapped__`. A method's results belong to the instance, by identity, and go with it.
+        What is returned keeps the signature and has `invalidate(...)`, `refresh(...)`, `peek(..., default=None)` and
+        `cache_key(...)`, which take the function's arguments (if it can take a `default` itself, then `peek` has none),
+        and `cache_info()`, `cache_clear()`, `cache_parameters()`, `cache` and `__wrapped__`. A method's results belong
+        to the instance, by identity, and go with it.
         """
         _check_names(cls, options)
         check_bool("inline", options.get("inline", False))

@@ -28,7 +28,7 @@ class Shape:
 
     `suffix` makes a generated function's other names differ from its parameters'; under it stand `defaults` too, by the
     names that `parameters` has for them. `labels` say what each part of the key is, for messages; so does `name`, which
-    function it is.
+    function it is. `takes_default`: it can be given an argument by the name `default`.
     """
 
     parameters: str
@@ -39,6 +39,7 @@ class Shape:
     suffix: str
     defaults: dict[str, Any]
     name: str
+    takes_default: bool
 
     def explain_key(self, key: Any) -> str:
         """Say which argument makes `key` unhashable, and what to do."""
@@ -101,6 +102,7 @@ def shape_of(
         suffix=suffix,
         defaults={f"default_{p.name}": p.default for p in parameters if p.default is not p.empty},
         name=getattr(function, "__qualname__", None) or type(function).__qualname__,
+        takes_default=any(_takes(p, "default") for p in parameters),
     )
 
 
@@ -112,6 +114,10 @@ def _parameters_of(function: Callable[..., Any], of_instance: bool) -> Sequence[
     if of_instance and (not parameters or parameters[0].kind not in _POSITIONAL):
         parameters.insert(0, Parameter("self", Parameter.POSITIONAL_ONLY))
     return parameters
+
+
+def _takes(p: Parameter, name: str) -> bool:
+    return p.kind is p.VAR_KEYWORD or (p.name == name and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
 
 
 def first_parameter(function: Callable[..., Any]) -> str:

@@ -134,6 +134,8 @@ class Memo:
         self.names = {"key_function": parameters["key"], "ignored": frozenset(parameters["ignore"])}
         self.cache_key = define_key(self.shape, self.shape.key, **self.names)
         cache._explain_key = self.shape.explain_key
+        if self.shape.takes_default:
+            self.peek = self._peek_where_default_is_its_own  # type: ignore[method-assign]
         cache._returner = f"memoize: {cache.name}"
 
     def find_cache(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AnyCache:
@@ -150,8 +152,16 @@ class Memo:
         key = self.cache_key(*args, **kwargs)
         return self.find_cache(args, kwargs)._refresh(key, self.function, args, kwargs)
 
-    def peek(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Return the stored result of this call, or None; never calls, never waits, counts as no use."""
+    def peek(self, /, *args: Any, default: Any = None, **kwargs: Any) -> Any:
+        """Return the stored result of this call, or `default`; never calls, never waits, counts as no use."""
+        key = self.cache_key(*args, **kwargs)
+        return self.find_cache(args, kwargs).peek(key, default)
+
+    def _peek_where_default_is_its_own(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the stored result of this call, or None; never calls, never waits, counts as no use.
+
+        `default` is an argument of the function. For another answer than None: `cache.peek(cache_key(...), answer)`.
+        """
         key = self.cache_key(*args, **kwargs)
         return self.find_cache(args, kwargs).peek(key)
 

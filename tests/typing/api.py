@@ -67,6 +67,8 @@ def resilient(a: int) -> str:
 
 
 assert_type(resilient(1), str)
+assert_type(resilient.peek(1), str | None)
+assert_type(resilient.peek(1, default=0), str | int)
 
 
 @AtomicCache.memoize
