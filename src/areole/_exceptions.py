@@ -39,7 +39,7 @@ import sys
 from contextlib import suppress
 from functools import lru_cache
 from operator import is_
-from types import GetSetDescriptorType, MemberDescriptorType
+from types import GetSetDescriptorType, MemberDescriptorType, NoneType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from .errors import FillFailedError
@@ -60,6 +60,10 @@ _HEAP_TYPE: Final = 1 << 9
 """The flag of a class that is not part of the interpreter or of an extension module's static data."""
 
 _POINTER: Final = sys.maxsize.bit_length() // 8 + 1
+
+
+_PLAIN: Final = frozenset({NoneType, bool, bytes, dict, float, int, set, str})
+"""Types of values in which no exception is looked for: a shortcut."""
 
 
 class _NoCopy(Exception):
@@ -128,7 +132,7 @@ class _Copying:
     def __init__(self, keeps_frames: bool) -> None:
         self._keeps_frames = keeps_frames
         self._copies: dict[int, tuple[BaseException, BaseException]] = {}  # by id; with the original, so that it lives
-        self._to_fill_in: list[tuple[BaseException, BaseException]] = []
+        self._to_fill_in: list[tuple[BaseException, BaseException, _Layout]] = []
 
     def copy(self, error: BaseException) -> BaseException:
         """Return a copy of `error`; _NoCopy, or what went wrong, if none can be made."""
@@ -153,12 +157,10 @@ class _Copying:
         else:
             made = layout.base.__new__(kind)
         self._copies[id(error)] = error, made
-        self._to_fill_in.append((error, made))
+        self._to_fill_in.append((error, made, layout))
         return made
 
-    def _fill_in(self, error: BaseException, made: BaseException) -> None:
-        kind: Any = type(error)
-        layout = _layout_of(kind)
+    def _fill_in(self, error: BaseException, made: BaseException, layout: _Layout) -> None:
         for slot in layout.slots:
             try:
                 value = slot.__get__(error)
@@ -175,13 +177,14 @@ class _Copying:
         args = _ARGS.__get__(error)
         held = tuple([self._held(each) for each in args])
         _ARGS.__set__(made, args if all(map(is_, args, held)) else held)
-        attributes = {name: self._held(value) for name, value in dict(_ATTRIBUTES.__get__(error)).items()}
-        if type(attributes.get("__notes__")) is list:
-            attributes["__notes__"] = list(attributes["__notes__"])
-        if attributes:
-            _ATTRIBUTES.__get__(made).update(attributes)
-        _CAUSE.__set__(made, self._linked(_CAUSE.__get__(error)))
-        _CONTEXT.__set__(made, self._linked(_CONTEXT.__get__(error)))
+        if attributes := dict(_ATTRIBUTES.__get__(error)):
+            _ATTRIBUTES.__get__(made).update(zip(attributes, map(self._held, attributes.values()), strict=True))
+            if type(notes := attributes.get("__notes__")) is list:
+                _ATTRIBUTES.__get__(made)["__notes__"] = list(notes)
+        if (cause := _CAUSE.__get__(error)) is not None:
+            _CAUSE.__set__(made, self._linked(cause))
+        if (context := _CONTEXT.__get__(error)) is not None:
+            _CONTEXT.__set__(made, self._linked(context))
         _SUPPRESS.__set__(made, _SUPPRESS.__get__(error))  # after the cause, which sets it
         if self._keeps_frames:
             _TRACEBACK.__set__(made, _TRACEBACK.__get__(error))
@@ -189,6 +192,8 @@ class _Copying:
     def _held(self, value: Any) -> Any:
         """Return what a copy has where the original has `value`: that, unless it is an exception, or has some in it."""
         kind = type(value)
+        if kind in _PLAIN:
+            return value
         if issubclass(kind, BaseException):
             return self._linked(value)
         if kind in (list, tuple) and any(issubclass(type(each), BaseException) for each in value):
