@@ -6,12 +6,15 @@ import logging
 import os
 import threading
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from areole import _background
-from areole._background import MOST_QUEUED, MOST_THREADS, Pool
+from areole._background import CALL_SECONDS, MOST_EACH, MOST_IN_ALL, MOST_QUEUED, MOST_THREADS, Client, Pool
+from areole.testing import ManualClock
 
+from .schedules import inject, met_new_code, signal_steps, watched
 from .support import PATIENCE, Gate, run_python, run_threads
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -134,6 +137,240 @@ def test_where_no_thread_can_be_had_it_says_so(pool: Pool, monkeypatch: pytest.M
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert pool.run(print) is False and pool.submit(print) is False
+
+
+# ---- caches side by side
+
+
+class Side:
+    """One cache's tasks: each counts itself in and waits for a permit to end."""
+
+    def __init__(self, pool: Pool, name: str, patience: float = 5.0) -> None:
+        self.pool = pool
+        self.patience = patience
+        self.hung: list[None] = []
+        self.client = Client(self, name, lambda: self.hung.append(None))
+        self.began, self.may_end, self.ended = (threading.Semaphore(0) for _ in range(3))
+        self.running = 0
+
+    def submit(self, count: int) -> None:
+        for _ in range(count):
+            assert self.pool.submit(self.task, self.client, self.patience) is True
+
+    def task(self) -> None:
+        self.began.release()
+        assert self.may_end.acquire(timeout=PATIENCE)
+        self.ended.release()
+
+    def await_begun(self, count: int) -> None:
+        """Wait until so many more have begun, and check that no other does: the queue is as it is to be."""
+        for _ in range(count):
+            assert self.began.acquire(timeout=PATIENCE), "a task was not begun"
+        settle_calls(self.pool)
+        assert not self.began.acquire(blocking=False), "a task too many was begun"
+
+    def let_end(self, count: int) -> None:
+        for _ in range(count):
+            self.may_end.release()
+        for _ in range(count):
+            assert self.ended.acquire(timeout=PATIENCE)
+
+
+def settle_calls(pool: Pool) -> None:
+    """Return once every drainer that was called has looked, and has begun a task or left, and none is to be called."""
+    pause = threading.Event()
+    for _ in range(PATIENCE * 1000):
+        lanes = pool._tasks.lanes()
+        running = sum(len(lane.running) for lane in lanes)
+        if pool._called_until < 0 and len(pool._drainers) == running and not _background._allowed(lanes):
+            return
+        pause.wait(0.001)
+    pytest.fail("a drainer did not look")
+
+
+def end_all(pool: Pool, *sides: Side) -> None:
+    for side in sides:
+        for _ in range(1000):
+            side.may_end.release()
+    settle_pool(pool)
+
+
+def settle_pool(pool: Pool) -> None:
+    pause = threading.Event()
+    for _ in range(PATIENCE * 1000):
+        if pool._tasks.empty() and not pool._drainers and not pool._tasks.lanes():
+            return
+        pause.wait(0.001)
+    pytest.fail("a task did not end, or an empty queue is left behind")
+
+
+def test_no_cache_starves_another() -> None:
+    pool = Pool(ManualClock())
+    sides = [Side(pool, f"cache {n}") for n in range(10)]
+    sides[0].submit(20)
+    sides[0].await_begun(MOST_THREADS)
+    for side in sides[1:]:
+        side.submit(20)
+        side.await_begun(1)
+    sides[3].let_end(1)
+    sides[3].await_begun(1)
+    end_all(pool, *sides)
+
+
+def test_caches_take_turns() -> None:
+    pool = Pool(ManualClock())
+    sides = first, second, third = [Side(pool, name) for name in ("first", "second", "third")]
+    holders = Side(pool, "of no cache")
+    holders.client = _background.NOBODY
+    holders.submit(MOST_THREADS)
+    holders.await_begun(MOST_THREADS)
+    for side in sides:
+        side.submit(20)
+        side.await_begun(0)
+    holders.let_end(4)
+    first.await_begun(2), second.await_begun(1), third.await_begun(1)
+    for ends, begins in ((first, second), (second, third), (third, first), (first, second)):
+        ends.let_end(1)
+        begins.await_begun(1)
+        for side in sides:
+            side.await_begun(0)
+    end_all(pool, first, second, third)
+
+
+def test_hung_tasks_are_replaced_up_to_a_limit_which_is_logged_once_by_the_name_of_the_cache(caplog: Any) -> None:
+    clock = ManualClock()
+    pool = Pool(clock)
+    side, other = Side(pool, "prices"), Side(pool, "rates")
+    side.submit(30)
+    side.await_begun(MOST_THREADS)
+    clock.advance(5 - 2**-20)
+    pool.look()
+    side.await_begun(0)
+    clock.advance(2**-20)
+    pool.look()
+    side.await_begun(MOST_EACH - MOST_THREADS)
+    assert len(side.hung) == MOST_THREADS
+    clock.advance(5)
+    with caplog.at_level(logging.WARNING, "areole"):
+        for _ in range(3):
+            pool.look()
+            side.await_begun(0)
+            side.submit(1)
+        assert len(side.hung) == MOST_EACH
+        other.submit(10)
+        other.await_begun(MOST_THREADS)
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["prices"]
+    side.let_end(1)
+    side.await_begun(1)  # one has ended after all
+    end_all(pool, side, other)
+
+
+def test_a_task_that_ends_late_was_hung_though_nobody_looked() -> None:
+    clock = ManualClock()
+    pool = Pool(clock)
+    side = Side(pool, "prices", patience=0.25)
+    side.submit(1)
+    side.await_begun(1)
+    clock.advance(0.25)
+    side.let_end(1)
+    settle_pool(pool)
+    assert len(side.hung) == 1
+
+
+def test_the_threads_of_all_caches_are_limited() -> None:
+    clock = ManualClock()
+    pool = Pool(clock)
+    sides = [Side(pool, f"cache {n}") for n in range(MOST_IN_ALL + 1)]
+    for side in sides[:5]:
+        side.submit(20)
+    for _ in range(12):
+        settle_calls(pool)
+        clock.advance(5)
+        pool.look()
+    settle_calls(pool)
+    assert len(pool._drainers) == MOST_IN_ALL // 2
+    for side in sides[5:]:
+        side.submit(1)
+        settle_calls(pool)
+    assert len(pool._drainers) == MOST_IN_ALL
+    for side in sides:
+        side.may_end.release()
+    for side in sides[5:]:
+        assert side.ended.acquire(timeout=PATIENCE)
+    end_all(pool, *sides)
+
+
+def test_a_queue_that_loses_its_thread_to_an_interrupt_is_looked_after_a_second_later() -> None:
+    clock = ManualClock()
+    pool = Pool(clock)
+    side = Side(pool, "prices")
+    with mock.patch.object(pool, "run", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        side.submit(1)
+    side.submit(1)  # takes it that one was called
+    clock.advance(CALL_SECONDS)
+    pool.look()
+    side.await_begun(2)
+    end_all(pool, side)
+
+
+@pytest.mark.parametrize("has_idle", [False, True])
+def test_an_interrupt_before_any_instruction_of_a_call_strands_no_thread_and_loses_no_task(
+    has_idle: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: 1. `run` takes an idle thread; 2. it is interrupted; 3. that thread waits for ever for its task."""
+    monkeypatch.setattr(_background, "IDLE_SECONDS", 0.02)
+    for operate in (run_one, submit_two, look_at_one):
+        at = 1
+        with watched(signal_steps):
+            while interrupt_a_call(operate, has_idle, at).places:
+                at += 1
+        assert at > 5
+
+
+def run_one(pool: Pool, task: Any) -> Any:
+    return pool.run(task)
+
+
+def submit_two(pool: Pool, task: Any) -> Any:
+    return pool.submit(task), pool.submit(task)
+
+
+def look_at_one(pool: Pool, task: Any) -> Any:
+    pool._tasks.put(_background._Job(task, 5.0), _background.NOBODY)
+    pool._look_at = 0.0
+    pool.look()
+
+
+def interrupt_a_call(operate: Any, has_idle: bool, at: int) -> Any:
+    again = True
+    while again:
+        again, injected = met_new_code(lambda: interrupt_a_call_once(operate, has_idle, at))
+    return injected
+
+
+def interrupt_a_call_once(operate: Any, has_idle: bool, at: int) -> Any:
+    before = set(threading.enumerate())
+    clock = ManualClock(1.0)
+    pool = Pool(clock)
+    done = threading.Semaphore(0)
+    while has_idle and not pool._idle:  # an idle thread soon leaves
+        ran = threading.Event()
+        pool.run(ran.set)
+        assert ran.wait(PATIENCE)
+        ran.clear(), ran.wait(0.002)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    injected = inject(lambda: operate(pool, done.release), interrupt, at)
+    clock.advance(CALL_SECONDS)
+    pool.submit(done.release)
+    assert done.acquire(timeout=PATIENCE)
+    settle_pool(pool)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE / 4)
+        assert not thread.is_alive(), f"{injected}: a thread is stranded"
+    return injected
 
 
 # ---- in a process of its own

@@ -86,7 +86,7 @@ def asked() -> Iterator[list[Callable[[], Any]]]:
     """What the pool was asked to do and has not done."""
     tasks: list[Callable[[], Any]] = []
 
-    def submit(task: Callable[[], Any]) -> bool:
+    def submit(task: Callable[[], Any], *of_cache: Any) -> bool:
         tasks.append(task)
         return True
 

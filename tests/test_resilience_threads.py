@@ -7,14 +7,16 @@ that is never let through before it has.
 from __future__ import annotations
 
 import contextvars
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from areole import AtomicCache, FillDeadlockError, FillTimeout, RecursiveFillError, Resilience, Storage
-from areole._background import MOST_THREADS, pool
+from areole._background import HUNG_SECONDS, MOST_EACH, MOST_THREADS, pool
 from areole._serving import Serving
 
 from .resilience import Numbered, Subject, every_subject, settle
@@ -427,6 +429,92 @@ def wait_for_value(subject: Subject, value: Any) -> None:
             return
         pause.wait(0.001)
     pytest.fail("the fill was not stored")
+
+
+# ---- fills that hang
+
+
+@every_subject
+def test_hung_background_fills_of_one_cache_are_counted_and_replaced_and_hold_up_no_other(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four of them held all threads, and no cache was refreshed any more."""
+    time_of_pool = ManualClock()
+    monkeypatch.setattr(pool, "_clock", time_of_pool)
+    hung, other = kind(10, Resilience(stale_ttl=50)), kind(10, AT_ONCE)
+    keys = "abcdef"
+    for key in keys:
+        hung.look_up(key)
+    other.look_up("a")
+    gate = gated_from(hung, 2)
+    hung.clock.advance(10), other.clock.advance(10)
+    for key in keys:
+        assert hung.look_up(key) == (key, 1)
+    gate.wait_until_entered()
+    assert other.look_up("a") == ("a", 1)
+    wait_for_value(other, ("a", 2))
+    wait_for_fills(hung, len(keys) + MOST_THREADS)
+    time_of_pool.advance(HUNG_SECONDS)
+    for key in keys:
+        assert hung.look_up(key) == (key, 1)
+    wait_for_fills(hung, len(keys) * 2)
+    assert hung.info().hung_fills == MOST_THREADS
+    gate.open()
+    hung.settle()
+    assert [hung.look_up(key) for key in keys] == [(key, 2) for key in keys]
+    other.settle()
+    assert (hung.info().hung_fills, other.info().hung_fills) == (MOST_THREADS, 0)
+
+
+def wait_for_fills(subject: Subject, count: int) -> None:
+    pause = threading.Event()
+    for _ in range(PATIENCE * 1000):
+        if len(subject.fill.keys) >= count:
+            return
+        pause.wait(0.001)
+    pytest.fail("a fill was not begun")
+
+
+@every_subject
+def test_what_hung_fills_keep_in_the_queue_is_filled_by_lookups_after_its_stale_time(kind: Kind) -> None:
+    subject = kind(10, Resilience(stale_ttl=5))
+    keys = range(MOST_EACH + 2)
+    for key in keys:
+        subject.look_up(key)
+    gate = gated_from(subject, 2, keys[:-1])
+    subject.clock.advance(10)
+    assert [subject.look_up(key) for key in keys] == [(key, 1) for key in keys]
+    gate.wait_until_entered()
+    subject.clock.advance(5)
+    assert subject.look_up(keys[-1]) == (keys[-1], 2)
+    gate.open()
+    subject.settle()
+
+
+def test_a_dropped_cache_leaves_no_queue_behind(busy_pool: Gate) -> None:
+    clock = ManualClock()
+    cache: Any = AtomicCache(lambda key: key, 10, clock=clock, resilience=AT_ONCE)
+    cache["a"]
+    clock.advance(10)
+    cache["a"]
+    dropped = weakref.ref(cache)
+    del cache
+    busy_pool.open()
+    settle()
+    gc.collect()
+    assert dropped() is None
+
+
+def gated_from(subject: Subject, number: int, keys: Any = None) -> Gate:
+    """Have the fills of these keys stop at a gate from that number on."""
+    gate = Gate()
+
+    def before(key: Any) -> None:
+        if subject.fill.keys.count(key) >= number and (keys is None or key in keys):
+            gate.enter()
+
+    subject.fill.before = before
+    return gate
 
 
 # ---- what is queued

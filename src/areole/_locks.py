@@ -38,6 +38,8 @@ The atomic steps relied on, each one call of C code or one store, in which no ot
       `itertools.repeat`
     `SimpleQueue.put`, `deque.append`,    all          C code that holds its own lock; `put` may be called in a
       `list.append`                                    finalizer and in a signal handler
+    `next(map(call, map(call,             all          two calls of C code inside one; a finalizer may run between them,
+      (list.pop,)), (x,)))`                            an exception of a signal handler cannot come out there
     the operations of cereggii's atomics  all          compare-and-swap of the processor
     from `finally:` to the call of        all          no signal is looked at between entering the block and the end of
       `release()` in it                                that call. The one place where the library relies on where an

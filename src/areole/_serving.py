@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ._entry import NOT_YET, Empty, Entry, Flight
 from ._expiry import EXPIRED_AT_ONCE, SecondsOf
+from ._locks import run_locked
 from ._resilience import Plan, ResilientEntry
 from ._single_flight import SingleFlight
 from .errors import FillTimeout
@@ -157,6 +158,5 @@ class Serving(SingleFlight[K, V]):
         with suppress(Exception):  # from the clock; what counts is the error of the fill
             entry: Any = flight.entry
             until = self._clock() + plan.retry_after
-            with self._index.lock:
-                entry.hold_off(until)
+            run_locked(self._index.lock, entry.hold_off, until)
         _log.warning("%s: a refresh raised %s", self.name, type(error).__name__)

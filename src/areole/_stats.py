@@ -38,7 +38,8 @@ class CacheInfo(NamedTuple):
     `maxsize` (None: no limit) and `currsize` are in items. `stale_hits` are lookups that were served a value past its
     ttl, which are neither hits nor misses; `background_fills` are fills that began in the background (see Resilience).
     `max_bytes` is the limit on the weight of all entries (None: no limit), and `size_in_bytes` what they weigh now
-    (None: they are not weighed; the property `size_in_bytes` of the cache adds it up).
+    (None: they are not weighed; the property `size_in_bytes` of the cache adds it up). `hung_fills` are background
+    fills in threads that took longer than the `hard_timeout`, or than five seconds where there is none.
     """
 
     hits: int | None
@@ -54,6 +55,7 @@ class CacheInfo(NamedTuple):
     background_fills: int = 0
     max_bytes: int | None = None
     size_in_bytes: int | None = None
+    hung_fills: int = 0
 
 
 class Counters:
@@ -65,6 +67,7 @@ class Counters:
         "expirations",
         "failures",
         "fills",
+        "hung_fills",
         "misses",
         "stale_hits",
         "waits",
@@ -108,6 +111,7 @@ class Counters:
     expirations: AtomicInt64
     failures: AtomicInt64
     fills: AtomicInt64
+    hung_fills: AtomicInt64
     misses: AtomicInt64
     stale_hits: AtomicInt64
     waits: AtomicInt64

@@ -30,7 +30,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Self, TypeVar
 
-from ._background import pool
+from ._background import HUNG_SECONDS, Client, pool
 from ._caller import current_caller, current_fill
 from ._entry import Empty, Flight
 from ._exceptions import raise_unchanged
@@ -83,16 +83,22 @@ class StayingUp(Serving[K, V]):
 
     def _ask_for_refresh(self, entry: ResilientEntry, order: Order) -> None:
         """Have the pool refresh `entry`, unless it was asked already (two lookups may both ask: see the module)."""
-        if entry.asked != pool.generation:
-            order = order._replace(fill=_in_context(order.fill))
-            if pool.submit(partial(self._refresh_behind, entry, order)):
-                entry.asked = pool.generation
+        if entry.asked == pool.generation:
+            return pool.look()
+        task = partial(self._refresh_behind, entry, order._replace(fill=_in_context(order.fill)))
+        patience = order.plan.hard_timeout or HUNG_SECONDS
+        if pool.submit(task, Client(self._counters, self.name, self._counters.hung_fills.increment_and_get), patience):
+            entry.asked = pool.generation
+        return None
 
     def _refresh_behind(self, entry: ResilientEntry, order: Order) -> None:
         """Refresh `entry`, in a thread of the pool, if it is still in the index."""
         flight = Flight(entry.key, type(entry))
-        if self._fly(flight, partial(self._claim_place_of, entry), order) is None:
-            self._finish(flight)
+        try:
+            if self._fly(flight, partial(self._claim_place_of, entry), order) is None:
+                self._finish(flight)
+        finally:
+            entry.asked = 0  # where the claim failed, and `entry` is still there, it is to be asked for again
 
     # ---- in the foreground
 
