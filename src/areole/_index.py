@@ -55,7 +55,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -82,7 +81,7 @@ SHARDS: Final = 16
 
 _atomic_dicts = AtomicInt64(0)  # how many there are now
 
-INSERTS_TAKE_THE_LOCK: Final = not sysconfig.get_config_var("Py_GIL_DISABLED")
+INSERTS_TAKE_THE_LOCK: Final = "free-threading build" not in sys.version  # which says it on every platform
 """Whether `dict.setdefault` is no atomic step for keys with an `__eq__` in Python: on builds with a GIL."""
 
 
