@@ -9,12 +9,12 @@ from .contenders import EMPTY, ITEM, KEYWORDS, METHOD, ONE, THREE
 from .samples import Case, Samples, Spread
 from .targets import LRU_ONE, Target, counted_cases
 
-__all__ = ["counting_table", "fill_table", "hit_table", "memory_table", "target_table", "thread_table"]
+__all__ = ["counting_table", "fill_table", "hit_table", "memory_table", "table", "target_table", "thread_table"]
 
 ORDER = (EMPTY, ONE, THREE, KEYWORDS, METHOD, ITEM)
 
 
-def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Lay out rows; the first two columns to the left, the others to the right. An empty row is an empty line."""
     lines = [header, *rows]
     widths = [max(len(row[i]) for row in lines if row) for i in range(len(header))]
@@ -47,7 +47,7 @@ def hit_table(hits: Samples) -> str:
     rows = [_hit_row(hits, case) if case else () for case in _by_shape(hits)]
     header = ("shape", "contender", "ns", "quartiles", "/ lru f(k)", "quartiles", "/ lru same", "/ d[k]", "cereggii /")
     title = "Hits on one thread: nanoseconds, and ratios in the same round (medians; loop included)"
-    return _table(title, header, rows)
+    return table(title, header, rows)
 
 
 def _hit_row(hits: Samples, case: Case) -> Sequence[str]:
@@ -76,7 +76,7 @@ def thread_table(samples: Samples, build: Build) -> str:
         header += [f"{n} / 1", "quartiles", f"/ lru f(k) on {n}"]
     rows = [_thread_row(samples, case, counts) if case else () for case in _by_shape(samples)]
     title = "Hits on threads, each with its own block of keys, filled by itself: throughput in millions a second"
-    return _table(title, header, rows) + _disturbance(samples, build)
+    return table(title, header, rows) + _disturbance(samples, build)
 
 
 def _disturbance(samples: Samples, build: Build) -> str:
@@ -119,7 +119,7 @@ def fill_table(fills: Samples) -> str:
     title = (
         "Fills of cold keys by a new cache: microseconds beyond the bare function, and throughput in millions a second"
     )
-    return _table(title, header, rows)
+    return table(title, header, rows)
 
 
 def counting_table(samples: Samples) -> str:
@@ -135,14 +135,14 @@ def counting_table(samples: Samples) -> str:
         for n in counts[1:]:
             cells += [_median(samples.ratio(counted, case, n)), _median(samples.scaling(counted, n))]
         rows.append(cells)
-    return _table("Hits that are counted (stats=True), beside the same ones that are not", header, rows)
+    return table("Hits that are counted (stats=True), beside the same ones that are not", header, rows)
 
 
 def memory_table(memory: dict[str, float]) -> str:
     rows = [(name, "", f"{value:.1f}") for name, value in memory.items()]
-    return _table("Memory beyond keys and values, by tracemalloc", ("what", "", "bytes a key"), rows)
+    return table("Memory beyond keys and values, by tracemalloc", ("what", "", "bytes a key"), rows)
 
 
 def target_table(targets: list[Target]) -> str:
     rows = [(t.what, t.verdict, t.bound_text, f"{t.reached:.2f}{t.unit}") for t in targets]
-    return _table("Targets of issues 2 and 8", ("what", "verdict", "target", "reached"), rows)
+    return table("Targets of issues 2 and 8", ("what", "verdict", "target", "reached"), rows)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import aio, hits
+from benchmarks import aio, fill, hits
 from benchmarks.aio_contenders import async_contenders
 from benchmarks.build import this_build
 from benchmarks.contenders import GET, ITEM, LOOPS, METHOD, ONE, Contender, all_contenders, loop_of_its_own
@@ -250,3 +250,24 @@ def test_what_fails_or_hangs_in_a_stampede_is_said() -> None:
     results = aio.Results(this_build({}), aio.QUICK, Samples(), {"areole memoize": {"16 threads": Outcome(2, {}, 16)}})
     assert results.missed() == ["one call for 16 threads: 2"]
     assert results.as_json()["stampede"] == {"areole memoize": {"16 threads": "2"}}
+
+
+def test_two_source_trees_are_compared_in_a_process_each() -> None:
+    with fill.Peer(fill.OWN_SOURCE) as new, fill.Peer(fill.OWN_SOURCE) as old:
+        results = fill.compare(new, old, ["f(k)", "await f(k)", "store.set(k, k), lru, full"], rounds=1)
+    assert all(times.low > 0 for spreads in results.values() for times in spreads)
+    with fill.Peer(fill.OWN_SOURCE, hits=True) as new:
+        assert new.measure("obj.m(k)") > 0
+
+
+def test_a_folder_without_areole_is_not_compared(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="has no areole"):
+        fill.Peer(tmp_path)
+
+
+@pytest.mark.parametrize("kind", fill.KINDS)
+def test_each_kind_of_fill_can_be_measured(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fill, "FILLS", 60)
+    monkeypatch.setattr(fill, "SMALL", 60)
+    assert fill.measure(kind, hits=True) > 0
+    fill.measure(kind, hits=False)

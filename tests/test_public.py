@@ -162,7 +162,10 @@ def test_the_class_of_a_cache_under_a_ttl_is_chosen_before_it_is_made() -> None:
     kinds = list(made.values())
     assert kinds[0] is kinds[1] is not AtomicCache and kinds[2] is AtomicCache
     assert kinds[0].__name__ == "AtomicCache" and issubclass(kinds[0], AtomicCache)
-    assert type(AtomicCache(str, 1, stats=True)) is type(AtomicCache(str, 1, max_items=2)) is AtomicCache
+    counting = type(AtomicCache(str, 1, stats=True))
+    assert counting is type(AtomicCache(str, stats=True)) and counting not in kinds
+    assert counting.__name__ == "AtomicCache" and issubclass(counting, AtomicCache)
+    assert type(AtomicCache(str, 1, max_items=2)) is type(AtomicCache(str, max_items=2, stats=True)) is AtomicCache
 
     class Own(AtomicCache[Any, Any]):
         def __init__(self, one: int, two: int, three: int) -> None:

@@ -389,6 +389,7 @@ CACHES: dict[str, Any] = {
     "cache[k]": lambda: AtomicCache(Fill(), stats=True),
     "cache[k], atomic": lambda: AtomicCache(Fill(), stats=True, index="atomic"),
     "cache[k], ttl": lambda: AtomicCache(Fill(), 60, stats=True),
+    "cache[k], own class": lambda: _Own(Fill(), stats=True),
     "cache[k], lru": lambda: AtomicCache(Fill(), stats=True, max_items=50, policy="lru"),
     "cache[k], s3fifo": lambda: AtomicCache(Fill(), stats=True, max_items=50),
     "store, lru": lambda: Storage(stats=True, max_items=50),
@@ -402,6 +403,10 @@ CACHES: dict[str, Any] = {
     "method, lru": lambda: _holder(stats=True, max_items=50, policy="lru").method,
     "cached": lambda: cached(Storage(stats=True, max_items=50))(lambda key: 1),
 }
+
+
+class _Own(AtomicCache[str, Any]):
+    pass
 
 
 def _holder(**options: Any) -> Any:

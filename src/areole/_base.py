@@ -46,7 +46,6 @@ class BaseCache(Generic[K, V]):
     __slots__ = (
         "__weakref__",
         "_clock",
-        "_counted_in",
         "_counters",
         "_deadline_of",
         "_dropped",
@@ -89,8 +88,6 @@ class BaseCache(Generic[K, V]):
         self._explain_key: Callable[[Any], str] = _explain_key
         self._index: Index = index if isinstance(index, DictIndex) else make_index(index, keeps_keys=ttl is None)
         self._on_hit = self._make_on_hit(self._index)
-        # Where counting is all that `_on_hit` does, the place of the counter: see `HitCounter`.
-        self._counted_in = None if self._hits is None or self._index.touch else self._hits.local
         self._entries: EntriesView = self._index.entries  # what a hit reads: saves it one attribute
         self._dropped: DroppedFunctions | None = None  # set with the first function that is cached in here
         self._tidier = None if ttl is None or self._index.is_bounded else Tidier()
@@ -114,9 +111,9 @@ class BaseCache(Generic[K, V]):
 
     def _make_on_hit(self, index: Index) -> Callable[[Any], object] | None:
         """Return what is to be called with the entry of each hit; None if nothing is."""
-        if self._hits is None:
-            return index.touch
-        return make_on_hit([self._hits], getattr(index, "policy", None))
+        if self._hits is None and index.touch is None:
+            return None
+        return make_on_hit([] if self._hits is None else [self._hits], getattr(index, "policy", None))
 
     # ---- lookups
 
@@ -131,14 +128,7 @@ class BaseCache(Generic[K, V]):
             deadline = entry.deadline
             if deadline is None or deadline > (now := self._clock()):
                 if self._on_hit is not None:
-                    if self._counted_in is None:
-                        self._on_hit(entry)
-                    else:  # written out, here and in `AtomicCache.__getitem__`: a call would take longer
-                        try:
-                            for _ in self._counted_in.hits:
-                                break
-                        except AttributeError:
-                            self._on_hit(entry)
+                    self._on_hit(entry)
                 return entry.value
             if (value := self._look_closer(entry, now)) is not Empty:
                 return value

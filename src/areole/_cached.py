@@ -18,7 +18,6 @@ from ._locks import run_locked
 from ._memoize import HELPERS, define_key
 from ._methods import (
     BoundFunction,
-    FunctionInClass,
     check_suitable,
     full_name_of,
     stands_in_class_body,
@@ -253,7 +252,6 @@ class _CachedFunction:
         self.view._refused_results = rules.refused_results
         self.view._returner = f"cached: {self.owner.name}"
         if cache._hits is not None and self.hits is not None:
-            self.view._counted_in = None
             self.view._on_hit = make_on_hit([cache._hits, self.hits], getattr(cache._index, "policy", None))
         self.dump: Callable[[Any], Any] = cache._dump if isinstance(cache, Cache) else _same
         self.load: Callable[[Any, Any], Any] = cache._load_or_drop if isinstance(cache, Cache) else _stored
@@ -430,28 +428,23 @@ def _stored(key: Any, value: Any) -> Any:
 class _BoundCall(BoundFunction):
     """One whose instance is part of the key."""
 
+    of_arguments = ("cache_key", "invalidate", "peek", "refresh")
 
-class _CachedMethod(FunctionInClass):
+
+class _CachedMethod:
     """A decorated function in a class body."""
 
     def __init__(self, wrapper: Any) -> None:
         functools.update_wrapper(self, wrapper)
-        self.__wrapped__ = self._function = wrapper.__wrapped__
-        self._unbound = wrapper
+        self._wrapper = wrapper
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self._unbound if instance is None else _BoundCall(self._unbound, instance)
+        return self._wrapper if instance is None else _BoundCall(self._wrapper, instance)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self._unbound(*args, **kwargs)
+        return self._wrapper(*args, **kwargs)
 
 
 class _CachedClassMethod(_CachedMethod):
-    __class__ = property(lambda self: classmethod)
-
-    @property
-    def __func__(self) -> Any:
-        return self._function
-
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return _BoundCall(self._unbound, type(instance) if owner is None else owner)
+        return _BoundCall(self._wrapper, type(instance) if owner is None else owner)

@@ -272,18 +272,21 @@ def make_hit_counter() -> HitCounter:
     return HitCounterByThread() if is_free_threaded() else HitCounter()
 
 
-def make_on_hit(counters: Sequence[HitCounter], policy: Any) -> Callable[[Any], object]:
-    """Make what is to be called with the entry of each hit: one function that counts it, and notes it for a policy."""
+def make_on_hit(counters: Sequence[HitCounter], policy: Any, calls_touch: bool = False) -> Callable[[Any], object]:
+    """Make what is to be called with the entry of each hit: one function that counts it, and notes it for a policy.
+
+    It has what the policy's `touch` does written out, or, with `calls_touch`, calls that.
+    """
     if policy is None and len(counters) == 1 and type(counters[0]) is HitCounter:
         return counters[0].make_step()
     lines: list[str] = []
     names: dict[str, Any] = {}
-    if hasattr(policy, "tick"):
-        lines.append(policy.touch_source.format(entry="entry", tick="tick"))
-        names["tick"] = policy.tick
-    elif policy is not None:  # by a call, after which it may have no use for more hits
+    if calls_touch:
         lines.append("touch(entry)")
         names["touch"] = policy.touch
+    elif policy is not None:
+        lines.append(policy.touch_source.format(entry="entry", tick="tick"))
+        names["tick"] = policy.touch_with
     for number, counter in enumerate(counters):
         more_lines, more_names = counter.write_step("", number)
         lines += more_lines

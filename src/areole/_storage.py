@@ -20,7 +20,7 @@ from ._expiry import EXPIRED_AT_ONCE, as_float, deadline_after, make_seconds, se
 from ._resilience import Plan, Resilience, plan_of
 from ._results import SINGLE_USE
 from ._serving import Order
-from ._stats import CacheInfo
+from ._stats import CacheInfo, make_on_hit
 from ._staying_up import StayingUp
 from ._sweeper import sweeper
 from .errors import CacheClosedError
@@ -102,6 +102,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
     """
 
     __slots__ = (
+        "_counted_in",
         "_default_ttl",
         "_is_closed",
         "_is_swept",
@@ -149,7 +150,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
             policy=policy,
         )
         super().__init__(on_removal=on_removal, stats=stats, clock=clock, name=name, index=index)
-        self._counted_in = self._hits and self._hits.local
+        self._counted_in: Any = None if self._hits is None else self._hits.local
         self._tick = None if stats else getattr(index.policy, "tick", None)
         index.policy.keeps_asking = stats
         self._stored_errors = ()
@@ -167,6 +168,12 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         self._is_swept = False
         if self._default_ttl is not None:
             self._ask_for_sweeps()
+
+    def _make_on_hit(self, index: Any) -> Callable[[Any], object] | None:
+        """Have s3fifo told by its own `touch`, which notes which entries need no more of that: `get` looks there."""
+        if hasattr(index.policy, "tick"):
+            return super()._make_on_hit(index)
+        return index.touch if self._hits is None else make_on_hit([self._hits], index.policy, calls_touch=True)
 
     # ---- what is asked
 
@@ -199,10 +206,10 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
                         self._on_hit(entry)  # type: ignore[misc]
                     else:  # to be counted alone
                         try:
-                            for _ in self._counted_in.hits:  # type: ignore[union-attr]
+                            for _ in self._counted_in.hits:
                                 break
                         except AttributeError:
-                            self._on_hit(entry)  # type: ignore[misc]
+                            self._hits.start()  # type: ignore[union-attr]
                 return entry.value
             if (value := self._look_closer(entry, now)) is not Empty:
                 return value

@@ -30,7 +30,8 @@ class Policy(Protocol):
     """Whether a hit is to be noted, by others, even where the policy has no use for it: then `entry.asks` is False
     there, else None. `touch` need be called only where it is True."""
     touch_source: str
-    """What `touch` does, as one statement for generated code, of `{entry}` and perhaps the policy's own `{tick}`."""
+    """What `touch` does, as one statement for generated code, of `{entry}` and perhaps `{tick}`, `touch_with`."""
+    touch_with: Any
 
     def __len__(self) -> int:
         """Count the entries taken in and not let go of."""

@@ -2,7 +2,7 @@
 
 A hit writes the time of it into the entry, `used`, and nothing else. In one source line, for those who write it out:
 
-    entry.used = tick()                      # `tick` is the policy's
+    entry.used = tick()                      # `tick` is the policy's; with a GIL: for entry.used in ticks: break
 
 Entries are filed by the `used` that they had then: new ones in a ring, where that order comes for free, those that
 were used since in `_again` (see _filing). What was filed first is evicted if it has not been used since, else it is
@@ -94,12 +94,16 @@ class LruPolicy:
     """See the module."""
 
     entry_type = LruEntry
-    touch_source = "{entry}.used = {tick}()"
     needs_hash = False
 
     def __init__(self) -> None:
         self.keeps_asking = True
         self.tick = make_tick()
+        self.touch_source = "{entry}.used = {tick}()"
+        self.touch_with: Any = self.tick
+        ticks = getattr(self.tick, "__self__", None)
+        if isinstance(ticks, count):  # one step of a `for` stores its next number without a call
+            self.touch_source, self.touch_with = "for {entry}.used in {tick}: break", ticks
         self.clear()
 
     def clear(self) -> None:

@@ -79,6 +79,7 @@ class S3FifoPolicy:
 
     entry_type = S3FifoEntry
     touch_source = "if {entry}.uses < 3: {entry}.uses += 1"
+    touch_with = None
     needs_hash = True
 
     def __init__(self) -> None:
