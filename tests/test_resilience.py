@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -369,3 +370,24 @@ def test_the_listener_is_told_when_a_live_value_is_replaced_ahead(kind: Kind) ->
     subject.look_up("a")
     subject.settle()
     assert told == [RemovalCause.REPLACED]
+
+
+@pytest.mark.parametrize("span", [timedelta.max, 1e300, 10**308], ids=["timedelta.max", "1e300", "10**308"])
+@pytest.mark.parametrize("name", ["stale_ttl", "hard_timeout", "negative_ttl", "soft_timeout"])
+def test_huge_spans_are_for_ever(kind: Kind, name: str, span: Any) -> None:
+    """Neither the moments of a value nor a wait overflow."""
+    spans = {"stale_ttl": 5, "fail_safe": True, "refresh_ahead": 0.5} | {name: span}
+    subject = kind(10, Resilience(**spans))
+    assert subject.look_up("a") == ("a", 1)
+    subject.fill.error = ValueError("fails")
+    subject.clock.advance(6)
+    assert subject.look_up("a") == ("a", 1)
+    subject.settle()
+    subject.clock.advance(6)
+    assert subject.look_up("a") == ("a", 1)
+    subject.settle()
+    subject.fill.error = None
+    subject.clock.advance(2.0)
+    key, number = subject.look_up("a")
+    assert key == "a" and (number == 1) == (name == "negative_ttl")
+    subject.settle()

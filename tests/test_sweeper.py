@@ -23,6 +23,7 @@ from areole import Cache, Storage, _storage
 from areole._sweeper import Sweeper
 from areole.testing import ManualClock
 
+from .schedules import Injected, inject, met_new_code, signal_steps, watched
 from .support import PATIENCE, assert_valid, run_threads
 
 HOUR = 3600.0
@@ -478,3 +479,46 @@ def test_an_interrupt_while_the_thread_is_started_is_raised_and_leaves_one_threa
     sweeper.add(store)
     store.wait_until_swept()
     sweeper.remove(store, wait=True)
+
+
+# ---- interrupts
+
+
+@pytest.mark.parametrize("distance", [None, 1, 3, 8])
+def test_an_interrupt_before_any_instruction_of_the_first_ttl_leaves_a_store_that_the_next_ttl_has_swept(
+    clock: ManualClock, sweeper: Sweeper, distance: int | None
+) -> None:
+    """Broken: 1. `_is_swept` or `_runs` is set; 2. it is interrupted; 3. all take it that there is a thread."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def interrupted(at: tuple[int, ...]) -> Injected:
+        again = True
+        while again:
+            store: Storage[int] = Storage(clock=clock, expiration_thread_delay=60)
+            again, injected = met_new_code(lambda store=store: inject(lambda: store.set("a", 1, ttl=5), interrupt, *at))
+        assert not injected.places or isinstance(injected.result, KeyboardInterrupt)
+        run_threads(lambda: store.set("a", 1, ttl=5))  # another thread: no lock is held
+        assert sweeper.thread is not None
+        assert any(each is store for each in sweeper._stores.objects())
+        store.close(wait=True)
+        return injected
+
+    with watched(signal_steps):
+        at = 1
+        while interrupted((at,) if distance is None else (at, at + distance)).places:
+            at += 1
+    assert at > 30
+
+
+def test_a_thread_that_has_died_is_replaced(clock: ManualClock, sweeper: Sweeper) -> None:
+    store, other = FakeStore(), FakeStore()
+    with mock.patch.object(sweeper, "_run", lambda news: None):
+        sweeper.add(store)
+        wait_until(lambda: sweeper.thread is None, "the thread goes on")
+    sweeper.add(other)
+    clock.advance(HOUR)
+    sweeper.wake()
+    store.wait_until_swept()
+    other.wait_until_swept()

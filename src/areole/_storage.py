@@ -480,11 +480,11 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         return swept
 
     def _ask_for_sweeps(self) -> None:
-        self._is_swept = True
         if self._most_swept and not self.expiration_disabled:
             sweeper.add(self)
             if self._is_closed:  # meanwhile
                 sweeper.remove(self)
+        self._is_swept = True  # at last: if this was interrupted, the next ttl asks again
 
     def close(self, wait: bool = False) -> None:
         """Close the store; more than once is the same as once.

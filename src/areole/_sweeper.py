@@ -18,6 +18,11 @@ What comes while the thread is busy waits in the queue, so that it does not slee
 
 `_runs` is set before the thread is started, in the midst of which a finalizer may run that adds another store. A
 thread that finds another in `_thread` ends: its own start was interrupted, or it is the one left after it forked.
+`_runs` alone does not say that there is a thread. It has to be alive, or the call that starts it still in progress:
+
+    1. `_runs` is set, and the start is interrupted      2. a second interrupt comes before `_runs` is cleared again.
+
+One listener that hangs holds up the sweeps of all stores. What has expired in the others then leaves as it is accessed.
 
 After a fork the child has no such thread; it is started anew there if there are stores to be swept.
 """
@@ -30,9 +35,11 @@ import queue
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
+from ._locks import run_locked
 from ._weak import WeakTable
 from .errors import CacheClosedError
 from .typing import Clock
@@ -55,6 +62,14 @@ class Sweepable(Protocol):
     def sweep(self) -> int: ...
 
 
+class _Start:
+    """A start of the thread that is in progress; it is gone when the call that starts is over, by an interrupt too."""
+
+
+def _no_start() -> None:
+    """Stands for the weak reference to a start where there was none yet."""
+
+
 class Sweeper:
     """See the module. With a clock of its own, it has to be told to `wake` when that has moved."""
 
@@ -66,6 +81,8 @@ class Sweeper:
         self._runs = False
         self._thread: threading.Thread | None = None
 
+        self._start: Callable[[], _Start | None] = _no_start
+
     @property
     def thread(self) -> threading.Thread | None:
         """The thread, while there is one."""
@@ -75,8 +92,7 @@ class Sweeper:
         """Sweep `store` from now on, every `_sweep_delay` seconds, until it is removed or gone."""
         store._sweep_due = self._clock() + store._sweep_delay
         self._file(store)
-        with self._lock:
-            self._start_if_needed()
+        run_locked(self._lock, self._start_if_needed)
         self.wake()  # it may be due before whatever the thread waits for
 
     def remove(self, store: Sweepable, wait: bool = False) -> None:
@@ -100,24 +116,27 @@ class Sweeper:
         self._news = queue.SimpleQueue()
         self._runs = False
         self._thread = None
+        self._start = _no_start
         for store in self._stores.objects():
             self._file(store)  # with a reference that tells the new queue
-        with self._lock:
-            self._start_if_needed()
+        run_locked(self._lock, self._start_if_needed)
 
     def _file(self, store: Any) -> None:
         self._stores.discard(store)
         self._stores.add_if_absent(store, weakref.ref(store, self._news.put))
 
     def _start_if_needed(self) -> None:
-        if self._runs or not self._stores.records:
+        if not self._stores.records or (self._runs and (self.thread is not None or self._start() is not None)):
             return
-        self._runs = True
+        thread, start = None, _Start()
+        self._start = weakref.ref(start)
         try:
-            self._thread = threading.Thread(target=self._run, args=(self._news,), name="areole-sweeper", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, args=(self._news,), name="areole-sweeper", daemon=True)
+            self._runs, self._thread = True, thread
+            thread.start()
         except BaseException as error:
-            self._runs, self._thread = False, None
+            if self._thread is thread:
+                self._runs, self._thread = False, None
             if not isinstance(error, RuntimeError):
                 raise
             _log.info("no thread for sweeps (%s): what has expired leaves as stores are used", error)
@@ -135,12 +154,14 @@ class Sweeper:
         return min([MOST_PATIENCE, *map(self._sweep_if_due, stores)]) if stores else None
 
     def _look_or_end(self) -> list[Any]:
-        stores: list[Any] = []  # filled under the lock, and let go of after it
-        with self._lock:
-            if self._thread is threading.current_thread():
-                stores += self._stores.objects()
-                self._runs = bool(stores)
+        stores: list[Any] = []  # filled under the lock, and released after it
+        run_locked(self._lock, self._collect_or_end, stores)
         return stores
+
+    def _collect_or_end(self, stores: list[Any]) -> None:
+        if self._thread is threading.current_thread():
+            stores += self._stores.objects()
+            self._runs = bool(stores)
 
     def _sweep_if_due(self, store: Sweepable) -> float:
         """Return how many seconds are left until `store` is due again."""
