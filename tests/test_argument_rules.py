@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from areole import AsyncAtomicCache, AtomicCache, Cache, Storage, cached
+from areole import AsyncAtomicCache, AtomicCache, Cache, Resilience, Storage, cached
 from areole._base import BaseCache
 
 from .support import ManualClock, assert_valid
@@ -25,7 +25,8 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "Cache": lambda **options: Cache(**options),
     "cached": lambda **options: cached(Storage(), **options)(str.lower),
 }
-every_maker = pytest.mark.parametrize("maker", MAKERS)
+every_maker = pytest.mark.parametrize("maker", [*MAKERS])
+MAKERS["Resilience"] = Resilience
 
 
 # ---- names
@@ -53,6 +54,7 @@ every_maker = pytest.mark.parametrize("maker", MAKERS)
         ("cached", "make_key", "key"),
         ("cached", "expire", "ttl"),
         ("cached", "skipp", "skip"),
+        ("Resilience", "stale", "stale_ttl"),
     ],
 )
 def test_an_unknown_name_suggests_the_one_that_may_be_meant(maker: str, wrong: str, right: str) -> None:
@@ -137,8 +139,8 @@ class AsyncCall:
 @pytest.mark.parametrize(
     ("maker", "argument", "beside"),
     [
-        *[(maker, "on_removal", {}) for maker in MAKERS if maker != "cached"],
-        *[(maker, "clock", {}) for maker in MAKERS if maker != "cached"],
+        *[(maker, "on_removal", {}) for maker in MAKERS if maker not in ("cached", "Resilience")],
+        *[(maker, "clock", {}) for maker in MAKERS if maker not in ("cached", "Resilience")],
         *[(maker, "weigher", {"max_bytes": 5000}) for maker in ("AtomicCache", "AsyncAtomicCache", "memoize")],
         *[(maker, "weigher", {}) for maker in ("Storage", "Cache")],
         *[(maker, "ttl", {}) for maker in ("AtomicCache", "AsyncAtomicCache", "memoize", "cached")],
@@ -146,6 +148,7 @@ class AsyncCall:
         ("cached", "skip", {}),
         ("Cache", "serializer", {}),
         ("Cache", "deserializer", {}),
+        ("Resilience", "random", {}),
     ],
 )
 def test_what_is_called_and_not_awaited_is_no_async_def(
@@ -155,7 +158,7 @@ def test_what_is_called_and_not_awaited_is_no_async_def(
         MAKERS[maker](**{argument: function}, **beside)
 
 
-@pytest.mark.parametrize("maker", [name for name in MAKERS if name != "cached"])
+@pytest.mark.parametrize("maker", [name for name in MAKERS if name not in ("cached", "Resilience")])
 @pytest.mark.parametrize(
     ("clock", "error", "message"),
     [
@@ -171,6 +174,21 @@ def test_a_clock_that_gives_no_seconds_is_refused_at_once(
 ) -> None:
     with pytest.raises(error, match=message):
         MAKERS[maker](clock=clock)
+
+
+@pytest.mark.parametrize("maker", ["AsyncAtomicCache", "memoize"])
+def test_on_abandon_is_one_of_two(maker: str) -> None:
+    with pytest.raises(ValueError, match='on_abandon must be "cancel" or "complete", not 5'):
+        MAKERS[maker](on_abandon=5)
+
+
+def test_numbers_of_thousands_of_digits_are_shown_in_words() -> None:
+    for options in ({"jitter": 10**5000}, {"refresh_ahead": 10**5000}, {"stale_ttl": 10**5000}):
+        with pytest.raises(ValueError, match="not an int of thousands of digits"):
+            Resilience(**options)
+    for options in ({"ttl": 10**5000}, {"wait_timeout": 10**5000}, {"max_items": -(10**5000)}):
+        with pytest.raises(ValueError, match="not an int of thousands of digits"):
+            AtomicCache(str, **options)
 
 
 def test_memoize_and_cached_say_where_a_property_goes() -> None:

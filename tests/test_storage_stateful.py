@@ -151,15 +151,16 @@ class StorageMachine(RuleBasedStateMachine):
         assert got == (found if was_live else value)
         if not was_live:
             self.fills += 1
-            self.stores_filled(key, value, self.deadline(ttl))
+            self.stores_filled(key, value, self.deadline(ttl), is_stored=ttl != 0)
 
-    def stores_filled(self, key: int, value: int, deadline: float | None) -> None:
-        """The lookup has taken out what had expired, before the fill."""
+    def stores_filled(self, key: int, value: int, deadline: float | None, is_stored: bool = True) -> None:
+        """The lookup has taken out what had expired, before the fill; with a ttl of 0, nothing is stored."""
         if key in self.model:
             told = self.told.all.pop(0)
             assert told[:2] == (key, self.model.pop(key)[0]) and told[2].value == "expired"
             self.expired += 1
-        self.stores(key, value, deadline)
+        if is_stored:
+            self.stores(key, value, deadline)
 
     @rule(key=KEYS)
     def get(self, key: int) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "check_callable",
     "check_keys",
     "check_name",
+    "check_on_abandon",
     "check_plain",
     "is_async_function",
     "shown",
@@ -76,6 +77,11 @@ def check_plain(name: str, value: object) -> None:
     if is_async_function(value):
         called = getattr(value, "__qualname__", type(value).__qualname__)
         raise TypeError(f"{name} must be a plain function, not the async def {called}: its coroutine is never awaited")
+
+
+def check_on_abandon(value: object) -> None:
+    if value not in ("cancel", "complete"):
+        raise ValueError(f'on_abandon must be "cancel" or "complete", not {shown(value)}')
 
 
 def check_keys(called: str, keys: Iterable[Any]) -> None:

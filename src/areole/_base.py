@@ -175,12 +175,21 @@ class BaseCache(Generic[K, V]):
         return self.peek(key, Empty) is not Empty
 
     def __len__(self) -> int:
-        """Count the values that have not expired, by walking through them."""
-        return len(self._live_entries())
+        """Count the values that have not expired.
+
+        With limits, and while nothing stored has expired, this is a number that is kept. Else it takes a walk through
+        all entries: a value expires without anybody noticing, and a fill that is running has an entry too. To keep
+        count of both would cost each fill more than a walk is worth.
+        """
+        return self._count_live()
 
     def __iter__(self) -> Iterator[K]:
         """Iterate over the keys that had a value when the iteration began."""
         return iter([entry.key for entry in self._live_entries()])
+
+    def _count_live(self) -> int:
+        """Do what `len` says, of a closed store too."""
+        return len(self._live_entries())
 
     def _live_entries(self) -> list[Entry]:
         now = self._clock()
@@ -314,7 +323,7 @@ class BaseCache(Generic[K, V]):
         return CacheInfo(
             hits=None if self._hits is None else self._hits.total(),
             maxsize=index.max_items,
-            currsize=len(self._live_entries()),
+            currsize=self._count_live(),
             max_bytes=None if bounds is None else bounds.max_weight,
             size_in_bytes=bounds.count()[1] if bounds is not None and bounds.weigh is not weigh_none else None,
             **self._counters.read(),
@@ -339,7 +348,7 @@ class BaseCache(Generic[K, V]):
         return sum([_weight_of(entry) for entry in index.snapshot() if is_kept(entry)])
 
     def __repr__(self) -> str:
-        counters, values = self._counters, len(self._live_entries())
+        counters, values = self._counters, self._count_live()
         counts = f"{values} values, {counters.fills.get()} fills, {counters.misses.get()} misses"
         return f"<{type(self).__name__} {self.name!r}: {counts}>"
 

@@ -143,6 +143,11 @@ class BoundedIndex(DictIndex):
         """Return how many entries are stored, and what they weigh."""
         return self._tell_later(self._do(lambda removed: (self.items, self._weight)))
 
+    def count_if_none_has_expired(self, now: float) -> int | None:
+        """Return how many entries are stored; None if one of them may have passed the end of its use."""
+        items, due = self._tell_later(self._do(lambda removed: (self.items, self._deadlines.due)))
+        return items if due > now else None
+
     def _start_books(self) -> None:
         self._policy.clear()
         self._deadlines = Deadlines()

@@ -7,7 +7,7 @@ from datetime import timedelta
 from numbers import Real
 from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
-from ._arguments import check_bool, shown, unexpected_keyword
+from ._arguments import check_bool, check_on_abandon, shown, unexpected_keyword
 from ._memoize import AnyCache
 from ._methods import memoize
 from ._resilience import Resilience
@@ -105,6 +105,7 @@ class Memoizing:
         """
         _check_names(cls, options)
         check_bool("inline", options.get("inline", False))
+        check_on_abandon(options.get("on_abandon", "cancel"))
         if function is None or isinstance(function, Real | timedelta):
             if function is not None and ttl is not None:
                 raise TypeError(f"memoize got ttl twice: {shown(function)} and {shown(ttl)}")

@@ -24,6 +24,7 @@ from datetime import timedelta
 from numbers import Real
 from typing import Any, Final, Literal, NamedTuple
 
+from ._arguments import check_plain, shown, suggests_names
 from ._entry import NOT_YET, Entry
 from ._expiry import as_float, seconds_of
 
@@ -89,8 +90,7 @@ class Resilience:
         _check_fractions(self.refresh_ahead, self.jitter)
         if not isinstance(self.fail_safe, bool):
             raise TypeError(f"fail_safe must be a bool, not {type(self.fail_safe).__name__}: stale_ttl says how long")
-        if not callable(self.random):
-            raise TypeError(f"random must be callable, not {type(self.random).__name__}")
+        check_plain("random", self.random)
         object.__setattr__(self, "_plan", Plan(self))
         self._check_together(self._plan)
 
@@ -106,6 +106,9 @@ class Resilience:
             )
         if plan.hard_timeout is not None and plan.soft_timeout >= plan.hard_timeout:
             raise ValueError(f"soft_timeout must be less than hard_timeout, not {self.soft_timeout!r}")
+
+
+Resilience.__init__ = suggests_names()(Resilience.__init__)  # type: ignore[method-assign]
 
 
 class Plan:
@@ -211,11 +214,12 @@ def _check_fractions(refresh_ahead: object, jitter: object) -> None:
             kind = type(refresh_ahead).__name__
             raise TypeError(f'refresh_ahead must be a fraction between 0 and 1, "xfetch" or None, not {kind}')
         if isinstance(refresh_ahead, str) or not 0 < as_float(refresh_ahead) < 1:
-            raise ValueError(f'refresh_ahead must be a fraction between 0 and 1, or "xfetch", not {refresh_ahead!r}')
+            given = shown(refresh_ahead)
+            raise ValueError(f'refresh_ahead must be a fraction between 0 and 1, or "xfetch", not {given}')
     if isinstance(jitter, bool) or not isinstance(jitter, Real):
         raise TypeError(f"jitter must be a fraction from 0 on, below 1, not {type(jitter).__name__}")
     if not 0 <= as_float(jitter) < 1:
-        raise ValueError(f"jitter must be a fraction from 0 on, below 1, not {jitter!r}")
+        raise ValueError(f"jitter must be a fraction from 0 on, below 1, not {shown(jitter)}")
 
 
 _SLOTS: tuple[str, ...] = ("asked", "expires", "retry_at", "stale_until", "took")

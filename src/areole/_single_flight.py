@@ -90,6 +90,27 @@ class SingleFlight(BaseCache[K, V]):
         for name in slots_of(SingleFlight):
             setattr(view, name, getattr(self, name))
 
+    # ---- how many values there are
+
+    def _count_live(self) -> int:
+        index = self._index
+        if self._plan is None and not index.is_bounded:
+            # As `is_live` says of plain entries, without a call for each: this takes a third of the time.
+            deadlines = [entry.deadline for entry in index.snapshot()]
+            forever, now = deadlines.count(None), self._clock()
+            if forever == len(deadlines):
+                return forever
+            return forever + sum([deadline is not None and deadline > now for deadline in deadlines])
+        if isinstance(index, BoundedIndex) and not self._stored_errors and not self._keeps_stale():
+            count = index.count_if_none_has_expired(self._clock())
+            if count is not None:
+                return count
+        return super()._count_live()
+
+    def _keeps_stale(self) -> bool:
+        """Say whether there may be values that have expired, and are stored to be served all the same."""
+        return self._plan is not None and self._plan.stale_ttl is not None
+
     # ---- claim
 
     def _claim(

@@ -108,6 +108,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         "_is_swept",
         "_logs_sweeps",
         "_most_swept",
+        "_stale_is_kept",
         "_sweep_delay",
         "_sweep_due",
         "_tick",
@@ -158,6 +159,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         self._refused_results = SINGLE_USE
         self._returner = f"get_or_fill: the fill for {self.name}"
         self._plan, self._seconds_of = None, make_seconds(None)  # they come with each `get_or_fill`
+        self._stale_is_kept = False
         self._is_closed = False
         self.expiration_disabled = expiration_disabled
         if expiration_disabled:
@@ -229,7 +231,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         return value  # type: ignore[return-value]
 
     def __len__(self) -> int:
-        """Count the values that have not expired, by walking through them."""
+        """Count the values that have not expired; this takes a walk through all only if one of them may have."""
         self._check_open()
         return super().__len__()
 
@@ -433,6 +435,8 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
             plan.check_ttl(seconds)
         if seconds == 0:
             seconds = EXPIRED_AT_ONCE
+        if plan.stale_ttl is not None:
+            self._stale_is_kept = True
         order = Order(key, partial(fill, key), plan, lambda key, value: seconds)
         return filling._served(order, now)  # type: ignore[no-any-return]
 
@@ -459,6 +463,9 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         if not self._is_swept:
             self._ask_for_sweeps()
         return seconds
+
+    def _keeps_stale(self) -> bool:
+        return self._stale_is_kept  # by the Resilience of a call
 
     def _deadline_in(self, seconds: float | None, key: Any, value: Any) -> float | None:
         return None if seconds is None else deadline_after(seconds, self._clock)

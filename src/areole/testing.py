@@ -9,6 +9,7 @@ from typing import Any
 from ._base import BaseCache
 from ._bounded import BoundedIndex, is_kept
 from ._entry import NOT_YET, Empty
+from ._locks import run_locked
 from ._resilience import ResilientEntry
 
 __all__ = ["ManualClock", "assert_valid"]
@@ -31,9 +32,11 @@ class ManualClock:
     def advance(self, by: float | timedelta) -> float:
         """Move by so many seconds, back if negative; return the new reading."""
         seconds = by.total_seconds() if isinstance(by, timedelta) else by
-        with self._lock:
-            self._now += seconds
-            return self._now
+        return run_locked(self._lock, self._move, seconds)
+
+    def _move(self, seconds: float) -> float:
+        self._now += seconds
+        return self._now
 
 
 def assert_valid(cache: BaseCache[Any, Any]) -> None:
@@ -69,7 +72,7 @@ def assert_valid(cache: BaseCache[Any, Any]) -> None:
     info = BaseCache.cache_info(cache)  # of a closed store too
     assert all(count >= 0 for count in (info.misses, info.fills, info.failures, info.waits, info.currsize)), info
     assert info.failures <= info.fills, info
-    assert info.currsize <= len(entries), info
+    assert info.currsize == len(cache._live_entries()), info
 
 
 def _assert_books(index: BoundedIndex) -> None:

@@ -6,7 +6,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, TypeVar, Unpack, overload
 
-from .._arguments import check_bool, check_callable, check_keys, check_name, is_async_function, suggests_names
+from .._arguments import (
+    check_bool,
+    check_callable,
+    check_keys,
+    check_name,
+    check_on_abandon,
+    is_async_function,
+    suggests_names,
+)
 from .._cache import AtomicCache, name_of
 from .._decorator import CacheOptions, Memoizing
 from .._entry import Empty
@@ -100,8 +108,7 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
         self, cache: SingleFlight[K, V], fill: Callable[[K], Any], inline: bool = False, on_abandon: str = "cancel"
     ) -> None:
         """Become a view of `cache`: the same values, flights and counters, for tasks."""
-        if on_abandon not in ("cancel", "complete"):
-            raise ValueError(f'on_abandon must be "cancel" or "complete", not {on_abandon!r}')
+        check_on_abandon(on_abandon)
         cache._share_with(self)
         self._returner = f"AsyncAtomicCache: the fill of {cache.name}"
         self._fill = fill.fill if isinstance(fill, BlockingFill) else fill
