@@ -71,6 +71,9 @@ def test_cache_miss_prints_its_name_and_stays_one_object_when_copied_or_pickled(
     assert isinstance(CACHE_MISS, CacheMissSentinel) and not CACHE_MISS
     assert copy.copy(miss) is copy.deepcopy(miss) is pickle.loads(pickle.dumps(miss)) is CACHE_MISS
     assert "DefaultTTL" in repr(DEFAULT_TTL)
+    for sentinel in (CACHE_MISS, DEFAULT_TTL):
+        assert pickle.loads(pickle.dumps(sentinel)) is copy.copy(sentinel) is copy.deepcopy(sentinel) is sentinel
+    assert type(CACHE_MISS)() is CACHE_MISS and type(DEFAULT_TTL)() is DEFAULT_TTL
 
 
 def test_a_set_replaces_and_the_last_one_counts(policy: str) -> None:

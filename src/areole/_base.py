@@ -20,7 +20,7 @@ from ._index import DictIndex, EntriesView, Index, make_index
 from ._refcount import defer
 from ._stats import CacheInfo, Counters, make_hit_counter, make_on_hit
 from ._tidier import Tidier
-from .typing import Clock, RemovalCause, RemovalListener, Ttl
+from .typing import Clock, IndexName, RemovalCause, RemovalListener, Ttl
 
 __all__ = ["LOST_AFTER", "BaseCache", "slots_of"]
 
@@ -70,7 +70,7 @@ class BaseCache(Generic[K, V]):
         stats: bool = False,
         clock: Clock = time.monotonic,
         name: str | None = None,
-        index: str | DictIndex = "auto",
+        index: IndexName | DictIndex = "auto",
     ) -> None:
         if on_removal is not None:
             check_plain("on_removal", on_removal)

@@ -17,7 +17,7 @@ from ._expiry import make_deadline, make_seconds, seconds_of
 from ._resilience import Resilience, plan_of
 from ._results import SINGLE_USE
 from ._staying_up import StayingUp
-from .typing import Clock, RemovalListener, Ttl
+from .typing import Clock, IndexName, PolicyName, RemovalListener, Ttl
 
 if TYPE_CHECKING:
     from .aio import AsyncAtomicCache
@@ -82,11 +82,11 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
         stats: bool = False,
         clock: Clock = time.monotonic,
         name: str | None = None,
-        index: str = "auto",
+        index: IndexName = "auto",
         max_items: int | None = None,
         max_bytes: int | None = None,
         weigher: Callable[[K, V], int] | None = None,
-        policy: str = "s3fifo",
+        policy: PolicyName = "s3fifo",
         resilience: Resilience | None = None,
         allow_single_use: bool = False,
     ) -> None:
@@ -168,14 +168,16 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
                 values[key] = self[key]
         return values
 
-    def __setitem__(self, key: K, value: V) -> NoReturn:
-        raise NotImplementedError(
-            f"{self.name}: a read-through cache takes its values from its fill function alone; "
-            "use invalidate(key) or refresh(key), or a Storage for values of your own"
-        )
+    if not TYPE_CHECKING:  # these are for the message alone, and nothing is to be checked after a use of one
 
-    def __delitem__(self, key: K) -> NoReturn:
-        raise NotImplementedError(f"{self.name}: use invalidate(key), which says whether there was something")
+        def __setitem__(self, key: K, value: V) -> NoReturn:
+            raise NotImplementedError(
+                f"{self.name}: a read-through cache takes its values from its fill function alone; "
+                "use invalidate(key) or refresh(key), or a Storage for values of your own"
+            )
+
+        def __delitem__(self, key: K) -> NoReturn:
+            raise NotImplementedError(f"{self.name}: use invalidate(key), which says whether there was something")
 
     def refresh(self, key: K) -> V:
         """Fill `key` anew, replace its value and return the new one; others read the old one meanwhile.

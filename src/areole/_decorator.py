@@ -11,7 +11,18 @@ from ._arguments import check_bool, check_on_abandon, shown, unexpected_keyword
 from ._memoize import AnyCache
 from ._methods import memoize
 from ._resilience import Resilience
-from .typing import Clock, Memoized, MemoizeDecorator, MemoizedOfClass, RemovalListener, TakesAnything, Ttl
+from .typing import (
+    Clock,
+    IndexName,
+    Memoized,
+    MemoizeDecorator,
+    MemoizedOfClass,
+    OnAbandon,
+    PolicyName,
+    RemovalListener,
+    TakesAnything,
+    Ttl,
+)
 
 __all__ = ["CacheOptions", "MemoizeOptions", "Memoizing"]
 
@@ -29,11 +40,11 @@ class CacheOptions(TypedDict, total=False):
     stats: bool
     clock: Clock
     name: str | None
-    index: str
+    index: IndexName
     max_items: int | None
     max_bytes: int | None
     weigher: Callable[[Any, Any], int] | None
-    policy: str
+    policy: PolicyName
     resilience: Resilience | None
     allow_single_use: bool
 
@@ -45,7 +56,7 @@ class MemoizeOptions(CacheOptions, total=False):
     key: Callable[..., Any] | None
     ignore: Collection[str]
     inline: bool
-    on_abandon: str
+    on_abandon: OnAbandon
 
 
 class Memoizing:

@@ -13,7 +13,7 @@ from ._resilience import Resilience
 from ._results import refuse_result
 from ._storage import CACHE_MISS, DEFAULT_TTL, Storage
 from .serializers import Deserializer, Serializer, pickle_deserializer, pickle_serializer
-from .typing import Clock, RemovalCause, RemovalListener
+from .typing import Clock, PolicyName, RemovalCause, RemovalListener
 
 __all__ = ["Cache"]
 
@@ -21,7 +21,7 @@ __all__ = ["Cache"]
 class _Options(TypedDict, total=False):
     """What `Storage` takes by name alone."""
 
-    policy: str
+    policy: PolicyName
     weigher: Callable[[Any, bytes], int] | None
     on_removal: RemovalListener[Any, bytes] | None
     stats: bool

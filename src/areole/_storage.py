@@ -5,13 +5,14 @@ What the store holds, and who goes when it is full, is `_bounded`'s; the fills o
 
 from __future__ import annotations
 
+import enum
 import logging
 import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar, overload
 
 from ._arguments import check_bool, check_keys, check_plain, is_async_function, shown, suggests_names
 from ._bounded import OVERHEAD, BoundedIndex, check_at_least, size_of, weigh_all, weigh_none
@@ -24,11 +25,16 @@ from ._stats import CacheInfo, make_on_hit
 from ._staying_up import StayingUp
 from ._sweeper import sweeper
 from .errors import CacheClosedError
-from .typing import Clock, RemovalListener
+from .typing import Clock, PolicyName, RemovalListener
 
 __all__ = ["CACHE_MISS", "DEFAULT_TTL", "CacheMissSentinel", "DefaultTTLSentinel", "Storage"]
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault  # type checkers have it, whatever is installed
+
+    T = TypeVarWithDefault("T", default=Any)
+else:
+    T = TypeVar("T")
 D = TypeVar("D")
 
 _log = logging.getLogger("areole")
@@ -37,38 +43,64 @@ SWEPT_AT_ONCE: Final = 100
 """How many expired entries a sweep takes out before it lets go of the lock for a moment."""
 
 
-class CacheMissSentinel:
-    """The type of `CACHE_MISS`, which is false, and is compared with `is`; type checkers want `isinstance` for that."""
+if TYPE_CHECKING:
+    # Type checkers narrow `is` and `is not` for the member of an enum, and for no other object.
 
-    __slots__ = ()
+    class CacheMissSentinel(enum.Enum):
+        CACHE_MISS = "CACHE_MISS"
 
-    def __repr__(self) -> str:
-        return "<CacheMiss>"
+        def __bool__(self) -> Literal[False]: ...
 
-    def __bool__(self) -> bool:
-        return False
+    class DefaultTTLSentinel(enum.Enum):
+        DEFAULT_TTL = "DEFAULT_TTL"
 
-    def __reduce__(self) -> str:
-        return "CACHE_MISS"
+else:
+
+    class _Sentinel:
+        """The type of one object, which its name stands for: a copy, or what is unpickled, is that object."""
+
+        __slots__ = ()
+
+        def __new__(cls) -> Any:
+            only = getattr(cls, cls._name, None)
+            return object.__new__(cls) if only is None else only
+
+        def __reduce__(self) -> str:
+            return self._name
+
+    class CacheMissSentinel(_Sentinel):
+        """The type of `CACHE_MISS`, which is false, and is compared with `is`."""
+
+        __slots__ = ()
+        _name = "CACHE_MISS"
+
+        def __repr__(self) -> str:
+            return "<CacheMiss>"
+
+        def __bool__(self) -> bool:
+            return False
+
+    class DefaultTTLSentinel(_Sentinel):
+        """The type of `DEFAULT_TTL`."""
+
+        __slots__ = ()
+        _name = "DEFAULT_TTL"
+
+        def __repr__(self) -> str:
+            return "<DefaultTTL>"
+
+    CacheMissSentinel.CACHE_MISS = CacheMissSentinel()
+    DefaultTTLSentinel.DEFAULT_TTL = DefaultTTLSentinel()
 
 
-class DefaultTTLSentinel:
-    """The type of `DEFAULT_TTL`; any instance means the same."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "<DefaultTTL>"
-
-
-CACHE_MISS: Final = CacheMissSentinel()
+CACHE_MISS: Final = CacheMissSentinel.CACHE_MISS
 """What `get`, `peek`, `pop` and `ttl_of` of a store return for a key that is not there. Compare with `is`.
 
 The rule for all caches: a miss gives the `default`. That is None in read-through caches and for memoized functions,
 where every key can be filled; and CACHE_MISS in stores, where None may be a value that was set.
 """
 
-DEFAULT_TTL: Final = DefaultTTLSentinel()
+DEFAULT_TTL: Final = DefaultTTLSentinel.DEFAULT_TTL
 """For `ttl=`: the store's `default_ttl`."""
 
 
@@ -127,7 +159,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         expiration_thread_log: bool = False,
         expiration_disabled: bool = False,
         *,
-        policy: str = "lru",
+        policy: PolicyName = "lru",
         weigher: Callable[[Any, T], int] | None = None,
         on_removal: RemovalListener[Any, T] | None = None,
         stats: bool = False,

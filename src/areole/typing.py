@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
     from ._single_flight import SingleFlight
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Clock",
+    "IndexName",
     "Memoized",
     "MemoizedCall",
     "MemoizedOfClass",
+    "OnAbandon",
+    "PolicyName",
     "RemovalCause",
     "RemovalListener",
     "TakesAnything",
@@ -43,6 +46,16 @@ One rule holds wherever a ttl is given:
   and a value that this one was to replace leaves. A store's ttls, and the times of a `Resilience`, are no callables.
 - Anything else: a TypeError for another type (a bool too), a ValueError for a number below 0, infinite, or NaN.
 """
+
+
+PolicyName: TypeAlias = Literal["lru", "s3fifo"]
+"""What is evicted when a cache is full."""
+
+IndexName: TypeAlias = Literal["auto", "dict", "atomic"]
+"""What an unbounded cache keeps its entries in."""
+
+OnAbandon: TypeAlias = Literal["cancel", "complete"]
+"""What becomes of an awaited fill that nobody waits for any more."""
 
 
 class RemovalCause(enum.Enum):
@@ -82,6 +95,14 @@ class MemoizedCall(Protocol[P, R_co]):
 
     @property
     def __name__(self) -> str: ...
+
+    if TYPE_CHECKING:  # in a class body Python takes these two for the class's own
+
+        @property
+        def __qualname__(self) -> str: ...
+        @property
+        def __doc__(self) -> str | None: ...  # type: ignore[override]
+
     @property
     def __wrapped__(self) -> Callable[..., R_co]: ...
     @property

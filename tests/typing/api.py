@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar, assert_type
 
 from areole import (
+    CACHE_MISS,
+    DEFAULT_TTL,
     AsyncAtomicCache,
     AtomicCache,
     Cache,
@@ -421,3 +423,42 @@ async def cached_functions(shop: CachedShop) -> None:
     assert_type(await shop.stock("tea"), int)
     cached_plain("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     cached(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def what_is_refused_does_not_end_the_check(cache: AtomicCache[str, int], awaited: AsyncAtomicCache[str, int]) -> None:
+    cache["word"] = 1  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+    del cache["word"]  # type: ignore[attr-defined]  # pyright: ignore[reportIndexIssue]
+    awaited["word"] = 1  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+    del awaited["word"]  # type: ignore[attr-defined]  # pyright: ignore[reportIndexIssue]
+    called("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def a_miss_is_narrowed_by_is(storage: Storage[bytes]) -> None:
+    value = storage.get("key")
+    if value is not CACHE_MISS:
+        assert_type(value, bytes)
+    if value is CACHE_MISS:
+        return
+    assert_type(value, bytes)
+    left = storage.ttl_of("key")
+    if left is not CACHE_MISS and left is not None:
+        assert_type(left, float)
+    storage.set("key", b"", ttl=DEFAULT_TTL)
+
+
+AtomicCache(length, max_items=5, policy="lru", index="dict")
+AtomicCache(length, max_items=5, policy="lfu")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+AtomicCache(length, index="hash")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+AtomicCache.memoize(length, policy="fifo")  # type: ignore[call-overload]  # pyright: ignore
+AtomicCache.memoize(max_items=5, policy="lru", index="auto", on_abandon="complete")
+Storage[bytes](policy="fifo")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+assert_type(called.__qualname__, str)
+assert_type(called.__doc__, str | None)
+
+
+def a_store_of_anything() -> None:
+    anything = Storage(max_items=5)
+    assert_type(anything, Storage[Any])
+    anything.set("key", 1)
+    anything.set("key", b"")

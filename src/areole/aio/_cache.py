@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from .._arguments import (
     check_bool,
@@ -20,7 +20,7 @@ from .._decorator import CacheOptions, Memoizing
 from .._entry import Empty
 from .._refcount import defer
 from .._single_flight import SingleFlight
-from ..typing import Ttl
+from ..typing import OnAbandon, Ttl
 from ._blocking import BlockingFill
 from ._staying_up import AsyncStayingUp
 
@@ -73,7 +73,7 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
         ttl: Ttl[K, V] | None = None,
         *,
         inline: bool = False,
-        on_abandon: str = "cancel",
+        on_abandon: OnAbandon = "cancel",
         **options: Unpack[CacheOptions],
     ) -> None: ...
     @overload
@@ -83,7 +83,7 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
         ttl: Ttl[K, V] | None = None,
         *,
         inline: bool = False,
-        on_abandon: str = "cancel",
+        on_abandon: OnAbandon = "cancel",
         **options: Unpack[CacheOptions],
     ) -> None: ...
 
@@ -94,7 +94,7 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
         ttl: Any = None,
         *,
         inline: bool = False,
-        on_abandon: str = "cancel",
+        on_abandon: OnAbandon = "cancel",
         **options: Any,
     ) -> None:
         check_callable("fill", fill)
@@ -105,7 +105,11 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
         defer(self, self._entries)
 
     def _take_over_from(
-        self, cache: SingleFlight[K, V], fill: Callable[[K], Any], inline: bool = False, on_abandon: str = "cancel"
+        self,
+        cache: SingleFlight[K, V],
+        fill: Callable[[K], Any],
+        inline: bool = False,
+        on_abandon: OnAbandon = "cancel",
     ) -> None:
         """Become a view of `cache`: the same values, flights and counters, for tasks."""
         check_on_abandon(on_abandon)
@@ -183,8 +187,9 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
         """
         return await self._refresh(key, self._fill, (key,), {})
 
-    __setitem__ = AtomicCache.__setitem__  # they refuse, and say what to use
-    __delitem__ = AtomicCache.__delitem__
+    if not TYPE_CHECKING:
+        __setitem__ = AtomicCache.__setitem__  # they refuse, and say what to use
+        __delitem__ = AtomicCache.__delitem__
 
 
 async def _gather(coroutines: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
