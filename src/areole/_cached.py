@@ -18,6 +18,7 @@ from ._locks import run_locked
 from ._memoize import HELPERS, define_key
 from ._methods import (
     BoundFunction,
+    FunctionInClass,
     check_suitable,
     full_name_of,
     stands_in_class_body,
@@ -428,23 +429,28 @@ def _stored(key: Any, value: Any) -> Any:
 class _BoundCall(BoundFunction):
     """One whose instance is part of the key."""
 
-    of_arguments = ("cache_key", "invalidate", "peek", "refresh")
 
-
-class _CachedMethod:
+class _CachedMethod(FunctionInClass):
     """A decorated function in a class body."""
 
     def __init__(self, wrapper: Any) -> None:
         functools.update_wrapper(self, wrapper)
-        self._wrapper = wrapper
+        self.__wrapped__ = self._function = wrapper.__wrapped__
+        self._unbound = wrapper
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self._wrapper if instance is None else _BoundCall(self._wrapper, instance)
+        return self._unbound if instance is None else _BoundCall(self._unbound, instance)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self._wrapper(*args, **kwargs)
+        return self._unbound(*args, **kwargs)
 
 
 class _CachedClassMethod(_CachedMethod):
+    __class__ = property(lambda self: classmethod)
+
+    @property
+    def __func__(self) -> Any:
+        return self._function
+
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return _BoundCall(self._wrapper, type(instance) if owner is None else owner)
+        return _BoundCall(self._unbound, type(instance) if owner is None else owner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from numbers import Real
-from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from ._arguments import check_bool, check_on_abandon, shown, unexpected_keyword
 from ._memoize import AnyCache
@@ -57,6 +57,7 @@ class MemoizeOptions(CacheOptions, total=False):
     ignore: Collection[str]
     inline: bool
     on_abandon: OnAbandon
+    results: Literal["instance", "table"]
 
 
 class Memoizing:
@@ -104,6 +105,9 @@ class Memoizing:
             key: a callable of the arguments that makes the key.
             ignore: names of parameters to leave out of the key; the leader's arguments are used.
             inline, on_abandon: as in `AsyncAtomicCache`; they concern nothing but an `async def`.
+            results: where a method's are: in the `__dict__` of their "instance", under a private name, or in a "table"
+                of the method, which leaves the `__dict__` as it is. A hit then takes longer, and results that refer to
+                their instance keep it alive.
 
         `f(1, 2)`, `f(1, b=2)`, `f(a=1, b=2)`, and a default left out or given, are one key. What a function takes as
         `**kwargs` is in the key in the order of the call, which the function can see. The user, the tenant and context
@@ -112,11 +116,13 @@ class Memoizing:
         What is returned keeps the signature and has `invalidate(...)`, `refresh(...)`, `peek(..., default=None)` and
         `cache_key(...)`, which take the function's arguments (if it can take a `default` itself, then `peek` has none),
         and `cache_info()`, `cache_clear()`, `cache_parameters()`, `cache` and `__wrapped__`. A method's results belong
-        to the instance, by identity, and go with it.
+        to the instance, by identity, and go with it; copies and pickles of the instance leave them out.
         """
         _check_names(cls, options)
         check_bool("inline", options.get("inline", False))
         check_on_abandon(options.get("on_abandon", "cancel"))
+        if options.get("results", "instance") not in ("instance", "table"):
+            raise ValueError(f"results must be 'instance' or 'table', not {shown(options['results'])}")
         if function is None or isinstance(function, Real | timedelta):
             if function is not None and ttl is not None:
                 raise TypeError(f"memoize got ttl twice: {shown(function)} and {shown(ttl)}")
@@ -129,7 +135,7 @@ class Memoizing:
             "key": None,
             "ignore": (),
         } | options
-        names = ("typed", "key", "ignore", "name", "inline", "on_abandon")
+        names = ("typed", "key", "ignore", "name", "inline", "on_abandon", "results")
         for_cache = {name: options[name] for name in options if name not in names}
         for_tasks = {name: options[name] for name in options if name == "on_abandon"}
 

@@ -9,9 +9,9 @@ function costs two frames a level, as under any plain decorator.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from keyword import iskeyword
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MappingProxyType, MethodType
 from typing import Any, TypeAlias
 
 from ._bounded import BoundedIndex
@@ -21,7 +21,7 @@ from ._keys import Shape, shape_of
 from ._single_flight import SingleFlight
 from ._stats import CacheInfo
 
-__all__ = ["HELPERS", "AnyCache", "Memo", "define_key"]
+__all__ = ["HELPERS", "AnyCache", "Memo", "define_get", "define_key"]
 
 AnyCache: TypeAlias = SingleFlight[Any, Any]
 
@@ -82,7 +82,8 @@ _KEY = "def {name}({parameters}): return {key}"
 
 def _fill_in(shape: Shape, template: str, **parts: str) -> str:
     """Write a template out for a shape; lines that are left empty are dropped."""
-    text = template.format(s=shape.suffix, parameters=shape.parameters, call=shape.call, **parts)
+    parts = {"parameters": shape.parameters} | parts
+    text = template.format(s=shape.suffix, call=shape.call, **parts)
     return "\n".join(line for line in text.splitlines() if line.strip())
 
 
@@ -93,6 +94,11 @@ def _compile(source: str) -> CodeType:
     return code.replace(co_consts=tuple(c.replace() if isinstance(c, CodeType) else c for c in code.co_consts))
 
 
+def _rename(code: CodeType, names: Mapping[str, str]) -> CodeType:
+    consts = tuple(_rename(const, names) if isinstance(const, CodeType) else const for const in code.co_consts)
+    return code.replace(co_names=tuple(names.get(each, each) for each in code.co_names), co_consts=consts)
+
+
 def _names_in(code: CodeType) -> Iterator[str]:
     yield from code.co_names
     for const in code.co_consts:
@@ -100,12 +106,17 @@ def _names_in(code: CodeType) -> Iterator[str]:
             yield from _names_in(const)
 
 
-def _define(shape: Shape, source: str, name: str, **names: Any) -> FunctionType:
-    """Run `source`, which defines `name`, with globals of its own: builtins and `names`, under the shape's suffix."""
+def _define(
+    shape: Shape, source: str, name: str, attributes: Mapping[str, str] = MappingProxyType({}), **names: Any
+) -> FunctionType:
+    """Run `source`, which defines `name`, with globals of its own: builtins and `names`, under the shape's suffix.
+
+    `attributes` are names of attributes in `source` that stand for others, which need be no identifiers.
+    """
     builtins = (AttributeError, BaseException, KeyError, TypeError, type, tuple, map)
     values = {each.__name__ + shape.suffix: each for each in builtins}
     values |= {each + shape.suffix: value for each, value in (names | shape.defaults).items()}
-    code = _compile(source)
+    code = _rename(_compile(source), attributes) if attributes else _compile(source)
     # The keys are the bytecode's own string objects, and only those that it uses: they are found by identity alone.
     namespace = {each: values[each] for each in _names_in(code) if each in values}
     defined: dict[str, FunctionType] = {}
@@ -117,6 +128,15 @@ def define_key(shape: Shape, key: str, **names: Any) -> FunctionType:
     """Make the function that takes a shape's arguments and gives `key`, an expression of them and of `names`."""
     made = _define(shape, _fill_in(shape, _KEY, name="cache_key", key=key), "cache_key", **names)
     made.__qualname__ = shape.name  # what Python says of arguments that do not fit is said of the user's function
+    return made
+
+
+def define_get(source: str, names: dict[str, Any]) -> FunctionType:
+    """Make a method's `__get__` from `source`, with globals of its own, `names`; `.slot` in it is `names["slot"]`."""
+    code = _rename(_compile(source), {"slot": names["slot"], "slot_name": "slot"})
+    names |= {"AttributeError": AttributeError, "KeyError": KeyError, "TypeError": TypeError, "MethodType": MethodType}
+    exec(code, names)
+    made: FunctionType = names.pop("__get__")
     return made
 
 
@@ -180,6 +200,19 @@ class Memo:
 
     def make_wrapper(self) -> Any:
         """Generate the function to be called, with all of this on it."""
+        wrapper = self.generate(self._reach)
+        functools.update_wrapper(wrapper, self.function)
+        for each in HELPERS:
+            setattr(wrapper, each, getattr(self, each))
+        return wrapper
+
+    def generate(
+        self,
+        reach: Callable[[str], tuple[dict[str, str], dict[str, Any]]],
+        parameters: str = "",
+        attributes: Mapping[str, str] = MappingProxyType({}),
+    ) -> FunctionType:
+        """Generate the function that looks up, and fills, at the entry that `reach` says how to get at."""
         shape, s = self.shape, self.shape.suffix
         name = getattr(self.function, "__name__", "")
         name = name if name.isascii() and name.isidentifier() and not iskeyword(name) else "memoized"
@@ -187,10 +220,11 @@ class Memo:
         key = shape.key if shape.key.isidentifier() else f"key{s}"
         make_key = f"{key} = {shape.key}" if key != shape.key else ""
         is_cheap = "(" not in shape.key[1:]  # calls nothing: written out where a hit needs it, and made again on a miss
-        reach, names = self._reach(shape.key if is_cheap else key)
+        reached, names = reach(shape.key if is_cheap else key)
         count_hit, more_names = self._count_hit()
         parts = {
             "name": name,
+            "parameters": parameters or shape.parameters,
             "key": key,
             "make_key": "" if is_cheap else make_key,
             "make_key_late": make_key if is_cheap else "",
@@ -210,11 +244,9 @@ class Memo:
         names |= self.names | more_names | {"clock": self.cache._clock, "function": self.function}
         names |= {"Empty": Empty, "Flight": Flight, "entry_type": self.cache._index.entry_type, "cache": self.cache}
         names |= {"partial": functools.partial}
-        wrapper = _define(shape, _fill_in(shape, template, **parts | reach), name, **names)
-        functools.update_wrapper(wrapper, self.function)
-        for each in HELPERS:
-            setattr(wrapper, each, getattr(self, each))
-        return wrapper
+        made = _define(shape, _fill_in(shape, template, **parts | reached), name, attributes, **names)
+        made.__qualname__ = shape.name  # what Python says of arguments that do not fit
+        return made
 
     def _count_hit(self) -> tuple[str, dict[str, Any]]:
         """Write what a hit does besides returning the value: notes for the policy and the counter, without a call."""

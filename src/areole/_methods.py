@@ -1,169 +1,74 @@
-"""Memoized methods, and which wrapper a decorated thing gets.
+"""Memoized methods: what stands in a class, and which wrapper a decorated thing gets.
 
-A function defined in a class body becomes a `MemoizedMethod`: each instance has results of its own, found by identity,
-that do not keep it alive. They stand in the instance's `__dict__`, under a name that is no identifier, so that results
-which refer back to the instance are a cycle that the collector can see; an instance without a `__dict__`, and a class,
-has them in a table that it leaves when it dies, and there such results do keep it alive.
-
-All instances share the settings, the counters and the lock.
+A function that is decorated in a class body becomes a `MemoizedMethod`: a descriptor whose `obj.method` is a bound
+method of Python's own, over the results of `obj` (see `_instances`). That it is in a class body is seen by the
+qualified name of the function, or of one that it wraps, and else by the frames that the decorator is called from.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import sys
-import weakref
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Iterator
+from types import FrameType, FunctionType, MethodType
+from typing import Any, Final, TypeAlias
 
 from ._arguments import is_async_function
-from ._bounded import BoundedIndex
+from ._entry import Empty
+from ._instances import InstanceMemo, attribute_of_function
 from ._keys import first_parameter
-from ._memoize import HELPERS, AnyCache, Memo
-from ._stats import CacheInfo
-from ._weak import DroppingRef, WeakTable
+from ._memoize import HELPERS, AnyCache, Memo, define_get
 
 __all__ = [
     "BoundFunction",
-    "BoundMemo",
+    "FunctionInClass",
     "MemoizedClassMethod",
     "MemoizedMethod",
-    "is_async_function",
+    "check_suitable",
+    "full_name_of",
     "memoize",
+    "stands_in_class_body",
 ]
 
-_serial = itertools.count(1)
+ClassName: TypeAlias = tuple[Any, str]
+"""Of a class: its module's name, and its qualified name."""
 
 
-class _Results:
-    """One instance's results of one method: a twin of the method's cache.
-
-    `owner()` is the instance. Whoever finds results must look: they may be a copy's, made with the instance's
-    `__dict__`, or a dead instance's whose id, or whose place in the table, another one has now.
-    """
-
-    __slots__ = ("cache", "entries", "owner")
-
-    def __init__(self, owner: Callable[[], Any], cache: AnyCache) -> None:
-        self.owner = owner
-        self.cache = cache
-        self.entries = cache._entries
-
-    def __reduce__(self) -> Any:
-        return _no_results, ()  # an instance is pickled and copied without
+# ---- what looks like a function
 
 
-class _NoResults:
-    """What is left of results in a copied or unpickled instance: nobody's."""
+class FunctionInClass:
+    """An object in a class's namespace that passes for the function that it stands for: `_function`."""
 
-    entries: Any = None
+    _function: Callable[..., Any]
+    _unbound: Any
 
-    def owner(self) -> None:
-        return None
+    __class__ = property(lambda self: FunctionType)
 
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_function", "_unbound"):  # a copy that is being made
+            raise AttributeError(name)
+        return attribute_of_function(self._function, self._unbound, name)
 
-def _no_results() -> _NoResults:
-    return _NoResults()
+    def __repr__(self) -> str:
+        return f"<memoized {self.__qualname__}>"
 
-
-class InstanceMemo(Memo):
-    """What a memoized method offers: its first argument says whose results are meant."""
-
-    of_instance = True
-
-    def __init__(self, cache: AnyCache, function: Callable[..., Any], parameters: dict[str, Any]) -> None:
-        super().__init__(cache, function, parameters)
-        self.slot = f"<{self.cache.name} {next(_serial)}>"
-        self.table: dict[int, _Results] = {}  # by id, for those without a __dict__
-        self.twins: WeakTable[None] = WeakTable()
-
-    def results_of(self, instance: object) -> _Results:
-        """Return the results of `instance`, made now if it has none."""
-        home, place = self._home_of(instance)
-        while True:
-            results: _Results | None = home.get(place)
-            if results is not None and results.owner() is instance:
-                return results
-            made = self._make_results(instance, home)
-            if results is None:
-                home.setdefault(place, made)  # one atomic step: of two threads, both use what is in afterwards
-                continue
-            with self.cache._index.lock:  # makes one step of looking and replacing what is not this instance's
-                if home.get(place) is results:
-                    home[place] = made
-
-    def _home_of(self, instance: object) -> tuple[dict[Any, Any], Any]:
-        attributes = getattr(instance, "__dict__", None)
-        if type(attributes) is dict:
-            return attributes, self.slot
-        return self.table, id(instance)
-
-    def _make_results(self, instance: object, home: dict[Any, Any]) -> _Results:
-        twin = self.cache._twin()
-        try:
-            ref = weakref.ref(instance) if home is not self.table else DroppingRef.to(instance, self.table)
-        except TypeError as error:
-            raise TypeError(
-                f"{self.cache.name}: a memoized method knows its instance by a weak reference, and instances of "
-                f"{type(instance).__name__} take none: add '__weakref__' to its __slots__"
-            ) from error
-        self.twins.add_if_absent(twin, None)
-        return _Results(ref, twin)
-
-    def find_cache(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AnyCache:
-        return self.results_of(args[0] if args else kwargs[self.shape.first]).cache
-
-    def cache_info(self) -> CacheInfo:
-        """Return the counters so far, and how many results all living instances have, and what these weigh.
-
-        `maxsize` and `max_bytes` are each instance's.
-        """
-        info = self.cache.cache_info()
-        infos = [info, *(twin.cache_info() for twin in self.twins.objects())]
-        size = None if info.size_in_bytes is None else sum([each.size_in_bytes or 0 for each in infos])
-        return info._replace(currsize=sum([each.currsize for each in infos]), size_in_bytes=size)
-
-    def cache_clear(self) -> None:
-        """Forget all results of all instances, and start all counters at 0 again."""
-        for cache in [self.cache, *self.twins.objects()]:
-            cache.clear()
-        self.cache._reset_counters()
-
-    def _reach(self, key: str) -> tuple[dict[str, str], dict[str, Any]]:
-        first, s = self.shape.first, self.shape.suffix
-        find_results = _FIND_RESULTS.format(s=s, first=first)
-        parts = {"find_results": find_results, "entry": f"results{s}.entries[{key}]"}
-        parts["find_cache"] = f"cache{s} = results{s}.cache"
-        if isinstance(self.cache._index, BoundedIndex):  # each twin has a policy of its own
-            parts["count_hit"] = f"results{s}.cache._on_hit(entry{s})"
-        return parts, {"slot": self.slot, "results_of": self.results_of}
-
-
-_FIND_RESULTS = """try:
-        results{s} = {first}.__dict__[slot{s}]
-        if results{s}.owner() is not {first}:
-            results{s} = results_of{s}({first})
-    except (AttributeError{s}, KeyError{s}):
-        results{s} = results_of{s}({first})"""
+    def __reduce__(self) -> str:
+        return str(self.__qualname__)  # by its name: below a `@staticmethod` it is what that name gives
 
 
 class BoundFunction(functools.partial[Any]):
-    """A decorated method together with its instance, or class; made anew at each access, as bound methods are."""
+    """A decorated method together with its instance, or class; made again at each access, as bound methods are."""
+
+    __class__ = property(lambda self: MethodType)
+
+    of_arguments = ("cache_key", "invalidate", "peek", "refresh")  # helpers that take the instance too, first
 
     def __init_subclass__(cls) -> None:
         """Show the function's own: every class has a module, and a doc string, if only None, in its own namespace."""
         cls.__module__ = property(lambda self: self.func.__module__)  # type: ignore[assignment]
         cls.__doc__ = property(lambda self: self.func.__doc__)  # type: ignore[assignment]
-
-    of_arguments: Collection[str] = HELPERS
-    """The helpers that take the instance too, as their first argument."""
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        signature = inspect.signature(self.func)
-        return signature.replace(parameters=list(signature.parameters.values())[1:])
 
     @property
     def __self__(self) -> Any:
@@ -174,9 +79,7 @@ class BoundFunction(functools.partial[Any]):
         return self.func
 
     def __getattr__(self, name: str) -> Any:
-        if name == "__wrapped__":  # it takes the instance too, which is not for `inspect.signature` to see
-            raise AttributeError(name)
-        found = getattr(self.func, name)
+        found = attribute_of_function(self.func.__wrapped__, self.func, name)  # type: ignore[attr-defined]
         return functools.partial(found, *self.args) if name in self.of_arguments else found
 
     def __eq__(self, other: object) -> bool:
@@ -193,65 +96,157 @@ class BoundFunction(functools.partial[Any]):
         return getattr, (self.args[0], self.func.__name__)
 
 
-class BoundMemo(BoundFunction):
-    """One whose instance has results of its own."""
-
-    @property
-    def cache(self) -> AnyCache:
-        """The cache of this instance alone."""
-        memo: InstanceMemo = self.func.cache_clear.__self__  # type: ignore[attr-defined]
-        return memo.results_of(self.args[0]).cache
-
-    def cache_info(self) -> CacheInfo:
-        """Return the counters of the method, over all instances, and how many results this one has."""
-        return self.cache.cache_info()
-
-    def cache_clear(self) -> None:
-        """Forget the results of this instance. The counters, which are the method's over all instances, go on."""
-        self.cache.clear()
+# ---- methods
 
 
-class MemoizedMethod:
+class MemoizedMethod(FunctionInClass):
     """A memoized function defined in a class body.
 
     `obj.method(...)` and `Class.method(obj, ...)` use the results of `obj`. Called directly, as below a `@staticmethod`
-    or a `@property`, it goes by the name of the first parameter: an instance where that is `self` or `cls`, else an
-    argument like all others.
+    or a `@property`, it finds out whether its first argument is an instance: see `_memo_for`.
     """
 
-    def __init__(self, cache: AnyCache, function: Callable[..., Any], parameters: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        cache: AnyCache,
+        function: Callable[..., Any],
+        parameters: dict[str, Any],
+        classes: frozenset[ClassName] = frozenset(),
+    ) -> None:
         functools.update_wrapper(self, function)
-        self._of_instance = InstanceMemo(cache, function, parameters).make_wrapper()
-        if first_parameter(function) in ("self", "cls"):
-            self._direct = self._of_instance
-        else:
-            self._direct = Memo(cache, function, parameters).make_wrapper()
-        if cache._is_async and sys.version_info >= (3, 12):
-            inspect.markcoroutinefunction(self)
+        self._function = function
+        self._memo = InstanceMemo(cache, function, parameters, in_table=parameters.get("results") == "table")
+        self._unbound = self._memo.unbound
+        self._classes = classes
+        self._first = first_parameter(function)
+        self._decided: Memo | None = None
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._classes |= {(owner.__module__, owner.__qualname__)}
+
+    _namespace: dict[str, Any] | None = None  # of the `__get__` that was generated
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self._of_instance if instance is None else BoundMemo(self._of_instance, instance)
+        return self._bind(instance)
+
+    def _bind(self, instance: object) -> Any:
+        if instance is None:
+            return self._unbound
+        names = self._namespace
+        if names is not None and names["known"] is Empty and _asks_nobody(type(instance)):
+            names["known"] = type(instance)
+        return MethodType(self._memo.results_of(instance).method, instance)
+
+    # ---- called directly
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self._direct(*args, **kwargs)
+        memo = self._decided or self._memo_for(args, kwargs)
+        return (self._unbound if memo is self._memo else self._plain[1])(*args, **kwargs)
+
+    @functools.cached_property
+    def _plain(self) -> tuple[Memo, Any]:
+        """What takes the first argument for an argument like all others."""
+        memo = Memo(self._memo.cache, self._function, self._memo.parameters)
+        return memo, memo.make_wrapper()
+
+    def _memo_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Memo:
+        """Find out whether the first argument is an instance, whose results are told apart by identity.
+
+        It is, if it is one of the class that this was defined in, unless that has it as a staticmethod. Of other
+        objects the parameter's name says it.
+        """
+        first = args[0] if args else kwargs.get(self._first)
+        cls = next(
+            (each for each in _classes_of_object(first) if (each.__module__, each.__qualname__) in self._classes), None
+        )
+        if cls is None and any(self._is_static_in(each) for each in map(_find_class, self._classes) if each):
+            self._decided = self._plain[0]
+            return self._decided
+        if cls is not None:
+            self._decided = self._plain[0] if self._is_static_in(cls) else self._memo
+            return self._decided
+        if self._first in ("self", "cls"):
+            return self._memo
+        if not self._first and args and _has_equality(first):
+            raise TypeError(
+                f"{self._memo.cache.name}: cannot tell whether the first argument, of type {type(first).__name__}, is "
+                "the instance or an argument like others: put memoize above the other decorators, or have them keep "
+                "the function's signature by functools.wraps"
+            )
+        return self._plain[0]
+
+    def _is_static_in(self, cls: type) -> bool:
+        statics = [each for each in vars(cls).values() if isinstance(each, staticmethod)]
+        return any(form is self for each in statics for form in _unwrapped(each))
+
+    def _helper(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        memo = self._decided or self._memo_for(args, kwargs)
+        return getattr(memo, name)(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "cache":
+            return self._memo.cache if self._decided is not self._memo and self._is_plain else self._memo.cache_of_all
         if name in HELPERS:
-            return getattr(self._direct, name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            is_of_all = name.startswith("cache_") and name != "cache_key"
+            return getattr(self._memo, name) if is_of_all else functools.partial(self._helper, name)
+        return super().__getattr__(name)
 
-    def __repr__(self) -> str:
-        return f"<memoized {self.__qualname__}>"
-
-    def __reduce__(self) -> str:
-        return str(self.__qualname__)  # by its name: below a `@staticmethod` it is what that name gives
+    @property
+    def _is_plain(self) -> bool:
+        return self._decided is not None or self._first not in ("self", "cls")
 
 
 class MemoizedClassMethod(MemoizedMethod):
     """A memoized classmethod: the class is the instance."""
 
+    __class__ = property(lambda self: classmethod)
+
+    @property
+    def __func__(self) -> Any:
+        return self._function
+
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return BoundMemo(self._of_instance, type(instance) if owner is None else owner)
+        return self._bind(type(instance) if owner is None else owner)
+
+    def _memo_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Memo:
+        return self._memo
+
+
+# ---- a method's `__get__`, generated: it is half of a hit
+
+
+_GET: Final = """
+def __get__(self, instance, owner=None):
+    try:
+        if owner is known and (found := instance.slot)() is instance:
+            return MethodType(found.method, instance)
+        found = instance.__dict__[slot_name]
+        if found() is instance:
+            return MethodType(found.method, instance)
+    except (AttributeError, KeyError, TypeError):
+        pass
+    return bind(instance)
+"""
+"""`instance.slot` is the fastest way to look there. But where nothing is there it asks the `__getattr__` of the class,
+which may do anything: call the method again, for one. So it is for one class alone, `known`, that has none."""
+
+
+def _make_method(cache: AnyCache, function: Any, parameters: dict[str, Any], classes: frozenset[ClassName]) -> Any:
+    kind = type("MemoizedMethod", (MemoizedMethod,), {"__doc__": MemoizedMethod.__doc__})
+    method = kind(cache, function, parameters, classes)
+    if parameters.get("results") != "table":
+        method._namespace = names = {"bind": method._bind, "known": Empty, "slot": method._memo.slot}
+        kind.__get__ = define_get(_GET, names)  # type: ignore[attr-defined]
+    return method
+
+
+def _asks_nobody(cls: type) -> bool:
+    """Say whether an attribute that is not there is an AttributeError at once."""
+    gets: Any = cls.__getattribute__
+    return gets is object.__getattribute__ and not hasattr(cls, "__getattr__")
+
+
+# ---- which kind a decorated thing gets
 
 
 def memoize(make_cache: Callable[..., AnyCache], function: Any, parameters: dict[str, Any]) -> Any:
@@ -264,22 +259,78 @@ def memoize(make_cache: Callable[..., AnyCache], function: Any, parameters: dict
     check_suitable(inner, allows_single_use=parameters.get("allow_single_use", False))
     fill = functools.partial(_refuse_direct_fill, full_name_of(inner))
     make_cache = functools.partial(make_cache, fill, name=full_name_of(inner), is_async=is_async_function(inner))
-    kind = MemoizedClassMethod if isinstance(function, classmethod) else MemoizedMethod
-    if kind is MemoizedClassMethod or (inner is function and stands_in_class_body(inner)):
-        return kind(make_cache(index="dict"), inner, parameters)
+    if isinstance(function, classmethod):
+        return MemoizedClassMethod(make_cache(index="dict"), inner, parameters)
+    if inner is function and (classes := classes_of(function)):
+        return _make_method(make_cache(index="dict"), inner, parameters, classes)
     wrapper = Memo(make_cache(), inner, parameters).make_wrapper()
     return wrapper if inner is function else staticmethod(wrapper)
+
+
+def classes_of(function: Any) -> frozenset[ClassName]:
+    """Return the names of the classes in whose bodies `function`, or what it wraps, stands; none: it is no method."""
+    if isinstance(function, MethodType):  # it has its instance
+        return frozenset()
+    functions = [each for each in _unwrapped(function) if inspect.isfunction(each)]
+    outer = [(each.__module__, each.__qualname__.rpartition(".")[0]) for each in functions]
+    return _class_body_around().union(each for each in outer if each[1] and not each[1].endswith("<locals>"))
+
+
+MAX_FRAMES: Final = 10
+"""So many decorators may have been called between a class body and the one that is called last."""
+
+
+def _class_body_around() -> frozenset[ClassName]:
+    """Return the class in whose body the running calls of decorators stand: not every function tells its own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
+        frame = frame.f_back
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            break
+        if not frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # the body of a class or module
+            names = frame.f_locals
+            is_class = names is not frame.f_globals and "__qualname__" in names
+            return frozenset([(names.get("__module__"), names["__qualname__"])] if is_class else ())
+        frame = frame.f_back
+    return frozenset()
+
+
+def stands_in_class_body(function: Any) -> bool:
+    """Say whether `function`, decorated now, is to become a method, as far as can be told."""
+    return bool(classes_of(function))
+
+
+def _unwrapped(function: Any) -> Iterator[Any]:
+    """Give `function`, what it wraps, and so on."""
+    for _ in range(100):  # more is a circle
+        yield function
+        inner = getattr(function, "__wrapped__", None)
+        function = function.func if inner is None and isinstance(function, functools.partial) else inner
+        if function is None:
+            return
+
+
+def _classes_of_object(first: object) -> tuple[type, ...]:
+    return (*type(first).__mro__, *(first.__mro__ if isinstance(first, type) else ()))
+
+
+def _find_class(name: ClassName) -> type | None:
+    """Return the class of this name, if it can be reached by it."""
+    found: Any = sys.modules.get(name[0])
+    for part in name[1].split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) else None
+
+
+def _has_equality(instance: object) -> bool:
+    """Say whether another object may be equal: one of a class of the user's with an `__eq__`."""
+    return type(instance).__eq__ is not object.__eq__ and type(instance).__module__ != "builtins"
 
 
 def full_name_of(function: Any) -> str:
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     return f"{getattr(function, '__module__', None)}.{name}"
-
-
-def stands_in_class_body(function: Any) -> bool:
-    """Say whether a `def` or lambda stands directly in a class body: its qualified name says so."""
-    outer = function.__qualname__.rpartition(".")[0] if inspect.isfunction(function) else ""
-    return bool(outer) and not outer.endswith("<locals>")
 
 
 def _refuse_direct_fill(name: str, key: object) -> Any:

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from operator import methodcaller
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 __all__ = ["DroppingRef", "WeakTable"]
 
@@ -31,7 +31,7 @@ class DroppingRef(weakref.ref[Any]):
     forget: Callable[[], object]
 
     @classmethod
-    def to(cls, obj: object, records: dict[int, Any]) -> DroppingRef:
+    def to(cls, obj: object, records: dict[int, Any]) -> Self:
         """Make one. TypeError: `obj` takes no weak references."""
         ref = cls(obj, _forget)
         ref.forget = partial(records.pop, id(obj), None)

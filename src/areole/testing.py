@@ -9,6 +9,7 @@ from typing import Any
 from ._base import BaseCache
 from ._bounded import BoundedIndex, is_kept
 from ._entry import NOT_YET, Empty
+from ._instances import CacheOfInstances
 from ._locks import run_locked
 from ._resilience import ResilientEntry
 
@@ -39,12 +40,17 @@ class ManualClock:
         return self._now
 
 
-def assert_valid(cache: BaseCache[Any, Any]) -> None:
+def assert_valid(cache: BaseCache[Any, Any] | CacheOfInstances) -> None:
     """Raise AssertionError unless every structure of `cache` is as it must be while nobody uses it.
 
-    For any cache or store of areole's, a closed one too; a memoized function's is its `cache`. At rest: no fill is on
-    its way and no other thread is in the middle of a call. It walks through all that there is.
+    For any cache or store of areole's, a closed one too; a memoized function's is its `cache`, and through a class a
+    method's are all of its instances'. At rest: no fill is running and no other thread is in the middle of a call. It
+    walks through all that there is.
     """
+    if isinstance(cache, CacheOfInstances):
+        for each in cache.caches():
+            assert_valid(each)
+        return
     if not isinstance(cache, BaseCache):
         raise TypeError(f"assert_valid takes a cache, such as a memoized function's .cache, not {type(cache).__name__}")
     index = cache._index
