@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .build import Build
-from .contenders import ITEM, KEYWORDS, ONE, THREE
+from .contenders import ITEM, KEYWORDS, METHOD, ONE, THREE
 from .samples import Case, Samples
 
 __all__ = ["Target", "counted_cases", "counting_targets", "targets_of"]
@@ -44,6 +44,7 @@ class Target:
 LRU_ONE = Case("lru_cache", ONE)
 LRU_THREE = Case("lru_cache", THREE)
 LRU_KEYWORDS = Case("lru_cache", KEYWORDS)
+LRU_METHOD = Case("lru_cache", METHOD)
 
 
 def targets_of(
@@ -66,6 +67,7 @@ def _hit_targets(build: Build, hits: Samples, index: str) -> Iterator[Target]:
         ("f(k, 1, 2) / lru_cache's f(k)", Case(index, THREE), LRU_ONE, 2.4),
         ("f(k, 1, 2) / lru_cache's own", Case(index, THREE), LRU_THREE, 2.4),
         ("f(k, b=1, c=2) / lru_cache's own", Case(index, KEYWORDS), LRU_KEYWORDS, 1.0),
+        ("obj.m(k) / lru_cache's own", Case(index, METHOD), LRU_METHOD, 3.3),
         ("cache[k] / lru_cache's f(k)", Case(index, ITEM), LRU_ONE, 2.0),
         ("f(k) under a ttl / lru_cache's f(k)", Case("areole ttl", ONE), LRU_ONE, 2.5),
         ("f(k) with resilience / f(k) under a ttl", Case("areole resilient", ONE), Case("areole ttl", ONE), 1.1),
@@ -94,6 +96,10 @@ def _thread_targets(build: Build, threads: Samples, index: str) -> Iterator[Targ
     """
     if not {1, 2} <= set(threads.threads()):
         return
+    method = Case(index, METHOD)
+    if method in threads:
+        scaling, applies = threads.scaling(method, 2).median, build.is_free_threaded
+        yield Target(f"{METHOD}: throughput of 2 threads / of 1", scaling, 1.0, at_least=True, applies=applies)
     for ours in (Case(index, ONE), Case(index, ITEM)):
         if ours not in threads:
             continue

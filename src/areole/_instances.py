@@ -67,6 +67,10 @@ class Holding:
 
         def __call__(self) -> Any: ...
 
+    @property
+    def is_in_dict(self) -> bool:
+        return self.method.func is not self.memo._bound_functions[True]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Holding) and self.memo is other.memo
 
@@ -155,7 +159,22 @@ _IN_DICT = """try:
     except AttributeError{s}:
         entries{s} = results_of{s}({first}).entries"""
 
-_IN_TABLE = "entries{s} = results_of{s}({first}).entries"
+_IN_DICT_NOTING_HITS = """try:
+        found{s} = {first}.slot{s}
+        if found{s}.entries is not entries{s}:
+            found{s} = results_of{s}({first})
+            entries{s} = found{s}.entries
+    except AttributeError{s}:
+        found{s} = results_of{s}({first})
+        entries{s} = found{s}.entries"""
+
+_IN_TABLE = """try:
+        found{s} = table{s}[id{s}({first})]
+        if found{s}() is not {first}:
+            found{s} = results_of{s}({first})
+    except KeyError{s}:
+        found{s} = results_of{s}({first})
+    entries{s} = found{s}.entries"""
 
 
 class InstanceMemo(Memo):
@@ -181,11 +200,11 @@ class InstanceMemo(Memo):
     def results_of(self, instance: object) -> Holding:
         """Return the results of `instance`, made now if it has none."""
         try:
-            at_once: Holding = instance.__dict__[self.slot]
-            if at_once() is instance:
-                return at_once
-        except (AttributeError, KeyError, TypeError):
-            pass
+            found: Holding | None = instance.__dict__[self.slot]
+        except (AttributeError, KeyError):
+            found = self.table.get(id(instance))
+        if isinstance(found, Holding) and found() is instance:
+            return found
         while True:
             found = self._find(instance)
             if found is not None:
@@ -291,18 +310,19 @@ class InstanceMemo(Memo):
 
     def _reach_by(self, find_results: str, key: str) -> tuple[dict[str, str], dict[str, Any]]:
         s, first = self.shape.suffix, self.shape.first
-        is_bound = find_results is not _OF_FIRST
-        found, entries = (f"results_of{s}({first})", f"entries{s}") if is_bound else (f"found{s}", f"found{s}.entries")
+        entries = f"found{s}.entries" if find_results is _OF_FIRST else f"entries{s}"
+        found = f"found{s}" if "found{s}" in find_results else f"results_of{s}({first})"
         parts = {"find_results": find_results.format(s=s, first=first), "entry": f"{entries}[{key}]"}
         parts["find_cache"] = f"cache{s} = {found}.cache"
         if isinstance(self.cache._index, BoundedIndex):  # each twin has a policy of its own
             parts["count_hit"] = f"{found}.cache._on_hit(entry{s})"
-        return parts, {"slot": self.slot, "results_of": self.results_of}
+        return parts, {"slot": self.slot, "results_of": self.results_of, "table": self.table, "id": id}
 
     @functools.cached_property
     def _bound_functions(self) -> tuple[FunctionType, FunctionType]:
         """What an InstanceMethod calls with its results: in the `__dict__`, and in the table."""
-        return self._make_bound(_IN_DICT), self._make_bound(_IN_TABLE)
+        is_bounded = isinstance(self.cache._index, BoundedIndex)
+        return self._make_bound(_IN_DICT_NOTING_HITS if is_bounded else _IN_DICT), self._make_bound(_IN_TABLE)
 
     def _make_bound(self, find_results: str) -> FunctionType:
         parameters = self.shape.parameters

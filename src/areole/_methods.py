@@ -132,10 +132,11 @@ class MemoizedMethod(FunctionInClass):
     def _bind(self, instance: object) -> Any:
         if instance is None:
             return self._unbound
+        found = self._memo.results_of(instance)
         names = self._namespace
-        if names is not None and names["known"] is Empty and _asks_nobody(type(instance)):
+        if names is not None and names["known"] is Empty and found.is_in_dict and _asks_nobody(type(instance)):
             names["known"] = type(instance)
-        return MethodType(self._memo.results_of(instance).method, instance)
+        return MethodType(found.method, instance)
 
     # ---- called directly
 
@@ -231,12 +232,22 @@ def __get__(self, instance, owner=None):
 which may do anything: call the method again, for one. So it is for one class alone, `known`, that has none."""
 
 
+_GET_IN_TABLE: Final = """
+def __get__(self, instance, owner=None):
+    found = table.get(id(instance))
+    if found is not None and found() is instance:
+        return MethodType(found.method, instance)
+    return bind(instance)
+"""
+
+
 def _make_method(cache: AnyCache, function: Any, parameters: dict[str, Any], classes: frozenset[ClassName]) -> Any:
     kind = type("MemoizedMethod", (MemoizedMethod,), {"__doc__": MemoizedMethod.__doc__})
     method = kind(cache, function, parameters, classes)
-    if parameters.get("results") != "table":
-        method._namespace = names = {"bind": method._bind, "known": Empty, "slot": method._memo.slot}
-        kind.__get__ = define_get(_GET, names)  # type: ignore[attr-defined]
+    memo = method._memo
+    method._namespace = {"bind": method._bind, "known": Empty, "slot": memo.slot, "table": memo.table}
+    source = _GET_IN_TABLE if memo.in_table else _GET
+    kind.__get__ = define_get(source, method._namespace)  # type: ignore[attr-defined]
     return method
 
 
