@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import aio, fill, hits
+from benchmarks import aio, fan_out, fill, hits
 from benchmarks.aio_contenders import async_contenders
 from benchmarks.build import this_build
 from benchmarks.contenders import GET, ITEM, LOOPS, METHOD, ONE, Contender, all_contenders, loop_of_its_own
@@ -271,3 +271,14 @@ def test_each_kind_of_fill_can_be_measured(kind: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(fill, "SMALL", 60)
     assert fill.measure(kind, hits=True) > 0
     fill.measure(kind, hits=False)
+
+
+def test_waits_of_a_fan_out_are_compared_with_waits_without(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fan_out.main(["--quick"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == [
+        "800 items inside a fill",
+        "800 items inside a fill, backwards",
+        "50 tasks join a fill that awaits 1,000",
+    ]
+    assert all(float(line.split()[-2]) > 0 for line in lines if line.endswith("times "))

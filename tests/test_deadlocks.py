@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, FillDeadlockError, RecursiveFillError
+from areole import AtomicCache, FillDeadlockError, FillTimeout, RecursiveFillError
 
 from .support import PATIENCE, Gate, assert_valid, every_index, run_threads, start_threads
 
@@ -315,4 +315,39 @@ def test_a_thread_that_waits_for_a_leader_who_fills_something_else_is_no_deadloc
     join_waiter = start_threads(lambda: cache["b"])
     gate.open()
     assert [*join(), *join_waiter()] == ["ab", "ab"]
+    assert_valid(cache)
+
+
+# ---- what cannot be seen
+
+
+@every_index
+def test_a_wait_timeout_ends_a_wait_for_a_fill_that_needs_a_lock_of_the_one_that_waits(index: str) -> None:
+    """1. A takes a lock of its own, and waits for what B fills     2. B's fill waits for that lock, which A has."""
+    lock, gate = threading.Lock(), Gate()
+
+    def fill(key: str) -> str:
+        gate.enter()
+        with lock:
+            return key
+
+    cache = AtomicCache(fill, wait_timeout=0.05, index=index)
+    join = start_threads(lambda: cache["key"])
+    gate.wait_until_entered()
+    with lock:
+        gate.open()
+        with pytest.raises(FillTimeout):
+            cache["key"]
+    assert join() == ["key"]
+    assert cache["key"] == "key"
+    assert_valid(cache)
+
+
+@every_index
+def test_a_wait_timeout_ends_the_wait_of_a_thread_that_was_given_its_fills_own_key(index: str) -> None:
+    def fill(key: str) -> Any:
+        return [type(each) for each in run_threads(lambda: cache[key])]
+
+    cache: AtomicCache[str, Any] = AtomicCache(fill, wait_timeout=0.05, index=index)
+    assert cache["key"] == [FillTimeout]
     assert_valid(cache)

@@ -34,8 +34,9 @@ Invariants kept here, by the numbers of the design:
      to go on: it is the future itself.
   9. Every removal here is of one entry, by identity.
 
-Not promised: a fill that hands its key to another thread, and waits for that one, is seen as no cycle and hangs
-unless there is a `wait_timeout`.
+Not promised: that all waits for ever are seen. What a fill waits for besides fills is not: another thread to which it
+hands its key, a lock of the user's, a switch to another greenlet. Then only a `wait_timeout` helps. Where the thread
+that waits executes a module which the fill imports, that is seen after a moment: see _imports.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ class FillDeadlockError(AreoleError, RuntimeError):
     """Raised where a wait would be for ever.
 
     It would close a cycle of fills, each of which waits for the next one; or block the event loop that the fill runs
-    on; or hold up the cache, as it comes from a key's own `__eq__` or `__hash__`, or a finalizer.
+    on; or hold up the cache, as it comes from a key's own `__eq__` or `__hash__`, a finalizer or a signal handler; or
+    it comes from the top level of a module that the fill imports.
     """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -236,4 +237,31 @@ def test_waits_that_have_ended_are_no_edges_any_more(on_loop: OnLoop) -> None:
         return await asyncio.gather(cache["a"], cache["b"])
 
     assert on_loop(main) == ["a", "a"]
+    assert_valid(cache)
+
+
+@pytest.mark.parametrize("has_own_context", [True, False])
+def test_a_task_that_a_fill_starts_and_does_not_await_is_part_of_it_unless_it_has_a_context_of_its_own(
+    on_loop: OnLoop, has_own_context: bool
+) -> None:
+    """A heartbeat, say, of a client that its fill makes."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def fill(key: str) -> str:
+        async def heartbeat() -> Any:
+            return await cache[key]
+
+        context = contextvars.Context() if has_own_context else None
+        tasks.append(asyncio.create_task(heartbeat(), context=context))
+        await until(lambda: tasks[0].done() or cache.cache_info().waits)
+        return "client"
+
+    cache: Cache = AsyncAtomicCache(fill)
+
+    async def main() -> Any:
+        return await cache["key"], *await asyncio.gather(*tasks, return_exceptions=True)
+
+    value, seen = on_loop(main)
+    assert value == "client"
+    assert seen == "client" if has_own_context else isinstance(seen, RecursiveFillError)
     assert_valid(cache)
