@@ -7,8 +7,9 @@ Where to read, from the bottom up:
     _arguments               checks of arguments, and what their messages say
     _refcount, _weak         deferred reference counts; records that go with an object
     _caller, _entry          who leads and who waits; one key's value, and the fill that is on its way
-    _waiter, _imports        how a task waits for that, on whatever loop; who waits for a module that another imports
+    _imports                 which thread waits for a module that another one imports
     _index                   key -> entry: a dict, or an AtomicDict
+    _waiter                  how a task waits for a flight, on whatever loop
     _expiry, _stats          ttl -> deadline; counters, CacheInfo
     _base                    lookups, removal, the listener
     _tidier                  expired values leave a cache without limits

@@ -431,15 +431,13 @@ class SingleFlight(BaseCache[K, V]):
             left -= next_look
             if left <= 0 or flight.has_no_leader:
                 return left > 0 or not flight.is_pending
-            if holds_a_lock():
-                raise self._under_a_lock(flight)
             self._check_wait(flight)
             next_look = A_MOMENT if is_importing() else flight.look_every  # the fill may import that module later
         return True
 
     def _check_wait(self, flight: Flight) -> None:
         """Raise if the wait for `flight` is seen, a moment after it has begun, never to end."""
-        if self._holds_up_others():  # a task waits, on a loop that a finalizer runs, say
+        if holds_a_lock() or holds_graph():  # the latter where a task waits, on a loop that a finalizer runs
             raise self._under_a_lock(flight)
         if is_importing() and needs_thread(flight, waits_for_my_imports):
             reason = "its fill waits for the import of a module that this thread executes; ask in a function, which is "

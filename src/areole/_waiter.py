@@ -7,8 +7,9 @@ opens the latch and *then* wakes all that are in the table. So one of them sees 
     2. the leader opens it, wakes the table    -- for ever, if it looked before it was in.
 
 A waiter is woken on its own loop, where it looks for itself: to be woken for nothing costs a look. So nothing rests on
-wakers alone, which an interrupt, a fork or a closed loop may stop: every waiter looks by itself once in a while too.
-Adding to the table, removing from it and copying it are atomic steps (see `_locks`).
+wakers alone, which an interrupt, a fork or a closed loop may stop: once in a while the `_Watch` of a loop has all its
+waiters look, by one timer. Then they look too whether their wait can end at all.
+Adding to the tables, removing from them and copying them are atomic steps (see `_locks`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from math import inf
 from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, Final
 
+from ._caller import holds_graph
+from ._imports import is_importing
+from ._index import holds_a_lock
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Waiter", "limit_of", "running_loop", "wake"]
 
 SELDOM: Final = 1.0
-"""Seconds between two looks of a waiter that nobody wakes."""
+"""Seconds between two looks of the waiters that nobody wakes."""
 
 SOON: Final = 0.001
 """Seconds until a waiter looks again that finds an outcome, but the latch held.
@@ -44,7 +49,7 @@ def limit_of(timeout: float | None) -> float:
 class Waiter:
     """One wait of one task. All but its making and `wake` happens on its loop.
 
-    `check` is called with the flight when it looks by itself, and may raise what ends the wait.
+    `check` is called with the flight where the wait may be for ever, and then raises what ends it.
     """
 
     __slots__ = ("_check", "_flight", "_future", "_limit", "_next_look", "loop")
@@ -65,8 +70,10 @@ class Waiter:
     async def wait(self, timeout: float | None) -> bool:
         """Return once it has ended; say whether that was in time; raise what `check` does."""
         flight, limit = self._flight, limit_of(timeout)
+        watch = _watch_of(self.loop)
         flight.waiters[self] = None
         try:
+            watch.add(self)
             self.look()
             if limit != inf:
                 self._limit = self.loop.call_later(limit, self._give_up)
@@ -77,6 +84,7 @@ class Waiter:
         finally:
             outcome = False  # the traceback keeps this frame
             del flight.waiters[self]
+            watch.waiters.pop(self, None)
             for timer in (self._next_look, self._limit):
                 if timer is not None:
                     timer.cancel()
@@ -85,13 +93,13 @@ class Waiter:
         return self._flight.has_no_leader
 
     def look(self) -> None:
-        """End the wait if it can be, else look again later."""
+        """End the wait if it can be, else look again: soon where the leader is about to leave, or as all others do."""
         if self._future.done():
             return
         if self._has_ended():
             self._future.set_result(True)
-        else:
-            self._next_look = self.loop.call_later(SELDOM if self._flight.is_pending else SOON, self._look_again)
+        elif not self._flight.is_pending:
+            self._next_look = self.loop.call_later(SOON, self.look)
 
     def look_now(self) -> None:
         """Look because a leader says that it leaves."""
@@ -99,19 +107,68 @@ class Waiter:
             self._next_look.cancel()
         self.look()
 
-    def _look_again(self) -> None:
+    def check(self) -> None:
+        """End the wait if that would never end."""
         try:
-            if not self._has_ended():
-                self._check(self._flight)
+            self._check(self._flight)
         except Exception as error:
             if not self._future.done():
                 self._future.set_result(error)  # not an exception of the future's: a cancellation may come first
-        else:
-            self.look()
 
     def _give_up(self) -> None:
         if not self._future.done():
             self._future.set_result(not self._flight.is_pending)
+
+
+class _Watch:
+    """Has all waiters on one loop look once in a while. Its methods are called on that loop.
+
+    A finalizer may `add` between any two of their steps. It makes the timer itself if it finds no token; else it is in
+    the table before `_look` has taken the token away, and so before that looks whether anybody is left.
+    """
+
+    __slots__ = ("_loop", "_token", "waiters")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._token: object = None  # of the timer that counts, if there is one
+        self.waiters: dict[Waiter, None] = {}
+
+    def add(self, waiter: Waiter) -> None:
+        self.waiters[waiter] = None
+        if self._token is None:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        self._token = token = object()
+        self._loop.call_later(SELDOM, self._look, token)
+
+    def _look(self, token: object) -> None:
+        if token is not self._token:
+            return
+        may_be_stuck = holds_graph() or is_importing() or holds_a_lock()  # asked once for all
+        for waiter in list(self.waiters):
+            waiter.look_now()
+            if may_be_stuck:
+                waiter.check()
+        self._token = None
+        if self.waiters:
+            self._look_later()
+        else:
+            _watches.pop(self._loop, None)
+
+
+_watches: dict[asyncio.AbstractEventLoop, _Watch] = {}
+
+
+def _watch_of(loop: asyncio.AbstractEventLoop) -> _Watch:
+    watch = _watches.get(loop)
+    if watch is None:
+        for each in list(_watches):
+            if each.is_closed():
+                _watches.pop(each, None)
+        watch = _watches.setdefault(loop, _Watch(loop))
+    return watch
 
 
 def wake(flight: Flight) -> None:
