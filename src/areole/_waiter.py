@@ -34,6 +34,9 @@ __all__ = ["Waiter", "limit_of", "running_loop", "wake"]
 SELDOM: Final = 1.0
 """Seconds between two looks of the waiters that nobody wakes."""
 
+AT_ONCE: Final = 200
+"""How many of them look in one turn of their loop, which thousands would block."""
+
 SOON: Final = 0.001
 """Seconds until a waiter looks again that finds an outcome, but the latch held.
 
@@ -124,7 +127,7 @@ class _Watch:
     """Has all waiters on one loop look once in a while. Its methods are called on that loop.
 
     A finalizer may `add` between any two of their steps. It makes the timer itself if it finds no token; else it is in
-    the table before `_look` has taken the token away, and so before that looks whether anybody is left.
+    the table before `_look_at` has taken the token away, and so before that looks whether anybody is left.
     """
 
     __slots__ = ("_loop", "_token", "waiters")
@@ -147,10 +150,17 @@ class _Watch:
         if token is not self._token:
             return
         may_be_stuck = holds_graph() or is_importing() or holds_a_lock()  # asked once for all
-        for waiter in list(self.waiters):
+        self._look_at(list(self.waiters), may_be_stuck)
+
+    def _look_at(self, waiters: list[Waiter], may_be_stuck: bool) -> None:
+        for waiter in waiters[-AT_ONCE:]:
             waiter.look_now()
             if may_be_stuck:
                 waiter.check()
+        del waiters[-AT_ONCE:]
+        if waiters:
+            self._loop.call_soon(self._look_at, waiters, may_be_stuck)
+            return
         self._token = None
         if self.waiters:
             self._look_later()
