@@ -13,9 +13,11 @@ from ._methods import memoize
 from ._resilience import Resilience
 from .typing import (
     Clock,
+    G,
     IndexName,
     Memoized,
     MemoizeDecorator,
+    MemoizedGeneric,
     MemoizedOfClass,
     OnAbandon,
     PolicyName,
@@ -65,6 +67,11 @@ class Memoizing:
 
     __slots__ = ()
 
+    @overload
+    @classmethod
+    def memoize(  # type: ignore[overload-overlap]
+        cls, function: G, /, ttl: Ttl[Any, Any] | None = None, **options: Unpack[MemoizeOptions]
+    ) -> MemoizedGeneric[G]: ...
     @overload
     @classmethod
     def memoize(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
     from ._single_flight import SingleFlight
@@ -16,6 +16,7 @@ __all__ = [
     "IndexName",
     "Memoized",
     "MemoizedCall",
+    "MemoizedGeneric",
     "MemoizedOfClass",
     "OnAbandon",
     "PolicyName",
@@ -144,6 +145,48 @@ class MemoizedOfClass(MemoizedCall[Concatenate[Any, P], R_co], Protocol[P, R_co]
     def __get__(self, instance: Any, owner: type) -> MemoizedCall[P, R_co]: ...
 
 
+class _Witness:
+    """A type that no function names: one that takes it takes anything, and one that gives it gives what it got."""
+
+
+class GivesWhatItTakes(Protocol):
+    """A generic function whose result depends on its first argument, which may be anything: `def f(x: T) -> T`."""
+
+    def __call__(
+        self, first: _Witness, /, *args: Any, **kwargs: Any
+    ) -> _Witness | Iterable[_Witness] | Coroutine[Any, Any, _Witness]: ...
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+G = TypeVar("G", bound=GivesWhatItTakes)
+
+
+class MemoizedGeneric(MemoizedCall[..., Any], Generic[F]):
+    """A memoized function of that kind, for type checkers: calls and `refresh` keep its own type, all of it.
+
+    `P` and `R_co` of the others are solved once, and the function's type variables would be lost by that. What else it
+    offers takes any arguments here.
+    """
+
+    @property
+    def __call__(self) -> F:
+        raise NotImplementedError
+
+    @property
+    def refresh(self) -> F:
+        raise NotImplementedError
+
+    def peek(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> MemoizedGeneric[F]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> Any: ...
+    def __get__(self, instance: object, owner: type) -> Any:
+        raise NotImplementedError
+
+
 class TakesAnything(Protocol[P, R_co]):
     """A function whose first argument may be anything, a class too, so that it is no classmethod for that."""
 
@@ -156,6 +199,8 @@ class TakesAnything(Protocol[P, R_co]):
 class MemoizeDecorator(Protocol):
     """What `memoize` gives when it is called without a function."""
 
+    @overload
+    def __call__(self, function: G, /) -> MemoizedGeneric[G]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: TakesAnything[P, R_co], /) -> Memoized[P, R_co]: ...
     @overload

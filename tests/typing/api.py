@@ -462,3 +462,53 @@ def a_store_of_anything() -> None:
     assert_type(anything, Storage[Any])
     anything.set("key", 1)
     anything.set("key", b"")
+
+
+@AtomicCache.memoize
+def same(value: T) -> T:
+    return value
+
+
+@AtomicCache.memoize(max_items=5)
+def first(values: Sequence[T]) -> T:
+    return values[0]
+
+
+@cached(Storage[Any]())
+def same_cached(value: T) -> T:
+    return value
+
+
+def a_generic_function_stays_generic() -> None:
+    assert_type(same(1), int)
+    assert_type(same("a"), str)
+    assert_type(first([1]), int)
+    assert_type(same_cached(1), int)
+    same.peek(1)
+    assert_type(same.invalidate(1), bool)
+    assert_type(pair(1), list[int])
+    assert_type(same.refresh("a"), str)
+    same()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+@AtomicCache.memoize(60)
+def pair(value: T) -> list[T]:
+    return [value, value]
+
+
+@AsyncAtomicCache.memoize
+async def later(value: T) -> T:
+    return value
+
+
+async def a_generic_async_def() -> None:
+    assert_type(await later(1), int)
+
+
+@AtomicCache.memoize
+def count(anything: object) -> int:
+    return len(str(anything))
+
+
+assert_type(count.peek(1), int | None)
+count.invalidate()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
