@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import tracemalloc
 from typing import Any
 
@@ -14,6 +15,7 @@ from areole._policy.lru import FILED_A_TIME, LruPolicy
 from areole.testing import ManualClock
 
 from .storage_support import Told, check_books, every_policy, make_store, make_weighed
+from .support import PATIENCE, Gate, assert_valid, is_free_threaded
 
 # ---- stored exceptions
 
@@ -153,7 +155,7 @@ def test_what_a_fill_has_put_out_is_told_though_its_publishing_raises() -> None:
     cache = AtomicCache(lambda key: key, max_items=3, policy="lru", on_removal=told)
     first, out, new = Acting(), Acting(), Acting()
     cache[first], cache[out], cache[first], cache["spare"]
-    looks = [lambda: None] * 3  # by the lookup, the claim, and the publishing, which then makes room
+    looks = [lambda: None] * 2  # by the lookup and the claim; the publishing makes room at once
     first.acts = [*looks, lambda: cache.invalidate("spare"), refuse, refuse]
     with pytest.raises(ValueError, match="eq"):
         cache[new]
@@ -342,3 +344,54 @@ def test_a_recursion_over_its_last_two_results_finds_them_in_a_tiny_cache(policy
         fib(n)
     assert fib.cache_info().fills <= 60
     check_books(fib.cache)
+
+
+@pytest.mark.parametrize("policy", ["lru", "s3fifo"])
+def test_a_value_whose_entry_an_interrupted_removal_took_out_is_not_stored(
+    policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A removal marks the flight, by which its leader knows. One that is cut short before that leaves no mark."""
+    gate = Gate()
+    cache = AtomicCache(lambda key: gate.enter() or key, max_items=3, policy=policy)
+    thread = threading.Thread(target=cache.fetch, args=("a",))
+    thread.start()
+    gate.wait_until_entered()
+
+    def interrupted(entry: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(cache._index), "_note_removed", lambda index, entry: interrupted(entry))
+    with pytest.raises(KeyboardInterrupt):
+        cache.invalidate("a")
+    gate.open()
+    thread.join(PATIENCE)
+    assert "a" not in cache and len(cache) == 0
+    assert cache["a"] == "a"
+    assert_valid(cache)
+
+
+@pytest.mark.skipif(not is_free_threaded(), reason="with a GIL a claim waits for the lock")
+@pytest.mark.parametrize("policy", ["lru", "s3fifo"])
+def test_a_set_detaches_a_fill_that_claims_its_key_between_its_look_and_its_store(policy: str) -> None:
+    gate = Gate()
+    store = Storage[Any](max_items=3, policy=policy)
+    thread = threading.Thread(target=store.get_or_fill, args=("a", lambda key: gate.enter() or "filled"))
+
+    class ClaimedBetween(dict[Any, Any]):
+        """Has the fill claim right after a look has found nothing."""
+
+        def get(self, key: Any, default: Any = None) -> Any:
+            found = super().get(key, default)
+            if found is None and thread.ident is None:
+                thread.start()
+                gate.wait_until_entered()
+            return found
+
+    store._index.entries = store._entries = ClaimedBetween()
+    store.set("a", "set")
+    gate.open()
+    thread.join(PATIENCE)
+    assert store.get("a") == "set"
+    assert store.number_of_items == 1
+    assert_valid(store)

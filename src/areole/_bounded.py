@@ -37,7 +37,7 @@ from typing import Any, Final, TypeVar
 from ._arguments import check_plain, shown
 from ._deadlines import Deadlines
 from ._entry import NOT_YET, Empty, Entry, Removal
-from ._index import DictIndex, SameKey, register
+from ._index import INSERTS_TAKE_THE_LOCK, DictIndex, SameKey, register
 from ._locks import run_locked
 from ._policy import make_policy
 from .typing import RemovalCause
@@ -83,6 +83,7 @@ class BoundedIndex(DictIndex):
         "_most_weight_each",
         "_policy",
         "_policy_name",
+        "_trusts_marks",
         "_under_way",
         "_untold",
         "_weight",
@@ -119,6 +120,7 @@ class BoundedIndex(DictIndex):
         self.entry_type = self._policy.entry_type
         self.touch = self._policy.touch
         self._under_way: list[Any] | None = None
+        self._trusts_marks = True  # see `_is_attached`
         self._untold: list[Removal] = []
         self._start_books()
         register(self)  # a twin too, which shares a lock
@@ -188,7 +190,8 @@ class BoundedIndex(DictIndex):
                 return result, removed
 
     def _repair(self) -> None:
-        """Make the books anew from the dict, again if another operation came in between."""
+        """Make the books again from the dict, once more if another operation came in between."""
+        self._trusts_marks = False
         while True:
             self._under_way = mine = [0]
             self._rebuild()
@@ -250,6 +253,10 @@ class BoundedIndex(DictIndex):
 
     # ---- changes
 
+    def _insert_again(self, entry: Entry) -> Entry:
+        self._trusts_marks = False
+        return super()._insert_again(entry)
+
     def put(self, entry: Any, now: float, only_if_absent: bool = False) -> tuple[bool, list[Removal]]:
         """Store a ready entry in the place of whatever is there; return whether it is in, and what that put out.
 
@@ -275,7 +282,7 @@ class BoundedIndex(DictIndex):
                             if self._under_way is not removed:  # a nested operation may have stored one
                                 old = entries.get(key)
                         if old is None:
-                            self._store(entry, removed)
+                            old = self._store_if_absent(entry, removed)
                     if old is not None or weight > self._most_weight_each:
                         is_in = self._put_over(old, entry, now, only_if_absent, removed)
                     if is_in:
@@ -304,6 +311,17 @@ class BoundedIndex(DictIndex):
             if is_in is not None:
                 return is_in, removed
 
+    def _store_if_absent(self, entry: Any, removed: list[Removal]) -> Any:
+        """Store under the key of `entry`, unless another is there, and then return that.
+
+        Without a GIL a claim inserts without the lock. An assignment would replace what it has inserted, and nobody
+        would mark that as detached.
+        """
+        if INSERTS_TAKE_THE_LOCK:
+            return self._store(entry, removed)
+        found = self.entries.setdefault(entry.key, entry)
+        return None if found is entry else found
+
     def _store(self, entry: Any, removed: list[Removal]) -> None:
         """Store under the key of `entry`; what nested code has inserted under that key meanwhile goes."""
         while True:
@@ -312,6 +330,7 @@ class BoundedIndex(DictIndex):
             if self._insertions == before:
                 self._insertions = before + 1
                 return
+            self._trusts_marks = False
             held = set(self.entries.values())
             for other in [each for each in self._policy if each not in held]:  # stored by nested code, now replaced
                 self._note_stranger(other, removed)
@@ -346,7 +365,8 @@ class BoundedIndex(DictIndex):
         self._strike_out(old)
         current = self.entries.get(entry.key)  # a nested operation has removed `old`, and may have stored another
         if current is None:
-            self._store(entry, removed)
+            current = self._store_if_absent(entry, removed)
+        if current is None:
             return True
         return self._put_over(current, entry, now, only_if_absent, removed)
 
@@ -368,7 +388,7 @@ class BoundedIndex(DictIndex):
         """Give `entry` its value, if it is in."""
         if entry.flight is None and entry.is_published and entry.value is value:
             return True  # done before, by a first try that nested code has made to fail
-        if not self._holds(entry):
+        if not self._is_attached(entry):
             return False  # taken out while its value was on the way: it is for the waiters alone
         self._strike_out(entry)
         if weight > self._most_weight_each:
@@ -378,7 +398,7 @@ class BoundedIndex(DictIndex):
         if entry.is_published:
             old = self._retiring[entry] = entry.value
         try:
-            if not self._holds(entry):
+            if not self._is_attached(entry):
                 return False  # a nested operation took it out, and reports what it showed
             cause = REPLACED if old is not Empty and entry.is_live(now) else EXPIRED
             entry.weight = weight
@@ -393,6 +413,17 @@ class BoundedIndex(DictIndex):
             self._sweep(SWEPT_A_TIME, now, removed)
         return True
 
+    def _is_attached(self, entry: Any) -> bool:
+        """Say whether `entry`, which its leader publishes, is in the dict: by the mark that a removal leaves.
+
+        Not by its key, which would have to be hashed again. But an operation that was cut short may have taken the
+        entry out without a mark. So from then on it is by the key.
+        """
+        flight = entry.flight
+        if flight is None or not self._trusts_marks:
+            return self._holds(entry)
+        return not flight.is_detached
+
     def _set_hash(self, entry: Any) -> None:
         """Note the hash of the key, outside of the lock, where the policy needs it: this may call Python code."""
         if self._policy.needs_hash:
@@ -405,7 +436,7 @@ class BoundedIndex(DictIndex):
         return self._do(self._keep_error, entry, deadline, weight, now)[1]
 
     def _keep_error(self, entry: Any, deadline: float | None, weight: int, now: float, removed: list[Removal]) -> bool:
-        if not self._holds(entry):
+        if not self._is_attached(entry):
             return False
         if weight > self._most_weight_each:
             self._pop(entry, removed)
