@@ -1,4 +1,4 @@
-"""How often a lookup hashes its key: once for a hit, and at most twice for a miss.
+"""How often a lookup hashes its key: once for a hit, and at most twice for a miss (three times under s3fifo).
 
 A key's `__hash__` may take long, and what it returns cannot be handed to a dict. So a hit is one look, and a miss one
 look and one claim; publishing the value finds its entry by the flight, not by the key.
