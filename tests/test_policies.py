@@ -14,7 +14,17 @@ import pytest
 from areole._filing import SPARE
 from areole._policy import POLICIES, make_policy
 from areole._policy.lru import FILED_A_TIME, LruEntry, LruPolicy, make_tick
-from areole._policy.s3fifo import SMALL, TINY, S3FifoEntry, S3FifoPolicy
+from areole._policy.s3fifo import (
+    FIRST_SHARE,
+    FORGET_AFTER,
+    LEAST_SHARE,
+    MORE_LOOKS,
+    MOST_SHARE,
+    STEP,
+    TINY,
+    S3FifoEntry,
+    S3FifoPolicy,
+)
 from benchmarks.hit_ratio import hits_of_policy, hits_of_the_optimum
 from benchmarks.traces import TRACES
 
@@ -526,6 +536,7 @@ class S3FifoModel:
         self.older_ghosts: set[int] = set()
         self.uses: dict[int, int] = {}
         self.came_back: dict[int, bool] = {}
+        self.share, self.periods, self.used, self.gone = FIRST_SHARE, 0, 0, 0
 
     def ask(self, key: int) -> bool:
         if key in self.small or key in self.main:
@@ -537,35 +548,56 @@ class S3FifoModel:
         self.came_back[key] = key in self.ghosts | self.older_ghosts
         self.uses[key] = 0
         self.small.append(key)
-        while not is_full and len(self.small) > 1 and self.small_is_full():
+        while not is_full and len(self.small) > 1 and self.over() >= 0:
             self.promote()
         return False
 
     def evict(self) -> None:
-        was_used = self.main and self.uses[self.main[0]] > 0
-        if was_used:
+        was_used = False
+        is_wanted = bool(self.small) and self.uses[self.small[0]] > 0
+        for _ in range(1 + MORE_LOOKS * is_wanted if self.main else 0):
+            was_used = self.uses[self.main[0]] > 0
+            if not was_used:
+                break
             self.uses[self.main[0]] -= 1
             self.main.append(self.main.pop(0))
-        if not self.small_is_full():
+        self.used += is_wanted
+        if self.main and self.over() < 0:
             return self.lose(self.main)
         earned = self.uses[self.small[0]] > 0 or self.came_back[self.small[0]]
         if earned and self.main and not was_used:
-            self.lose(self.main)
-            return self.promote()
-        return self.lose(self.small)
+            self.lose(self.main, is_promoted=True)
+            return None
+        is_over = bool(self.main) and len(self.small) - 1 > self.limit() + 1
+        self.lose(self.small)
+        if is_over and len(self.small) > 1:
+            self.promote()
+        return None
 
-    def lose(self, queue: list[int]) -> None:
+    def lose(self, queue: list[int], is_promoted: bool = False) -> None:
+        if is_promoted:
+            self.promote()
         self.ghosts.add(queue.pop(0))
-        if len(self.ghosts) > (len(self.small) + len(self.main)) / 2:
+        self.gone += 1
+        if self.gone > (len(self.small) + len(self.main)) / 2:
+            self.adapt()
             self.ghosts, self.older_ghosts = set(), self.ghosts
+
+    def adapt(self) -> None:
+        used, self.used, self.gone = self.used / self.gone, 0, 0
+        self.periods += 1
+        goal = MOST_SHARE * used + LEAST_SHARE * (1 - used)
+        self.share = FIRST_SHARE if self.periods % FORGET_AFTER == 0 else self.share + STEP * (goal - self.share)
 
     def promote(self) -> None:
         self.uses[self.small[0]] = 0
         self.main.append(self.small.pop(0))
 
-    def small_is_full(self) -> bool:
-        share = (len(self.small) + len(self.main)) / (SMALL if len(self.main) > TINY else 2)
-        return not self.main or (len(self.small) > 0 and len(self.small) >= share)
+    def over(self) -> float:
+        return len(self.small) - self.limit() if self.small else -1.0
+
+    def limit(self) -> float:
+        return len(self.main) * (self.share / (1 - self.share) if len(self.main) > TINY else 1)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 450])
@@ -647,7 +679,8 @@ def test_a_loop_larger_than_the_store_keeps_what_it_holds(length: int) -> None:
     store = Store(S3FifoPolicy(), 200)
     loop = list(range(length))
     store.hit_ratio(loop * 5)
-    assert store.hit_ratio(loop * 5) > 0.97 * 200 / length
+    assert store.hit_ratio(loop * 5) > 0.92 * 200 / length
+    assert store.hit_ratio(loop * 60) > 0.95 * 200 / length, "it lost them, as its share began again"
 
 
 def test_a_new_working_set_takes_over_from_one_that_was_used_much() -> None:
@@ -668,12 +701,47 @@ def test_a_store_that_was_emptied_fills_again() -> None:
     assert_sound(store.policy, list(store.entries.values()), 200)
 
 
-def test_the_small_queue_has_its_share_of_the_weight() -> None:
+def small_part(store: Store) -> float:
+    policy = store.policy
+    return float(policy._small_weight / (policy._small_weight + policy._main_weight))
+
+
+@pytest.mark.parametrize(("used", "share"), [(0.0, 0.01), (0.25, 0.2), (1.0, 0.8)])
+def test_smalls_share_of_the_weight_follows_the_part_that_was_used_there(used: float, share: float) -> None:
     chance = random.Random(5)
-    store = Store(S3FifoPolicy(), 10**6, 100_000)
-    for _ in range(30_000):
-        store.set(chance.randrange(10**6), chance.randint(1, 200))
-    assert 0.005 < store.policy._small_weight / store.policy._main_weight < 0.02
+    store = Store(S3FifoPolicy(), 10**6, 100_000)  # some 1,000 entries
+    for n in range(12_000):  # before the share begins again
+        store.set(n, chance.randint(1, 200))
+        if chance.random() < used:
+            store.get(n)
+    assert abs(store.policy._share - share) < 0.03
+    assert abs(small_part(store) - share) < 0.05
+    assert_sound(store.policy, list(store.entries.values()), 12_000)
+
+
+def test_a_share_that_became_too_small_to_show_uses_begins_again() -> None:
+    """Each key is asked for twice, at a distance at which only a small queue of its first share still has it."""
+    size, distance = 500, 20
+    store = Store(S3FifoPolicy(), size)
+    store.hit_ratio(list(range(-8 * size, 0)))
+    assert small_part(store) < 0.03
+    twice = [key for n in range(40 * size) for key in (n, n - distance)]
+    assert store.hit_ratio(twice[: 4 * size]) < 0.01
+    store.hit_ratio(twice[4 * size : -2 * size])
+    assert store.hit_ratio(twice[-2 * size :]) > 0.49
+    assert small_part(store) > 0.2
+
+
+def test_keys_that_are_asked_for_a_few_times_and_then_no_more_are_found() -> None:
+    """Broken: with a hundredth for small, next to none was; lru finds all but the first request of each."""
+    chance, upcoming, keys = random.Random(1), list[tuple[int, int]](), list[int]()
+    for n in range(20_000):
+        upcoming += [(n + chance.randrange(1, 200), n) for _ in range(3)]
+    for _, key in sorted([*upcoming, *((n, n) for n in range(20_000))]):
+        keys.append(key)
+    ratio = {name: hits_of_policy(name)(keys, 1000) / len(keys) for name in POLICIES}
+    assert ratio["lru"] > 0.7
+    assert ratio["s3fifo"] > ratio["lru"] - 0.01
 
 
 # ---- what the benchmark of hit ratios rests on

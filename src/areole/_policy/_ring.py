@@ -41,6 +41,15 @@ class Ring:
         last.after = self.before = entry
         self.length += 1
 
+    def rotate(self) -> None:
+        """Move the first to the end; there is one."""
+        entry = self.after
+        self.after = after = entry.after
+        after.before = self
+        entry.before = last = self.before
+        entry.after = self
+        last.after = self.before = entry
+
     def remove(self, entry: Any) -> None:
         before, after = entry.before, entry.after
         before.after, after.before = after, before
