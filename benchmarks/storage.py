@@ -41,7 +41,7 @@ from .contenders import (
 )
 from .crew import Crew
 from .measure import _cases_of, _interleaved, _measure_hits, make_block
-from .report import _table
+from .report import table
 from .samples import Case, Samples
 from .targets import Target
 
@@ -316,7 +316,7 @@ def time_table(title: str, samples: Samples, references: dict[str, list[Case]]) 
             found = [samples.ratio(other, case).median for other in cases if other in samples]
             cells.append(f"{found[0]:.2f}" if found else "")
         rows.append(cells)
-    return _table(title, header, rows)
+    return table(title, header, rows)
 
 
 def thread_table(samples: Samples) -> str:
@@ -327,22 +327,22 @@ def thread_table(samples: Samples) -> str:
         quartiles = f"{scaling.quarter:.2f}..{scaling.three_quarters:.2f}"
         rows.append([case.shape, case.contender, *throughput, f"{scaling.median:.2f}", quartiles])
     title = "Hits on threads, each with its own block of keys, set by itself: throughput in millions a second"
-    return _table(title, ("case", "contender", "M/s on 1", "M/s on 2", "2 / 1", "quartiles"), rows)
+    return table(title, ("case", "contender", "M/s on 1", "M/s on 2", "2 / 1", "quartiles"), rows)
 
 
 def memory_table(memory: dict[str, float]) -> str:
     rows = [(name, "", f"{value:.0f}") for name, value in memory.items()]
-    return _table("Memory of Storage beyond keys and values, by tracemalloc", ("what", "", "bytes an entry"), rows)
+    return table("Memory of Storage beyond keys and values, by tracemalloc", ("what", "", "bytes an entry"), rows)
 
 
 def longest_table(longest: dict[str, float]) -> str:
     rows = [(name, "", f"{value:.2f}") for name, value in longest.items()]
-    return _table("Longest set after all values were used, ms of the thread's own time", ("what", "", "ms"), rows)
+    return table("Longest set after all values were used, ms of the thread's own time", ("what", "", "ms"), rows)
 
 
 def target_table(targets: list[Target]) -> str:
     rows = [(t.what, t.verdict, t.bound_text, f"{t.reached:.2f}{t.unit}") for t in targets]
-    return _table('Targets of issue 3, "Speed"', ("what", "verdict", "target", "reached"), rows)
+    return table('Targets of issue 3, "Speed"', ("what", "verdict", "target", "reached"), rows)
 
 
 ATOMIC_LRU_GET, ATOMIC_LRU_SET = Case("atomic_lru", GET), Case("atomic_lru", SET)
