@@ -428,10 +428,11 @@ class AtomicDictIndex(_Unbounded):
         return run_locked(self.lock, self._fill_cell, cell, entry)
 
     def _fill_cell(self, cell: _Cell, entry: Entry) -> Entry:
-        if cell.entry is _VACANT:
-            cell.entry = entry
-        found: Entry = cell.entry
-        return found
+        found: Entry = cell.entry  # read once: nested code may remove `entry` again
+        if found is not _VACANT:
+            return found
+        cell.entry = entry
+        return entry
 
     def _insert_cell(self, entry: Entry) -> bool:
         cell = _Cell()

@@ -9,6 +9,7 @@ A step is written `for n in hits: break`, which calls nothing and makes no objec
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections import deque
@@ -19,7 +20,7 @@ from itertools import repeat
 from operator import length_hint
 from sys import maxsize
 from types import CodeType, FunctionType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from cereggii import AtomicInt64
 
@@ -61,7 +62,7 @@ class CacheInfo(NamedTuple):
 class Counters:
     """What is counted off the hit path: atomic integers, since every such step costs far more than they do."""
 
-    __slots__ = (
+    NAMES: ClassVar = (
         "background_fills",
         "evictions",
         "expirations",
@@ -72,9 +73,13 @@ class Counters:
         "stale_hits",
         "waits",
     )
+    __slots__ = (*NAMES, "was_reset")
+    was_reset: bool
+    """Whether a counter may be at -1, as a lookup that `reset` came into has stepped back."""
 
     def __init__(self) -> None:
-        for name in self.__slots__:
+        self.was_reset = False
+        for name in self.NAMES:
             setattr(self, name, AtomicInt64(0))
 
     def within(self) -> Counters:
@@ -83,28 +88,28 @@ class Counters:
         What leaves the cache is not counted by its parts: evictions and expirations are the same for all.
         """
         inner = Counters()
-        for name in self.__slots__:
+        for name in self.NAMES:
             outer = getattr(self, name)
             setattr(inner, name, outer if name in OF_THE_WHOLE_CACHE else _Within(outer))
         return inner
 
     def reset(self) -> None:
         """Start at 0 again. A lookup that is running may be counted before or after this, or half of it in each."""
-        for name in self.__slots__:
+        self.was_reset = True
+        for name in self.NAMES:
             getattr(self, name).set(0)
 
     def reset_part(self) -> None:
         """The same for the counters of a part: those of the whole cache go on."""
-        for name in self.__slots__:
+        self.was_reset = True
+        for name in self.NAMES:
             if name not in OF_THE_WHOLE_CACHE:
                 getattr(self, name).set(0)
 
     def read(self) -> dict[str, int]:
-        """Return all numbers, by the names that they have in a CacheInfo.
-
-        A step back of a lookup that `reset` came into may leave a counter at -1, which is shown as 0.
-        """
-        return {name: max(0, getattr(self, name).get()) for name in self.__slots__}
+        """Return all numbers, by the names that they have in a CacheInfo."""
+        least = 0 if self.was_reset else -sys.maxsize
+        return {name: max(least, getattr(self, name).get()) for name in self.NAMES}
 
     background_fills: AtomicInt64
     evictions: AtomicInt64
