@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -30,3 +31,9 @@ else:
         database=None,
     )
     settings.load_profile("areole")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was loaded until here out of all collections: many tests make some, and each would walk through it."""
+    gc.collect()
+    gc.freeze()
