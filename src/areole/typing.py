@@ -28,8 +28,6 @@ __all__ = [
 
 K = TypeVar("K")
 V = TypeVar("V")
-K_contra = TypeVar("K_contra", contravariant=True)
-V_contra = TypeVar("V_contra", contravariant=True)
 
 Clock: TypeAlias = Callable[[], float]
 """Gives seconds, like `time.monotonic`."""
@@ -75,10 +73,8 @@ class RemovalCause(enum.Enum):
     where none that lived was there, with the one that was refused."""
 
 
-class RemovalListener(Protocol[K_contra, V_contra]):
-    """Is told of each value that leaves, after it has left, outside every lock, in the thread that took it out."""
-
-    def __call__(self, key: K_contra, value: V_contra, cause: RemovalCause, /) -> Any: ...
+RemovalListener: TypeAlias = Callable[[K, V, RemovalCause], object]
+"""Is called as (key, value, cause) for each value that has left, outside every lock, in the thread that removed it."""
 
 
 P = ParamSpec("P")
@@ -129,11 +125,11 @@ class Memoized(MemoizedCall[P, R_co], Protocol[P, R_co]):
     """A memoized function or method: through an instance, its first argument is given."""
 
     @overload
-    def __get__(self, instance: None, owner: type) -> Memoized[P, R_co]: ...
+    def __get__(self, instance: None, owner: Any) -> Memoized[P, R_co]: ...
     @overload
-    def __get__(self: Memoized[Concatenate[S, Q], R_co], instance: S, owner: type) -> MemoizedCall[Q, R_co]: ...
+    def __get__(self: Memoized[Concatenate[S, Q], R_co], instance: S, owner: Any) -> MemoizedCall[Q, R_co]: ...
     @overload
-    def __get__(self, instance: object, owner: type) -> MemoizedCall[P, R_co]: ...
+    def __get__(self, instance: object, owner: Any) -> MemoizedCall[P, R_co]: ...
 
 
 class MemoizedOfClass(MemoizedCall[Concatenate[Any, P], R_co], Protocol[P, R_co]):
@@ -142,7 +138,7 @@ class MemoizedOfClass(MemoizedCall[Concatenate[Any, P], R_co], Protocol[P, R_co]
     Type checkers show a decorator the bare function of a classmethod, so its first parameter must tell.
     """
 
-    def __get__(self, instance: Any, owner: type) -> MemoizedCall[P, R_co]: ...
+    def __get__(self, instance: Any, owner: Any) -> MemoizedCall[P, R_co]: ...
 
 
 class _Witness:
@@ -180,10 +176,10 @@ class MemoizedGeneric(MemoizedCall[..., Any], Generic[F]):
         raise NotImplementedError
 
     @overload
-    def __get__(self, instance: None, owner: type) -> MemoizedGeneric[F]: ...
+    def __get__(self, instance: None, owner: Any) -> MemoizedGeneric[F]: ...
     @overload
-    def __get__(self, instance: object, owner: type) -> Any: ...
-    def __get__(self, instance: object, owner: type) -> Any:
+    def __get__(self, instance: object, owner: Any) -> Any: ...
+    def __get__(self, instance: object, owner: Any) -> Any:
         raise NotImplementedError
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Hashable, Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, TypeVar, assert_type
 
 from areole import (
@@ -512,3 +513,26 @@ def count(anything: object) -> int:
 
 assert_type(count.peek(1), int | None)
 count.invalidate()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def told(key: str, value: int, cause: RemovalCause) -> None:
+    pass
+
+
+def a_listener_leaves_the_types_as_they_are() -> None:
+    assert_type(AtomicCache(length, on_removal=told), AtomicCache[str, int])
+    cache = AtomicCache(length, ttl=60, on_removal=lambda key, value, cause: print(key.upper(), value + 1, cause.value))
+    assert_type(cache, AtomicCache[str, int])
+
+
+class Colour(Enum):
+    RED = 1
+
+    @AtomicCache.memoize
+    def squared(self) -> int:
+        return 1
+
+
+def a_method_of_an_enum(colour: Colour) -> None:
+    assert_type(Colour.RED.squared(), int)
+    assert_type(colour.squared(), int)
