@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from areole import AsyncAtomicCache, AtomicCache, Cache, Resilience, Storage, cached
+from areole import AsyncAtomicCache, AtomicCache, Cache, CacheInfo, Resilience, Storage, cached
 from areole._base import BaseCache
 
 from .support import ManualClock, assert_valid
@@ -121,6 +121,13 @@ def test_a_name_must_be_a_str(maker: str, name: Any) -> None:
 def test_a_flag_must_be_a_bool(maker: str, flag: str, value: Any) -> None:
     with pytest.raises(TypeError, match=f"{flag} must be a bool, not {type(value).__name__}"):
         MAKERS[maker](**{flag: value})
+
+
+def test_a_store_is_not_closed_by_a_wrong_flag() -> None:
+    store = Storage[int]()
+    with pytest.raises(TypeError, match="wait must be a bool, not int"):
+        store.close(wait=1)  # type: ignore[arg-type]
+    assert store.set("key", 1)
 
 
 # ---- callables
@@ -250,6 +257,42 @@ def test_one_text_is_not_several_keys(keys: Any) -> None:
     assert len(cache) == len(tasks) == 0
 
 
+@pytest.mark.parametrize("keys", [3, None, str], ids=repr)
+def test_what_cannot_be_iterated_over_is_not_several_keys(keys: Any) -> None:
+    cache, store, tasks = AtomicCache(str), Storage[int](), AsyncAtomicCache(str)
+    for name, call in {
+        "get_many": cache.get_many,
+        "fetch_many": cache.fetch_many,
+        "delete_many": store.delete_many,
+        "fetch_many ": lambda keys: asyncio.run(tasks.fetch_many(keys)),
+    }.items():
+        with pytest.raises(TypeError, match=f"{name.strip()} takes an iterable of keys, such as a list, not "):
+            call(keys)
+    assert set(cache.fetch_many(SequenceOfOld())) == {0, 1}
+
+
+class SequenceOfOld:
+    """Iterable by `__getitem__` alone."""
+
+    def __getitem__(self, at: int) -> int:
+        return range(2)[at]
+
+
+@pytest.mark.parametrize("kind", [Storage, Cache])
+def test_the_fill_of_get_or_fill_is_checked_before_it_is_called(kind: Any) -> None:
+    async def fill(key: str) -> str:
+        return key
+
+    store = kind()
+    with pytest.raises(TypeError, match="fill must be callable, not int"):
+        store.get_or_fill("key", 1)
+    with pytest.raises(TypeError, match=r"fill must be a plain function, not the async def .*\.fill: "):
+        store.get_or_fill("key", fill)
+    assert store.cache_info().fills == 0
+    assert store.get_or_fill("key", str.upper) == "KEY"
+    assert_valid(store)
+
+
 @pytest.mark.parametrize("kind", [Storage, Cache])
 def test_set_many_takes_a_mapping_or_pairs(kind: Any) -> None:
     store = kind(clock=ManualClock())
@@ -311,3 +354,8 @@ def test_help_shows_nothing_that_is_not_to_be_used() -> None:
             assert repr(default) == ("<CacheMiss>" if isinstance(cache, Storage) else "None")
             assert getattr(cache, name)("absent") is default
     assert not hasattr(BaseCache, "_absent")
+
+
+def test_the_signature_of_cache_info_shows_types() -> None:
+    shown = str(inspect.signature(CacheInfo))
+    assert "hits: int | None" in shown and "ForwardRef" not in shown

@@ -20,13 +20,13 @@ REFUSED = [
     *[({"max_items": value}, "max_items must be an int of at least 1") for value in (0, -1, 1.5, "1", True)],
     *[({"max_bytes": value, "weigher": max}, "max_bytes must be an int of at least 1") for value in (0, -1, 2.0, True)],
     ({"weigher": max}, "weigher needs max_bytes"),
-    ({"weigher": max, "max_items": 5}, "max_bytes and weigher go together"),
-    ({"max_bytes": 4096}, "max_bytes and weigher go together"),
-    ({"max_bytes": 4096, "max_items": 5}, "max_bytes and weigher go together"),
+    ({"weigher": max, "max_items": 5}, "a weigher needs max_bytes"),
+    ({"max_bytes": 4096}, "max_bytes needs a weigher"),
+    ({"max_bytes": 4096, "max_items": 5}, "max_bytes needs a weigher"),
     ({"max_items": 5, "policy": "LRU"}, "policy must be one of 'lru', 's3fifo', not 'LRU'"),
     ({"max_items": 5, "policy": None}, "policy must be one of"),
-    ({"max_items": 5, "index": "atomic"}, 'index="atomic" never lets go of a key, so it cannot have a limit'),
-    ({"max_bytes": 5000, "weigher": max, "index": "atomic"}, 'index="atomic" never lets go of a key'),
+    ({"max_items": 5, "index": "atomic"}, 'index="atomic" keeps the keys that are removed, so it cannot have a limit'),
+    ({"max_bytes": 5000, "weigher": max, "index": "atomic"}, 'index="atomic" keeps the keys that are removed'),
 ]
 NOT_REFUSED_YET: list[dict[str, Any]] = [
     {"policy": "nope"},

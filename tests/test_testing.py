@@ -27,6 +27,17 @@ def test_a_clock_stands_still_until_it_is_moved() -> None:
     assert clock.advance(-0.5) == clock() == 7.0
 
 
+@pytest.mark.parametrize("value", ["x", None, True, float("nan")], ids=repr)
+def test_what_is_no_number_of_seconds_is_refused_and_moves_nothing(value: Any) -> None:
+    error = ValueError if isinstance(value, float) else TypeError
+    with pytest.raises(error, match=r"ManualClock: now must be .*seconds"):
+        ManualClock(value)
+    clock = ManualClock(timedelta(seconds=5))
+    with pytest.raises(error, match=r"advance: by must be .*seconds"):
+        clock.advance(value)
+    assert clock() == 5
+
+
 def test_no_move_is_lost_when_four_threads_move_it_and_each_gets_a_reading_of_its_own() -> None:
     """1. A reads 0    2. B reads 0    3. both write 1: a move is lost."""
     clock = ManualClock()

@@ -85,9 +85,11 @@ def check_on_abandon(value: object) -> None:
 
 
 def check_keys(called: str, keys: Iterable[Any]) -> None:
-    """Raise TypeError if `keys` is a text or bytes, whose letters would be taken for keys."""
+    """Raise TypeError if `keys` is one key: a text or bytes, whose letters would be taken for keys, or no iterable."""
     if isinstance(keys, str | bytes | bytearray):
         raise TypeError(f"{called} takes an iterable of keys, not one key of type {type(keys).__name__}: pass [key]")
+    if not hasattr(type(keys), "__iter__") and not hasattr(type(keys), "__getitem__"):  # as `iter` has it
+        raise TypeError(f"{called} takes an iterable of keys, such as a list, not {type(keys).__name__}")
 
 
 def is_async_function(function: Any) -> bool:

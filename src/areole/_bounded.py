@@ -663,14 +663,14 @@ def bounded_index(
     if weigher is not None:
         check_plain("weigher", weigher)
     make_policy(policy)  # refuses an unknown name, limits or no limits
+    if weigher is not None and max_bytes is None:
+        raise ValueError("a weigher needs max_bytes, the limit that it is for")
     if max_items is None and max_bytes is None:
-        if weigher is not None:
-            raise ValueError("a weigher needs max_bytes, the limit that it is for")
         return None
     if index == "atomic":
-        raise ValueError('index="atomic" never lets go of a key, so it cannot have a limit: use index="dict"')
-    if (weigher is None) is not (max_bytes is None):
-        raise ValueError("max_bytes and weigher go together: what do the values weigh?")
+        raise ValueError('index="atomic" keeps the keys that are removed, so it cannot have a limit: use index="dict"')
+    if weigher is None and max_bytes is not None:
+        raise ValueError("max_bytes needs a weigher, called as (key, value), for the bytes of a value")
     weigh = weigh_none if weigher is None else weigh_all(weigher)
     return BoundedIndex(
         max_items=max_items, max_weight=max_bytes, most_weight_each=max_bytes, weigh=weigh, policy=policy

@@ -520,7 +520,7 @@ def make_index(kind: str, *, keeps_keys: bool) -> Index:
     if kind not in ("auto", "atomic", "dict"):
         raise ValueError(f'index must be "auto", "atomic" or "dict", not {kind!r}')
     if kind == "atomic" and not keeps_keys:
-        raise ValueError('index="atomic" never lets go of a key, so it cannot serve a ttl or a bound: use index="dict"')
+        raise ValueError('index="atomic" keeps the keys that are removed, so it cannot serve a ttl: use index="dict"')
     if kind == "atomic" and _atomic_dicts.get() < MAX_ATOMIC_DICTS:
         with suppress(RuntimeError):  # others have used up the thread-specific keys
             return AtomicDictIndex()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from ._arguments import check_plain, suggests_names
@@ -177,15 +178,18 @@ class Cache(Storage[bytes]):
 
         All who wait get an object each of their own, or the ValueError, if what was filled cannot be serialised.
         """
-
-        def fill_and_dump(key: Any) -> Any:
-            value = fill(key)
-            if type(value) in self._refused_results and not allow_single_use:
-                refuse_result(self._returner, value)
-            return self._dump(value)
-
+        fill_and_dump = partial(self._fill_and_dump, fill, allow_single_use)
         filled = super().get_or_fill(key, fill_and_dump, ttl, resilience, allow_single_use=allow_single_use)
         return self._load_or_drop(key, filled)
+
+    def _fill_and_dump(self, fill: Callable[[Any], Any], allow_single_use: bool, key: Any) -> bytes:
+        value = fill(key)
+        if type(value) in self._refused_results and not allow_single_use:
+            refuse_result(self._returner, value)
+        return self._dump(value)
+
+    def _filling(self, fill: Any, allow_single_use: bool) -> Any:
+        return super()._filling(fill.args[0], allow_single_use)  # what is checked is the caller's own function
 
     if TYPE_CHECKING:
 

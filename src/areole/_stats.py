@@ -20,7 +20,7 @@ from itertools import repeat
 from operator import length_hint
 from sys import maxsize
 from types import CodeType, FunctionType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_type_hints
 
 from cereggii import AtomicInt64
 
@@ -57,6 +57,9 @@ class CacheInfo(NamedTuple):
     max_bytes: int | None = None
     size_in_bytes: int | None = None
     hung_fills: int = 0
+
+
+CacheInfo.__new__.__annotations__ = get_type_hints(CacheInfo)  # `help` would show a ForwardRef for each
 
 
 class Counters:

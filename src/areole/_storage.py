@@ -530,6 +530,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
 
         With `wait`, return only once the background thread has ended, if this was the last store that it swept.
         """
+        check_bool("wait", wait)
         self._is_closed = True
         sweeper.remove(self, wait)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from math import isnan
+from numbers import Real
 from typing import Any
 
 from ._base import BaseCache
@@ -23,8 +25,8 @@ class ManualClock:
     expired from then on, and leaves when somebody comes upon it, or when a sweep does.
     """
 
-    def __init__(self, now: float = 0.0) -> None:
-        self._now = now
+    def __init__(self, now: float | timedelta = 0.0) -> None:
+        self._now = _seconds("ManualClock", "now", now)
         self._lock = threading.Lock()  # makes one step of reading and adding in `advance`
 
     def __call__(self) -> float:
@@ -32,12 +34,22 @@ class ManualClock:
 
     def advance(self, by: float | timedelta) -> float:
         """Move by so many seconds, back if negative; return the new reading."""
-        seconds = by.total_seconds() if isinstance(by, timedelta) else by
-        return run_locked(self._lock, self._move, seconds)
+        return run_locked(self._lock, self._move, _seconds("advance", "by", by))
 
     def _move(self, seconds: float) -> float:
         self._now += seconds
         return self._now
+
+
+def _seconds(called: str, name: str, value: object) -> float:
+    """Check a reading or a move of a clock. One that is NaN would compare with no deadline."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{called}: {name} must be seconds (int or float) or a timedelta, not {type(value).__name__}")
+    if isnan(value):
+        raise ValueError(f"{called}: {name} must be a number of seconds, not nan")
+    return value  # type: ignore[return-value]
 
 
 def assert_valid(cache: BaseCache[Any, Any] | CacheOfInstances) -> None:
