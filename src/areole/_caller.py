@@ -23,7 +23,8 @@ Cost
 Re-entrant calls
     A finalizer or a signal handler may begin and end waits of its own between any two steps of an operation on the
     graph, on the thread that has the lock; it completes before that operation goes on. So:
-      - An edge is a key of a dict, added and removed by one atomic step each. With `count += 1` one could get lost:
+      - An edge is a key of a dict, added and removed by one atomic step each (see `_locks`). With `count += 1` one
+        could get lost:
 
             1. an operation loads the count        3. the operation stores what it has loaded, plus one
             2. a finalizer counts itself in        -- and the finalizer's task, which still waits, is not counted.

@@ -10,7 +10,7 @@ are looked through only after one operation for each LOOKED_AT_EACH of them, so 
 however many there are.
 
 No lock is needed: the atomic steps relied on are those of dicts and deques whose keys are compared by C code (see
-_locks). The dict is empty where there is nothing to do, so that this is one look:
+`_locks`). The dict is empty where there is nothing to do, so that this is one look:
 
     1. an operation finds the last entry removed, and takes MORE out       3. it looks for entries once more
     2. another one makes known what it has found, and then puts MORE in    -- so one of the two puts it in.

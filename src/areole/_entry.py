@@ -1,4 +1,4 @@
-"""Entry and Flight: one key's value, and the fill that is on its way.
+"""Entry and Flight: one key's value, and the fill that is running for it.
 
 An entry belongs to the leader that made it, who publishes it by its `deadline`, the last of its fields that a hit
 depends on:
@@ -9,7 +9,7 @@ depends on:
     refreshing  the old    the old            the fill that is on its way; then ready, with the new ones
     failed      Empty      NOT_YET            the settled flight with the stored exception (`cache_exceptions`)
 
-The atomic steps relied on, on both builds: a load and a store of one slot. A reader that sees a live deadline sees a
+The atomic steps relied on: loading and storing one slot (see `_locks`). A reader that sees a live deadline sees a
 value, which was stored before it. An entry has one flight in its life, given at birth; a reader that decides that an
 entry has *neither* value nor flight reads `flight` first and `deadline` after it, because the leader stores the
 deadline first and `flight = None` after it. The other way round:

@@ -325,7 +325,7 @@ class DictIndex(_Unbounded):
         """Drop an empty dict's table, if it is large: by itself it only ever grows.
 
         `dict.update` gives an empty dict a new table, of the size of what it gets; should another thread insert before
-        it, it is an ordinary insert. Each of the two is one atomic step.
+        it, it is an ordinary insert. Each of the two is one atomic step (see `_locks`).
         """
         if sys.getsizeof(self.entries) > SHRINK_FROM:
             self.entries.update(_FILLER)

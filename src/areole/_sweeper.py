@@ -1,9 +1,9 @@
 """The one background thread of the process: takes expired entries out of the stores that asked for it.
 
 It runs while there is such a store. It holds stores weakly: it looks them up when it wakes, and lets go of them before
-it sleeps. What it is to notice is put into its `queue.SimpleQueue`, whose `put` is one step of C code that can be taken
-anywhere, in a finalizer and in a signal handler too; a store that dies does so by a weak reference whose callback is
-that `put` itself.
+it sleeps. What it is to notice is put into its `queue.SimpleQueue`, whose `put` is one step of C code (see `_locks`)
+that can be taken anywhere, in a finalizer and in a signal handler too; a store that dies does so by a weak reference
+whose callback is that `put` itself.
 
 `_lock` guards `_runs`, which says that there is a thread that has yet to look for stores, and `_thread`, the latest.
 Looking for stores and ending is one step under it, and so is looking for a thread and starting one. Otherwise:

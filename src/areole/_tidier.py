@@ -8,9 +8,9 @@ that.
 What is taken out by others is let go of at once, so that nothing is kept alive for being known. Known are entries, by
 their identity: no method of a key runs.
 
-No lock is needed. `dict.popitem` and `dict.pop` are each one atomic step, and a count that is lost, as two threads
-write it at once, only puts off a look. A look makes known what it has found, and *then* looks what is still there;
-whoever takes an entry out does so, and *then* lets go of it. So one of the two sees the other:
+No lock is needed. `dict.popitem` and `dict.pop` are each one atomic step (see `_locks`), and a count that is lost, as
+two threads write it at once, only puts off a look. A look makes known what it has found, and *then* looks what is still
+there; whoever takes an entry out does so, and *then* lets go of it. So one of the two sees the other:
 
     1. a look takes down which entries there are     3. it is let go of, and was not known
     2. one of them is taken out                      4. the look makes it known, and keeps it until it is its turn

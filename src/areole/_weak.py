@@ -44,8 +44,8 @@ _forget = methodcaller("forget")
 class WeakTable(Generic[T]):
     """A table from objects, by identity, hashable or not, to one record each, for objects without finalizers of users.
 
-    The atomic steps relied on: `dict.setdefault`, `dict.pop`, `list(dict.values())`. A live caller holds `obj`, so its
-    id is its own.
+    The atomic steps relied on: `dict.setdefault`, `dict.pop`, `list(dict.values())` (see `_locks`). A live caller holds
+    `obj`, so its id is its own.
     """
 
     __slots__ = ("records",)

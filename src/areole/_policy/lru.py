@@ -55,8 +55,9 @@ One takes 1 to 4 microseconds, the most in a store of a million entries that wer
 def make_tick() -> Callable[[], int]:
     """Return a function without arguments whose results do not go down.
 
-    With a GIL that is a counter: `count.__next__` is one atomic step. Without one, threads would fight over it (on two
-    threads 17 million hits a second, against 33 million), so that it is the clock, and uses within one step of it tie.
+    With a GIL that is a counter: `count.__next__` is one atomic step (see `_locks`). Without one, threads would fight
+    over it (on two threads 17 million hits a second, against 33 million), so that it is the clock, and uses within one
+    step of it tie.
     """
     has_gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     return count(1).__next__ if has_gil else time.perf_counter_ns
