@@ -198,10 +198,10 @@ class BaseCache(Generic[K, V]):
     # ---- removal
 
     def invalidate(self, key: K) -> bool:
-        """Remove the value of `key` and detach a fill that is on its way; say whether there was either.
+        """Remove the value of `key` and detach a fill that is running; say whether there was either.
 
         Does not wait. A lookup that starts after this has returned never yields a value whose fill began before it;
-        a fill that was on its way finishes for those who wait for it and is stored nowhere (invariant 3).
+        a fill that was running finishes for those who wait for it and is stored nowhere (invariant 3).
         """
         return self._invalidate(key, self._clock())
 

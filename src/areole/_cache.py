@@ -45,19 +45,19 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
             returned and not stored. None: no value expires. The whole rule is that of `areole.typing.Ttl`.
         cache_exceptions: True, or a type or tuple of types of Exception: what `fill` raises of these is stored like a
             value, and raised by each lookup (a callable ttl gets it as the value). `get` and `in` do not see it. Under
-            limits it counts as an item of the weight of its key alone, and is put out like a value, without a word.
-        wait_timeout: waiters, not the leader, raise FillTimeout after so long: seconds, or a timedelta.
+            limits it counts as an item of the weight of its key alone; it is evicted like a value, and not reported.
+        wait_timeout: waiters, not the leader, raise FillTimeout after this long: seconds, or a timedelta.
         on_removal: called as (key, value, cause) after a value has left, outside every lock, by the thread that took it
             out. What it raises is logged on the "areole" logger, and swallowed.
-        stats: count hits too; a hit then takes some 1.5 times as long.
+        stats: count hits too; a hit then takes 1.2 to 1.5 times as long.
         clock: gives seconds; for tests there is `areole.testing.ManualClock`.
         name: for messages and `repr`; by default that of `fill`.
         index: "dict" or "atomic" (a cereggii.AtomicDict, for caches without ttl: threads that insert new keys share no
             lock, but an invalidated key leaves some 130 bytes), or "auto".
-        max_items, max_bytes: how many values there may be, and what they may weigh; whoever exceeds that puts others
-            out. With `max_bytes` goes a weigher, called as (key, value), for the bytes of a value. A value over the
-            limit is not stored, and its callers get it all the same. For methods, the limits are each instance's.
-        policy: who is put out: "s3fifo" or "lru".
+        max_items, max_bytes: how many values there may be, and what they may weigh; past that, others are evicted.
+            With `max_bytes` goes a weigher, called as (key, value), for the bytes of a value. A value over the limit is
+            not stored, and its callers get it all the same. For methods, the limits are each instance's.
+        policy: what is evicted: "s3fifo" or "lru"; see `Storage`.
         resilience: what to do when fills fail, or take long: see Resilience.
         allow_single_use: store results that can be used once, too. Otherwise a miss whose `fill` returns a coroutine, a
             generator, an asynchronous generator, or the context manager of a function under `contextlib`'s decorators
@@ -122,7 +122,7 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
             return object.__new__(_class_for(*args, **options) if cls is AtomicCache else cls)
 
     def __getitem__(self, key: K) -> V:
-        """Return the value of `key`, filling it, or waiting for whoever is filling it, if it has none."""
+        """Return the value of `key`, filling it, or waiting for the fill that is running, if it has none."""
         try:
             entry = self._entries[key]
             deadline = entry.deadline
@@ -180,9 +180,9 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
             raise NotImplementedError(f"{self.name}: use invalidate(key), which says whether there was something")
 
     def refresh(self, key: K) -> V:
-        """Fill `key` anew, replace its value and return the new one; others read the old one meanwhile.
+        """Fill `key` again, replace its value and return the new one; others read the old one meanwhile.
 
-        Joins a fill of the key that is already on its way. If the fill raises, the old value stays; if the key was
+        Joins a fill of the key that is already running. If the fill raises, the old value stays; if the key was
         invalidated meanwhile, nothing is stored.
         """
         return self._refresh(key, self._fill, (key,), {})
@@ -191,7 +191,7 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
     def aio(self) -> AsyncAtomicCache[K, V]:
         """The same cache for event loops: another view of the same values, fills and counters, which tasks await.
 
-        Its fills run in the loop's executor. Keep it, rather than ask often.
+        Its fills run in the loop's executor. Store it: creating one costs.
         """
         from .aio import AsyncAtomicCache  # it stands above this module
 

@@ -51,7 +51,7 @@ def cached(
     """Memoize a function, `def` or `async def`, in `cache`, beside whatever else is in there.
 
     One thread or task runs the function for each key, and the others wait for its outcome; `invalidate` and
-    `cache_clear`, and a `delete` or `clear` of the cache, win over a call that is on its way. A method's instance is
+    `cache_clear`, and a `delete` or `clear` of the cache, win over a call that is running. A method's instance is
     part of the key, and stays alive while the cache holds it: `AtomicCache.memoize` keeps results with their instance.
     Once a decorated function has been freed, its results are removed as others are stored, or by `sweep`.
 
@@ -295,7 +295,7 @@ class _CachedFunction:
         return self.load(key, value)
 
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Make this call anew, store and return its result; others get the old one meanwhile."""
+        """Make this call again, store and return its result; others get the old one meanwhile."""
         key, view = self._key(args, kwargs), self.view
         if view._plan is None:
             call = _Call(self, args, kwargs)
@@ -315,7 +315,7 @@ class _CachedFunction:
         return self.rules.expiry_of(key[1], result)(key, result)
 
     def invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Forget the result of this call; say whether there was one, stored or on its way."""
+        """Forget the result of this call; say whether there was one, stored or running."""
         invalidated: bool = self.cache.invalidate(self._key(args, kwargs))
         return invalidated
 
@@ -405,7 +405,7 @@ class _AsyncCachedFunction(_CachedFunction):
         return self.load(key, value)
 
     async def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Make this call anew, store and return its result; others get the old one meanwhile."""
+        """Make this call again, store and return its result; others get the old one meanwhile."""
         key, view = self._key(args, kwargs), self.view
         if view._plan is None:
             call = _Call(self, args, kwargs)

@@ -51,13 +51,13 @@ class Resilience:
     """What a cache does to stay up. All of it is off by default; spans are in seconds, or timedeltas.
 
     Args:
-        stale_ttl: for so long after the end of its ttl a value may still be served. It is served at once, while one
-            background fill a key refreshes it (in a daemon thread; where a task asks, in a task on its loop); if that
+        stale_ttl: for this long after the end of its ttl a value may still be served. It is served at once, while one
+            background fill per key refreshes it (in a daemon thread; where a task asks, in a task on its loop); if that
             fails, until it is older than that. `get`, `peek`, `in`, `len` and iteration never see a stale value.
             Nothing older than ttl + stale_ttl is ever returned.
-        fail_safe: serve a stale value in need only: the first lookup after the ttl fills, others wait with it, and all
-            of them get the stale value if the fill raises an Exception, or takes longer than `soft_timeout`. A fill
-            that takes longer goes on, and what it gives is stored.
+        fail_safe: serve a stale value only as a fallback: the first lookup after the ttl fills, others wait with it,
+            and all of them get the stale value if the fill raises an Exception, or takes longer than `soft_timeout`. A
+            fill that takes longer goes on, and what it gives is stored.
         soft_timeout: for how long a lookup waits for a fill, its own or another's, where there is a stale value.
         hard_timeout: for how long where there is none, or no soft_timeout: then it raises FillTimeout, and the fill
             goes on. With either timeout, fills run in threads of areole's, in the context of the lookup that began it;
@@ -66,11 +66,11 @@ class Resilience:
             fill. "xfetch": each lookup draws, and the more likely starts one the nearer the end is, and the longer the
             last fill took (Vattani, Chierichetti, Lowenstein: "Optimal probabilistic cache stampede prevention", VLDB
             2015, with beta 1). A chance of less than one in a thousand counts as none.
-        jitter: a fraction from 0 on, below 1: each ttl is shortened at random by up to that part of it, so that what
+        jitter: a fraction, 0 <= jitter < 1: each ttl is shortened at random by up to that part of it, so that what
             was filled together does not expire together.
-        negative_ttl: for how long a failure counts. For so long `cache_exceptions` keeps it (by default: for the ttl),
-            and where a value can be served, no other fill is tried (by default: for one second).
-        random: gives numbers from 0 on, below 1: for tests.
+        negative_ttl: for how long a failure counts. For this long `cache_exceptions` keeps it (by default: for the
+            ttl), and where a value can be served, no other fill is tried (by default: for one second).
+        random: gives numbers x with 0 <= x < 1: for tests.
 
     Raises TypeError or ValueError, naming the argument.
     """
@@ -217,9 +217,9 @@ def _check_fractions(refresh_ahead: object, jitter: object) -> None:
             given = shown(refresh_ahead)
             raise ValueError(f'refresh_ahead must be a fraction between 0 and 1, or "xfetch", not {given}')
     if isinstance(jitter, bool) or not isinstance(jitter, Real):
-        raise TypeError(f"jitter must be a fraction from 0 on, below 1, not {type(jitter).__name__}")
+        raise TypeError(f"jitter must be a fraction, 0 <= jitter < 1, not {type(jitter).__name__}")
     if not 0 <= as_float(jitter) < 1:
-        raise ValueError(f"jitter must be a fraction from 0 on, below 1, not {shown(jitter)}")
+        raise ValueError(f"jitter must be a fraction, 0 <= jitter < 1, not {shown(jitter)}")
 
 
 _SLOTS: tuple[str, ...] = ("asked", "expires", "retry_at", "stale_until", "took")

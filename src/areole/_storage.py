@@ -298,7 +298,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
 
     @property
     def number_of_items(self) -> int:
-        """How many items are stored, with those that have expired and that nobody has come upon yet."""
+        """How many items are stored, with those that have expired and have not been removed yet."""
         return self._index.count()[0]
 
     # ---- what is changed
@@ -307,7 +307,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         """Store `value`; return False, and drop the key's old value, if it is too large.
 
         `ttl`: seconds or a timedelta, from now; 0 expires at once; None never; DEFAULT_TTL, the store's default. See
-        `areole.typing.Ttl`. A fill of `get_or_fill` that is on its way for the key is detached, and will not be stored.
+        `areole.typing.Ttl`. A fill of `get_or_fill` that is running for the key is detached, and will not be stored.
         """
         return self._store(key, value, ttl)
 
@@ -353,7 +353,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         return sum([self.set(key, value, ttl) for key, value in _pairs_of(items)])
 
     def delete(self, key: Hashable) -> bool:
-        """Take `key` out; say whether it was there and had not expired. Detaches a fill that is on its way."""
+        """Take `key` out; say whether it was there and had not expired. Detaches a fill that is running."""
         self._check_open()
         entry, now = self._take(key)
         return entry is not None and self._tell_removed(entry, now)
@@ -390,7 +390,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         return None, now
 
     def invalidate(self, key: Hashable) -> bool:
-        """Take `key` out; say whether there was a value or a fill on its way (which `delete` does not count)."""
+        """Take `key` out; say whether there was a value or a running fill (which `delete` does not count)."""
         self._check_open()
         return super().invalidate(key)
 

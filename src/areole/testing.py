@@ -1,4 +1,4 @@
-"""For tests of what uses areole: a clock that stands still, and a check of a cache at rest."""
+"""For tests of what uses areole: a clock that stands still, and a check of a cache while no operation runs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["ManualClock", "assert_valid"]
 
 
 class ManualClock:
-    """A clock for `clock=` that moves only when told to, by any thread (after trio's MockClock, Caffeine's FakeTicker).
+    """A clock for `clock=` that moves only when a thread moves it (after trio's MockClock, Caffeine's FakeTicker).
 
     Calling it gives its reading in seconds. No move is lost, whichever threads move it. It wakes nobody: an entry has
-    expired from then on, and leaves when somebody comes upon it, or when a sweep does.
+    expired from then on, and leaves when it is accessed, or swept.
     """
 
     def __init__(self, now: float | timedelta = 0.0) -> None:
@@ -56,7 +56,7 @@ def assert_valid(cache: BaseCache[Any, Any] | CacheOfInstances) -> None:
     """Raise AssertionError unless every structure of `cache` is as it must be while nobody uses it.
 
     For any cache or store of areole's, a closed one too; a memoized function's is its `cache`, and through a class a
-    method's are all of its instances'. At rest: no fill is running and no other thread is in the middle of a call. It
+    method's are all of its instances'. No fill may be running, and no other thread may be in a call of the cache. It
     walks through all that there is.
     """
     if isinstance(cache, CacheOfInstances):

@@ -38,10 +38,11 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
     its outcome, the tasks without blocking their loops. What `fill` raises, the task that had started it gets itself,
     and each of the others as a copy of its own.
 
-    Whoever waits may be cancelled, or give up, and leaves the fill running for the others. When the last one has left,
-    the fill is cancelled and its key free (`on_abandon="cancel"`), or it goes on and is stored (`"complete"`). If the
-    fill is cancelled by others, as a closing loop does, or raises CancelledError by itself, the task that had started
-    it gets a RuntimeError, and one of the others fills anew: nobody gets a CancelledError that was not meant for it.
+    A caller that waits may be cancelled, or give up, and leaves the fill running for the others. When the last one has
+    left, the fill is cancelled and its key free (`on_abandon="cancel"`), or it goes on and is stored (`"complete"`). If
+    the fill is cancelled by others, as a closing loop does, or raises CancelledError by itself, the task that had
+    started it gets a RuntimeError, and one of the others fills instead: nobody gets a CancelledError that was not meant
+    for it.
 
     `get`, `get_many`, `peek`, `in`, `len`, iteration, `invalidate`, `clear` and `cache_info` are plain calls.
 
@@ -130,7 +131,7 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
     def sync(self) -> AtomicCache[K, V]:
         """The same cache for threads: another view of the same values, fills and counters.
 
-        Keep it, rather than ask often. A thread that leads runs an asynchronous fill with `asyncio.run`, so what that
+        Store it: creating one costs. A thread that leads runs an asynchronous fill with `asyncio.run`, so what that
         uses must not be bound to another loop. In a thread that runs a loop such a miss is a RuntimeError.
         """
         view: AtomicCache[K, V] = object.__new__(AtomicCache)
@@ -139,7 +140,7 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
         return view
 
     async def fetch(self, key: K) -> V:
-        """Return the value of `key`, filling it, or waiting for whoever is filling it, if it has none."""
+        """Return the value of `key`, filling it, or waiting for the fill that is running, if it has none."""
         try:
             entry = self._entries[key]
             deadline = entry.deadline
@@ -180,9 +181,9 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
         return value
 
     async def refresh(self, key: K) -> V:
-        """Fill `key` anew, replace its value and return the new one; others read the old one meanwhile.
+        """Fill `key` again, replace its value and return the new one; others read the old one meanwhile.
 
-        Joins a fill of the key that is already on its way. If the fill raises, or is cancelled, the old value stays; if
+        Joins a fill of the key that is already running. If the fill raises, or is cancelled, the old value stays; if
         the key was invalidated meanwhile, nothing is stored.
         """
         return await self._refresh(key, self._fill, (key,), {})
