@@ -197,3 +197,49 @@ def test_counters_are_exact_at_rest_after_many_threads(index: str) -> None:
     assert info.hits + info.misses == 8 * 300
     assert info.misses >= info.fills + info.waits
     assert_valid(cache)
+
+
+class Compared:
+    """A key that collides with all others, and calls `Compared.hook` whenever it is compared, in Python."""
+
+    hook: Callable[[], object] = staticmethod(lambda: None)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        Compared.hook()
+        return isinstance(other, Compared) and self.number == other.number
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+@pytest.mark.parametrize("options", [{}, {"ttl": 60}, {"max_items": 9}, {"index": "atomic"}], ids=str)
+def test_a_key_that_is_looked_for_while_another_thread_compares_it_is_in_once(
+    options: dict[str, Any], at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known fault A2: a dict's insertion passes the empty slot of a removed key, and calls `__eq__` of the next one.
+
+    1. A's insertion passes the slot    2. B's insertion of the same key uses it    3. A goes on: the key is in twice.
+    """
+    fills: list[int] = []
+    cache: AtomicCache[Compared, int] = AtomicCache(lambda key: fills.append(key.number) or key.number, **options)
+    assert cache.fetch_many([Compared(1), Compared(2)]) and cache.invalidate(Compared(1))
+    other = threading.Thread(target=lambda: cache[Compared(3)])
+    left = iter(range(at))
+
+    def run_the_other() -> None:
+        if threading.current_thread() is not other and next(left, None) == at - 1:
+            other.start()
+            other.join(0.05)  # or it waits for a lock that this thread holds
+
+    monkeypatch.setattr(Compared, "hook", staticmethod(run_the_other))
+    assert cache[Compared(3)] == 3
+    monkeypatch.undo()
+    if other.ident is not None:
+        other.join(PATIENCE)
+    assert fills == [1, 2, 3]
+    assert len(cache) == 2
+    assert_valid(cache)
