@@ -74,6 +74,18 @@ def test_only_the_entry_that_is_in_can_be_removed(make: Make) -> None:
 
 
 @every_kind
+def test_what_is_removed_as_expired_must_have_expired_by_then(make: Make) -> None:
+    """Known fault A10: the atomic index did not look."""
+    index, entry = make(), Entry("a")
+    index.insert_if_absent(entry)
+    entry.publish("value", 5.0)
+    assert index.remove_if(entry, 4.5) is False
+    assert index.find("a") is entry
+    assert index.remove_if(entry, 5.0) is True
+    assert index.find("a") is None
+
+
+@every_kind
 def test_only_the_entry_that_is_in_can_be_replaced(make: Make) -> None:
     index, first, second, third = make(), Entry("a"), Entry("a"), Entry("a")
     assert index.replace_if(first, second) is False
