@@ -72,6 +72,7 @@ def main(options: argparse.Namespace, refuse: Callable[[str], object]) -> int:
     if options.check or unfit:
         print(f"{len(chosen) - len(unfit)} of {len(chosen)} faults fit")
         return int(bool(unfit))
+    chosen = [fault for fault in chosen if fault.is_one_here]
     tries = [each for fault in chosen for each in _look_for(fault, options)]
     missed = [fault.name for fault in chosen if not any(each.kinds for each in tries if each.fault == fault.name)]
     _tell(chosen, tries, missed, options)

@@ -19,12 +19,13 @@ from unittest import mock
 
 import pytest
 
-from areole import Cache, Storage, _storage
+from areole import AtomicCache, Cache, FillDeadlockError, Storage, _storage, _sweeper
+from areole._locks import run_locked
 from areole._sweeper import Sweeper
 from areole.testing import ManualClock
 
 from .schedules import Injected, inject, met_new_code, signal_steps, watched
-from .support import PATIENCE, assert_valid, run_threads
+from .support import PATIENCE, Gate, assert_valid, run_threads, start_threads
 
 HOUR = 3600.0
 
@@ -522,3 +523,16 @@ def test_a_thread_that_has_died_is_replaced(clock: ManualClock, sweeper: Sweeper
     sweeper.wake()
     store.wait_until_swept()
     other.wait_until_swept()
+
+
+def test_a_lookup_in_the_midst_of_a_step_of_the_sweeper_may_not_wait() -> None:
+    """A finalizer may run there, and the fill that it would wait for may need the lock, to make a store."""
+    gate = Gate()
+    cache = AtomicCache(lambda key: gate.enter())
+    join = start_threads(lambda: cache["key"])
+    gate.wait_until_entered()
+    with pytest.raises(FillDeadlockError):
+        run_locked(_sweeper.sweeper._lock, cache.__getitem__, "key")
+    gate.open()
+    assert join() == [None]
+    assert_valid(cache)

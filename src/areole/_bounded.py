@@ -69,6 +69,9 @@ and what an entry is replaced by is more than what is filled once: see benchmark
 
 PLAIN: Final = frozenset({int, float, str, bytes, bool, type(None)})
 
+MOST_TRIES: Final = 50
+"""How often an operation is done again because one inside it has made it fail; a key's method may do that each time."""
+
 SWEPT_A_TIME = 2
 """How many expired entries each write takes out, whether or not there is need of room."""
 
@@ -81,6 +84,7 @@ class BoundedIndex(DictIndex):
         "_most_items",
         "_most_weight",
         "_most_weight_each",
+        "_nested",
         "_policy",
         "_policy_name",
         "_trusts_marks",
@@ -120,6 +124,7 @@ class BoundedIndex(DictIndex):
         self.entry_type = self._policy.entry_type
         self.touch = self._policy.touch
         self._under_way: list[Any] | None = None
+        self._nested: list[Any] = []  # what was in the dict as nested operations ended, until the outer one does
         self._trusts_marks = True  # see `_is_attached`
         self._untold: list[Removal] = []
         self._start_books()
@@ -159,28 +164,35 @@ class BoundedIndex(DictIndex):
     def _do(self, step: Callable[..., R | None], *args: Any) -> tuple[R, list[Removal]]:
         """Do `step` under the lock, and return its result, and what this has put out.
 
-        If an operation inside this one has made it fail, it is done once more.
+        If an operation inside this one has made it fail, it is done again.
         """
         removed: list[Removal] = []
-        is_second = False  # another operation has made it fail once
+        tries = 1  # nested operations may make it fail
         while True:
             taken: list[bool] = []  # `run_locked`, written out
             try:
                 taken += map(call, self._acquire)
+                is_nested = False
                 if self._under_way is not None:
+                    is_nested = self._is_nested()
                     self._repair()
+                    if not is_nested:
+                        self._nested = []
                 self._under_way = removed
                 try:
                     result = step(*args, removed)
                 except Exception:
-                    if is_second or self._under_way is removed:
+                    if self._under_way is removed or tries > MOST_TRIES:
                         self._untold.extend(removed)  # it is out, and nobody else knows
                         raise
-                    result, is_second = None, True
-                if self._under_way is removed:
-                    self._under_way = None
-                else:
+                    result, tries = None, tries + 1
+                if self._under_way is not removed:
                     self._repair()
+                    self._nested = self._nested if is_nested else []
+                if is_nested:
+                    self._end_nested()
+                else:
+                    self._under_way = None
                 if self._untold:
                     self._hand_over(removed)
             finally:
@@ -189,12 +201,36 @@ class BoundedIndex(DictIndex):
             if result is not None:
                 return result, removed
 
+    def _is_nested(self) -> bool:
+        """Say whether this thread is in another operation already, which goes on, with books that it does not know.
+
+        Then the books are in disorder again as soon as this one has ended, for the next that is nested there:
+
+            1. a set is in the middle of its accounts     3. the set goes on, and changes those
+            2. a finalizer deletes something: it finds    4. another finalizer deletes something: it would trust them
+               disorder, and makes the books again
+        """
+        return bool(self.lock._recursion_count() > 1)
+
+    def _end_nested(self) -> None:
+        """Leave the books to the outer operation, and to those that are nested in it after this one: see above.
+
+        The outer one may replace in the dict what this one has stored there; then it finds that in `_nested`, and not
+        in the dict after that. What was removed in the proper way is not `is_stored` any more.
+        """
+        self._nested += list(self.entries.values())
+        self._under_way = [0]
+
     def _repair(self) -> None:
         """Make the books again from the dict, once more if another operation came in between."""
         self._trusts_marks = False
         while True:
             self._under_way = mine = [0]
-            self._rebuild()
+            try:
+                self._rebuild()
+            except Exception:
+                if self._under_way is mine:
+                    raise
             if self._under_way is mine:
                 self._under_way = None
                 return
@@ -214,7 +250,9 @@ class BoundedIndex(DictIndex):
         while self._under_way is mine and (self.items > self._most_items or self._weight > self._most_weight):
             entry = self._policy.evict()
             self._strike_evicted(entry)
-            self._put_out(entry, EVICTED, self._untold)
+            gone: list[Removal] = []  # not `_untold` itself, which a nested operation may take over meanwhile
+            self._put_out(entry, EVICTED, gone)
+            self._untold.extend(gone)
 
     def _hand_over(self, removed: list[Removal]) -> None:
         """Add what a repair has put out, for somebody must tell."""
@@ -240,6 +278,7 @@ class BoundedIndex(DictIndex):
     def _strike_out(self, entry: Any) -> None:
         if not entry.is_stored:
             return
+        entry.is_stored = False  # first: nested code may make the next step fail
         self._policy.remove(entry)
         self._strike_evicted(entry)
 
@@ -265,27 +304,36 @@ class BoundedIndex(DictIndex):
         """
         removed: list[Removal] = []
         entries, key, weight = self.entries, entry.key, entry.weight
-        is_second = False  # another operation has made it fail once
+        tries, is_placed = 1, False  # nested operations may make it fail
         while True:
             taken: list[bool] = []
             try:
                 taken += map(call, self._acquire)
+                is_nested = False
                 if self._under_way is not None:
+                    is_nested = self._is_nested()
                     self._repair()
+                    if not is_nested:
+                        self._nested = []
                 self._under_way = removed
                 is_in: bool | None = True  # None: to be done again
                 try:
+                    before = self._insertions  # before each look that a `_store` relies on
                     old: Any = entries.get(key)
                     if old is None and weight <= self._most_weight_each:
                         if self.items >= self._most_items or self._weight + weight > self._most_weight:
                             self._make_room(weight, now, removed)
                             if self._under_way is not removed:  # a nested operation may have stored one
+                                before = self._insertions
                                 old = entries.get(key)
                         if old is None:
-                            old = self._store_if_absent(entry, removed)
-                    if old is not None or weight > self._most_weight_each:
-                        is_in = self._put_over(old, entry, now, only_if_absent, removed)
-                    if is_in:
+                            old = self._store_if_absent(entry, before, removed)
+                            is_placed = old is None
+                    if old is entry:
+                        is_placed = True  # by a try before: it is in the accounts again
+                    elif old is not None or weight > self._most_weight_each:
+                        is_in = is_placed = self._put_over(old, entry, now, only_if_absent, removed)
+                    if is_in and old is not entry:
                         self._policy.add(entry)
                         if entry.deadline is not None:
                             self._deadlines.file(entry, entry.deadline)
@@ -295,14 +343,17 @@ class BoundedIndex(DictIndex):
                         if self._deadlines.due <= now:
                             self._sweep(SWEPT_A_TIME, now, removed)
                 except Exception:
-                    if is_second or self._under_way is removed:
+                    if self._under_way is removed or (tries > MOST_TRIES and not is_placed):
                         self._untold.extend(removed)
                         raise
-                    is_in, is_second = None, True
-                if self._under_way is removed:
-                    self._under_way = None
-                else:
+                    is_in, tries = is_placed or None, tries + 1  # stored once, and perhaps removed: never again
+                if self._under_way is not removed:
                     self._repair()
+                    self._nested = self._nested if is_nested else []
+                if is_nested:
+                    self._end_nested()
+                else:
+                    self._under_way = None
                 if self._untold:
                     self._hand_over(removed)
             finally:
@@ -311,29 +362,38 @@ class BoundedIndex(DictIndex):
             if is_in is not None:
                 return is_in, removed
 
-    def _store_if_absent(self, entry: Any, removed: list[Removal]) -> Any:
+    def _store_if_absent(self, entry: Any, before: int, removed: list[Removal]) -> Any:
         """Store under the key of `entry`, unless another is there, and then return that.
 
         Without a GIL a claim inserts without the lock. An assignment would replace what it has inserted, and nobody
         would mark that as detached.
         """
         if INSERTS_TAKE_THE_LOCK:
-            return self._store(entry, removed)
+            return self._store(entry, before, removed)
         found = self.entries.setdefault(entry.key, entry)
-        return None if found is entry else found
+        if found is not entry:
+            return found
+        self._insertions += 1
+        return None
 
-    def _store(self, entry: Any, removed: list[Removal]) -> None:
-        """Store under the key of `entry`; what nested code has inserted under that key meanwhile goes."""
+    def _store(self, entry: Any, before: int, removed: list[Removal]) -> None:
+        """Store under the key of `entry`, where nothing was found when there had been `before` insertions.
+
+        What nested code has inserted under that key since is removed. Were they counted only from here on,
+
+            1. a set looks: there is nothing under its key       3. the set stores its own in the place of that:
+            2. a finalizer sets the same key                        a value is gone, and was not reported.
+        """
         while True:
-            before = self._insertions
             self.entries[entry.key] = entry
             if self._insertions == before:
                 self._insertions = before + 1
                 return
             self._trusts_marks = False
-            held = set(self.entries.values())
-            for other in [each for each in self._policy if each not in held]:  # stored by nested code, now replaced
-                self._note_stranger(other, removed)
+            stored = {each for each in list(self._nested) if each.is_stored}
+            for other in stored.difference(list(self.entries.values())):  # looked at in this order: see `_end_nested`
+                if other.is_stored:
+                    self._note_stranger(other, removed)  # stored by nested code, and replaced just now
             is_there = False
             while (other := self.entries.pop(entry.key, None)) is not None:
                 if other is entry:
@@ -342,6 +402,7 @@ class BoundedIndex(DictIndex):
                     self._note_stranger(other, removed)
             if not is_there:
                 return  # nested code has removed it already, and reported it
+            before = self._insertions
 
     def _put_over(self, old: Any, entry: Any, now: float, only_if_absent: bool, removed: list[Removal]) -> bool:
         """Store `entry` in the place of `old` (None: nothing), if that may go and there is room; as `put` says."""
@@ -355,20 +416,33 @@ class BoundedIndex(DictIndex):
             if entry.weight > self._most_weight_each:
                 return self._refuse(old, entry.key, entry.value, now, removed)
             self._make_room(entry.weight, now, removed)
+            before = self._insertions
             if self._under_way is removed or self._holds_by_key(old):
-                self._store(entry, removed)
-                self._strike_out(old)  # nested code may have made the accounts anew
+                self._store(entry, before, removed)
                 self._report_replaced(old, now, removed)
+                self._account(removed, self._strike_out, old)  # nested code may have made the accounts again
                 return True
         finally:
             self._retiring.pop(old, None)
         self._strike_out(old)
+        before = self._insertions
         current = self.entries.get(entry.key)  # a nested operation has removed `old`, and may have stored another
         if current is None:
-            current = self._store_if_absent(entry, removed)
+            current = self._store_if_absent(entry, before, removed)
         if current is None:
             return True
         return self._put_over(current, entry, now, only_if_absent, removed)
+
+    def _account(self, removed: Any, step: Callable[..., None], *args: Any) -> None:
+        """Change the accounts for what the dict says already; if nested code disturbs that, they are made again anyway.
+
+        To do the whole operation again would be wrong then: what nested code has removed since would be stored twice.
+        """
+        try:
+            step(*args)
+        except Exception:
+            if self._under_way is removed:
+                raise
 
     def _holds_by_key(self, entry: Any) -> bool:
         return self.entries.get(entry.key) is entry
@@ -408,8 +482,11 @@ class BoundedIndex(DictIndex):
         if not is_reported:
             removed.append((entry.key, old, cause))
         entry.flight = None  # under the lock: from here on it may be swept like all that are ready (see `_put_out`)
-        self._enter(entry)
-        if self._deadlines.due <= now:
+        if not entry.is_published:  # nested code has evicted it, as one that is being refreshed
+            self._pop(entry, removed)
+            return False
+        self._account(removed, self._enter, entry)
+        if self._under_way is removed and self._deadlines.due <= now:
             self._sweep(SWEPT_A_TIME, now, removed)
         return True
 
@@ -452,15 +529,18 @@ class BoundedIndex(DictIndex):
     def replace_if(self, old: Entry, new: Entry) -> bool:
         return self._tell_later(self._do(self._replace_if, old, new))
 
-    def _replace_if(self, old: Any, new: Any, removed: list[Removal] | None = None) -> bool:
+    def _replace_if(self, old: Any, new: Any, removed: Any = None) -> bool:
         new.weight, new.hash = old.weight, old.hash
         if not super()._replace_if(old, new):
             return False
+        self._account(removed, self._enter_in_place_of, old, new)
+        return True
+
+    def _enter_in_place_of(self, old: Any, new: Any) -> None:
         if old.is_stored:
             self._strike_out(old)
             if new.is_published:  # else nested code has removed `old`, and with it the value
                 self._enter(new)
-        return True
 
     def remove_if(self, entry: Entry, expired_by: float | None = None) -> bool:
         return self._tell_later(self._do(self._remove_if, entry, expired_by))
@@ -493,8 +573,11 @@ class BoundedIndex(DictIndex):
         """Keep what was put out beside what was asked for, which is rare, for the next who can tell."""
         result, removed = done
         if removed:
-            run_locked(self.lock, self._untold.extend, removed)
+            run_locked(self.lock, self._keep_untold, removed)
         return result
+
+    def _keep_untold(self, removed: list[Removal]) -> None:
+        self._untold.extend(removed)  # looked up under the lock: a nested operation takes the list over
 
     # ---- who goes
 
@@ -537,11 +620,11 @@ class BoundedIndex(DictIndex):
             if popped is not entry:
                 popped = self._pop_otherwise(entry, popped, removed)
             if popped is entry:  # without a flight, it has a value
-                if entry.is_stored:  # again, by nested code that has made the accounts anew
-                    self._strike_out(entry)
                 if self._retiring or self._successors:
                     self._note_removed(entry)
                 removed.append((entry.key, entry.value, EVICTED))
+                if entry.is_stored:  # again, by nested code that has made the accounts anew
+                    self._account(removed, self._strike_out, entry)
 
     def _sweep(self, most: int, now: float, removed: list[Removal]) -> bool:
         """Take out at most so many."""
@@ -590,9 +673,9 @@ class BoundedIndex(DictIndex):
         if popped is not entry:
             popped = self._pop_otherwise(entry, popped, removed)
         if popped is entry:
-            if entry.is_stored:  # again, by nested code that has made the accounts anew
-                self._strike_out(entry)
             self._note_removed(entry)
+            if entry.is_stored:  # again, by nested code that has made the accounts anew
+                self._account(removed, self._strike_out, entry)
         if not self.entries:
             self._shrink()
         return popped is entry
@@ -629,10 +712,10 @@ class BoundedIndex(DictIndex):
         A value may always go, while one that is put back could outlive an invalidation.
         """
         if popped is not None:
-            self._strike_out(popped)
             self._note_removed(popped)
             if popped.is_published:
                 removed.append((popped.key, popped.value, EVICTED))
+            self._account(removed, self._strike_out, popped)
 
     def discard(self, entries: Collection[Entry]) -> list[Entry]:
         return self._tell_later(self._do(self._discard_stored, set(entries)))

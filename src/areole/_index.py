@@ -501,6 +501,10 @@ class AtomicDictIndex(_Unbounded):
 _indexes: WeakTable[None] = WeakTable()  # those whose lock a fork may leave held
 
 
+others_that_hold: Final[list[Callable[[], bool]]] = []
+"""Functions that say whether this thread holds a lock of the library's that is no index's, and that fills may need."""
+
+
 def holds_a_lock() -> bool:
     """Say whether this thread is inside a step of any index: a method of a key, or a finalizer, of its asks.
 
@@ -509,7 +513,7 @@ def holds_a_lock() -> bool:
         1. A's step on X calls a method of a key, which asks Y for what B is filling
         2. B's fill asks X, and waits for the lock that A holds    -- and A waits for B.
     """
-    return any(index.lock._is_owned() for index in _indexes.objects())
+    return any(index.lock._is_owned() for index in _indexes.objects()) or any(holds() for holds in others_that_hold)
 
 
 def make_index(kind: str, *, keeps_keys: bool) -> Index:

@@ -39,6 +39,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
+from ._index import others_that_hold
 from ._locks import run_locked
 from ._weak import WeakTable
 from .errors import CacheClosedError
@@ -163,6 +164,11 @@ class Sweeper:
             stores += self._stores.objects()
             self._runs = bool(stores)
 
+    @property
+    def is_locked_by_me(self) -> bool:
+        """Say whether this thread is in the middle of a step here: others may need the lock to make a store."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined]
+
     def _sweep_if_due(self, store: Sweepable) -> float:
         """Return how many seconds are left until `store` is due again."""
         if self._clock() >= store._sweep_due:
@@ -181,6 +187,7 @@ class Sweeper:
 
 
 sweeper = Sweeper()
+others_that_hold.append(lambda: sweeper.is_locked_by_me)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=sweeper.restart_in_child)

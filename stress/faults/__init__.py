@@ -2,6 +2,7 @@
 
     breaks       the invariant, by its number in the design, or the promise
     caught_by    what should find it: a scenario on a variant, or one of `planted.OTHERS`
+    needs_gil    true: nothing is broken by it on builds without a GIL, and it is not looked for there
     [[patch]]    `old`, which is in `file` exactly once, becomes `new`
 
 The library changes, and a patch that no longer fits must be rewritten, not dropped: `python -m stress faults --check`
@@ -11,6 +12,7 @@ says which; so does a test.
 from __future__ import annotations
 
 import shutil
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,12 @@ class Fault:
     breaks: str
     caught_by: tuple[str, ...]
     patches: tuple[tuple[str, str, str], ...]
+    needs_gil: bool = False
+
+    @property
+    def is_one_here(self) -> bool:
+        """Say whether it breaks anything on this interpreter."""
+        return not self.needs_gil or getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def load_faults() -> dict[str, Fault]:
@@ -42,7 +50,7 @@ def load_faults() -> dict[str, Fault]:
 def _load(path: Path) -> Fault:
     told = tomllib.loads(path.read_text(encoding="utf-8"))
     patches = tuple((each["file"], each["old"], each["new"]) for each in told["patch"])
-    return Fault(path.stem, told["breaks"], tuple(told["caught_by"]), patches)
+    return Fault(path.stem, told["breaks"], tuple(told["caught_by"]), patches, told.get("needs_gil", False))
 
 
 def plant(fault: Fault, place: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
-__all__ = ["Held", "SeenLock", "current_run", "observing", "seen_locks"]
+__all__ = ["Held", "SeenLock", "current_run", "observing", "replaced_locks", "seen_locks"]
 
 _local = threading.local()
 _MAKERS = {type(threading.Lock()): threading.Lock, type(threading.RLock()): threading.RLock}
@@ -94,32 +94,30 @@ class SeenLock:
         return getattr(self._lock, name)
 
 
-def _make_lock() -> SeenLock:
-    return SeenLock(threading.Lock())
-
-
-def _make_rlock() -> SeenLock:
-    return SeenLock(threading.RLock())
-
-
 @contextmanager
-def seen_locks() -> Iterator[None]:
-    """Give areole's modules a `threading` that makes seen locks, and seen ones in the place of those they have made."""
-    seen = SimpleNamespace(**vars(threading) | {"Lock": _make_lock, "RLock": _make_rlock})
+def replaced_locks(wrap: Callable[[Any], Any]) -> Iterator[None]:
+    """Give areole's modules locks that `wrap` makes of ordinary ones, for those that they have and those to come."""
+    made = {"Lock": lambda: wrap(threading.Lock()), "RLock": lambda: wrap(threading.RLock())}
+    instead = SimpleNamespace(**vars(threading) | made)
     with ExitStack() as stack:
         for module in [module for name, module in sys.modules.items() if name.partition(".")[0] == "areole"]:
-            for owner, name, value in _to_patch(module, seen):
+            for owner, name, value in _to_patch(module, instead, wrap):
                 stack.enter_context(mock.patch.object(owner, name, value))
         yield
 
 
-def _to_patch(module: ModuleType, seen: Any) -> Iterator[tuple[Any, str, Any]]:
+def seen_locks() -> AbstractContextManager[None]:
+    """Give areole's modules a `threading` that makes seen locks, and seen ones in the place of those they have made."""
+    return replaced_locks(SeenLock)
+
+
+def _to_patch(module: ModuleType, instead: Any, wrap: Callable[[Any], Any]) -> Iterator[tuple[Any, str, Any]]:
     for name, value in list(vars(module).items()):  # compared by identity: not all of them can be hashed or compared
         if value is threading:
-            yield module, name, seen
+            yield module, name, instead
         elif type(value) in _MAKERS:
-            yield module, name, SeenLock(_MAKERS[type(value)]())
+            yield module, name, wrap(_MAKERS[type(value)]())
         elif value is threading.Lock or value is threading.RLock:
-            yield module, name, _make_lock if value is threading.Lock else _make_rlock
+            yield module, name, instead.Lock if value is threading.Lock else instead.RLock
         elif type(value).__module__ == module.__name__ and type(getattr(value, "_lock", None)) in _MAKERS:
-            yield value, "_lock", SeenLock(_MAKERS[type(value._lock)]())
+            yield value, "_lock", wrap(_MAKERS[type(value._lock)]())

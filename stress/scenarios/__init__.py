@@ -7,6 +7,8 @@ from .byte_limit import ByteLimit
 from .cancellations import Cancellations
 from .clocks import Clocks
 from .cold_storm import ColdStorm
+from .equal_hashes import EqualHashes
+from .equal_hashes_loops import EqualHashesLoops
 from .eviction import Eviction
 from .exits import Exits
 from .expiry import Expiry
@@ -14,6 +16,7 @@ from .failures import Failures
 from .fork import Fork
 from .interrupts import Interrupts
 from .invalidate import Invalidate
+from .locks import Locks
 from .loops import Loops
 from .many_caches import ManyCaches
 from .primes import Primes
@@ -21,19 +24,21 @@ from .recursion import Recursion
 from .redis_killed import RedisKilled
 from .reentrant import Reentrant
 from .refresh import Refresh
+from .removals import Removals
 from .resiliences import Resiliences
 from .threads import Threads
 
 __all__ = ["SCENARIOS", "describe"]
 
-_ON_THREADS = (ColdStorm, Invalidate, Primes, Refresh, Expiry, Clocks, Failures, Recursion, Reentrant, Resiliences)
+_ON_THREADS = (ColdStorm, Invalidate, Primes, Refresh, Expiry, Clocks, Failures, Recursion)
+_OF_HARD_CASES = (Reentrant, EqualHashes, Resiliences)
 _BOUNDED = (Eviction, ByteLimit)
 _OF_MANY = (Threads, ManyCaches)
-_IN_TASKS = (Loops, Cancellations)
-_IN_PROCESSES = (Interrupts, Fork, Exits, RedisKilled)
+_IN_TASKS = (Loops, EqualHashesLoops, Cancellations)
+_IN_PROCESSES = (Interrupts, Locks, Removals, Fork, Exits, RedisKilled)
 
 SCENARIOS: dict[str, type[Case]] = {
-    each.name(): each for each in (*_ON_THREADS, *_BOUNDED, *_OF_MANY, *_IN_TASKS, *_IN_PROCESSES)
+    each.name(): each for each in (*_ON_THREADS, *_OF_HARD_CASES, *_BOUNDED, *_OF_MANY, *_IN_TASKS, *_IN_PROCESSES)
 }
 
 
