@@ -10,6 +10,8 @@ import enum
 import functools
 import gc
 import inspect
+import json
+import math
 import pickle
 import pydoc
 import sys
@@ -331,6 +333,61 @@ def test_a_function_that_a_class_body_calls_for_stays_a_function_to_its_callers(
 
     assert Uses.made == Uses.double(2) == 4
     assert Uses.double.cache_info().fills == 1  # type: ignore[attr-defined]
+
+
+def square(x: Any) -> Any:
+    return x * x
+
+
+def make_helper() -> Any:
+    @memoize
+    def helper(*args: Any) -> Any:
+        return list(args)
+
+    return helper
+
+
+class Config(Equal):
+    """Has memoized functions from elsewhere, as helpers and as a method."""
+
+    parse = memoize(json.loads)
+    static = staticmethod(memoize(square))
+    square = memoize(square)
+    root = memoize(math.sqrt)
+    helpers = (make_helper(),)
+    own_name = memoize(without_wraps(lambda this: [this.name]))
+
+
+def test_a_function_from_elsewhere_is_read_through_the_class() -> None:
+    assert Config.parse("[1]") is Config.parse("[1]") == [1]
+    assert Config.square(3) == Config.static(3) == 9 and Config.root(4.0) == 2.0
+    assert Config.parse.peek("[1]") == [1] and Config.parse.invalidate("[1]") and Config.parse.peek("[1]") is None
+    assert Config.square.cache_info().currsize == len(Config.square.cache) == 1
+    assert inspect.isfunction(Config.parse) and Config.parse.__name__ == "loads"
+    with pytest.raises(TypeError):  # it goes on deciding at each call
+        Config.square(Config(1))
+    assert Config.square(4) == 16
+
+
+def test_a_function_from_elsewhere_is_still_a_method_of_the_instances() -> None:
+    one, other = Config(1, "one"), Config(1, "other")
+    assert one.own_name() == Config.own_name(one) == ["one"] and Config.own_name(other) == ["other"]
+    assert Config.own_name(one) is one.own_name() and Config.own_name.peek(other) is other.own_name()
+    assert len(Config.own_name.cache) == 2
+
+
+def test_a_helper_that_takes_everything_takes_instances_of_other_classes() -> None:
+    helper = Config.helpers[0]
+    assert helper(Equal(1)) is helper(Equal(1)) and helper(3) == [3]
+
+
+def test_a_memoized_function_is_the_default_of_a_dataclass() -> None:
+    @dataclasses.dataclass
+    class Task:
+        run: Callable[[Any], Any] = memoize(square)  # noqa: RUF009
+
+    assert Task().run(3) == Task(memoize(square)).run(3) == 9
+    assert copy.deepcopy(Task()).run(3) == 9
 
 
 # ---- instances that share a __dict__, and __dict__s that are copied

@@ -120,6 +120,7 @@ class MemoizedMethod(FunctionInClass):
         self._classes = classes
         self._first = first_parameter(function)
         self._decided: Memo | None = None
+        self._is_from_elsewhere = bool(classes - _classes_by_name(function))
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._classes |= {(owner.__module__, owner.__qualname__)}
@@ -131,7 +132,9 @@ class MemoizedMethod(FunctionInClass):
 
     def _bind(self, instance: object) -> Any:
         if instance is None:
-            return self._unbound
+            # Of a function from elsewhere, as in `parse = memoize(json.loads)`, only each call can tell: a helper
+            # that the class keeps, or a method.
+            return self if self._is_from_elsewhere else self._unbound
         found = self._memo.results_of(instance)
         names = self._namespace
         if names is not None and names["known"] is Empty and found.is_in_dict and _asks_nobody(type(instance)):
@@ -160,14 +163,28 @@ class MemoizedMethod(FunctionInClass):
         cls = next(
             (each for each in _classes_of_object(first) if (each.__module__, each.__qualname__) in self._classes), None
         )
+        if self._is_from_elsewhere:
+            return self._memo_for_this_call(cls, args)
         if cls is None and any(self._is_static_in(each) for each in map(_find_class, self._classes) if each):
             self._decided = self._plain[0]
             return self._decided
         if cls is not None:
             self._decided = self._plain[0] if self._is_static_in(cls) else self._memo
             return self._decided
-        if self._first in ("self", "cls"):
-            return self._memo
+        return self._memo if self._first in ("self", "cls") else self._plain_unless_unknown(args)
+
+    def _memo_for_this_call(self, cls: type | None, args: tuple[Any, ...]) -> Memo:
+        """Decide for a function from elsewhere, which may get an instance now and another argument next time."""
+        if cls is not None:
+            return self._plain[0] if self._is_static_in(cls) else self._memo
+        if self._first:
+            return self._memo if self._first in ("self", "cls") else self._plain[0]
+        known = [_find_class(each) for each in self._classes]
+        is_related = any(each is None or _shares_attribute(each, type(args[0])) for each in known) if args else False
+        return self._plain_unless_unknown(args) if is_related else self._plain[0]
+
+    def _plain_unless_unknown(self, args: tuple[Any, ...]) -> Memo:
+        first = args[0] if args else None
         if not self._first and args and _has_equality(first):
             raise TypeError(
                 f"{self._memo.cache.name}: cannot tell whether the first argument, of type {type(first).__name__}, is "
@@ -186,7 +203,7 @@ class MemoizedMethod(FunctionInClass):
 
     def __getattr__(self, name: str) -> Any:
         if name == "cache":
-            return self._memo.cache if self._decided is not self._memo and self._is_plain else self._memo.cache_of_all
+            return self._memo.cache if self._is_plain else self._memo.cache_of_all
         if name in HELPERS:
             is_of_all = name.startswith("cache_") and name != "cache_key"
             return getattr(self._memo, name) if is_of_all else functools.partial(self._helper, name)
@@ -194,7 +211,9 @@ class MemoizedMethod(FunctionInClass):
 
     @property
     def _is_plain(self) -> bool:
-        return self._decided is not None or self._first not in ("self", "cls")
+        if self._is_from_elsewhere and self._memo.twins.objects():
+            return False
+        return self._decided is not self._memo and (self._decided is not None or self._first not in ("self", "cls"))
 
 
 class MemoizedClassMethod(MemoizedMethod):
@@ -282,9 +301,13 @@ def classes_of(function: Any) -> frozenset[ClassName]:
     """Return the names of the classes in whose bodies `function`, or what it wraps, stands; none: it is no method."""
     if isinstance(function, MethodType):  # it has its instance
         return frozenset()
+    return _class_body_around() | _classes_by_name(function)
+
+
+def _classes_by_name(function: Any) -> frozenset[ClassName]:
     functions = [each for each in _unwrapped(function) if inspect.isfunction(each)]
     outer = [(each.__module__, each.__qualname__.rpartition(".")[0]) for each in functions]
-    return _class_body_around().union(each for each in outer if each[1] and not each[1].endswith("<locals>"))
+    return frozenset(each for each in outer if each[1] and not each[1].endswith("<locals>"))
 
 
 MAX_FRAMES: Final = 10
@@ -332,6 +355,12 @@ def _find_class(name: ClassName) -> type | None:
     for part in name[1].split("."):
         found = getattr(found, part, None)
     return found if isinstance(found, type) else None
+
+
+def _shares_attribute(cls: type, other: type) -> bool:
+    """Say whether `other` may be made from `cls`, by its attributes: instances of both may call the same method."""
+    own = [each for each in vars(cls).values() if hasattr(each, "__get__") or callable(each)]
+    return any(any(value is each for each in own) for base in other.__mro__ for value in vars(base).values())
 
 
 def _has_equality(instance: object) -> bool:
