@@ -17,6 +17,7 @@ from ._dropped import DroppedFunctions
 from ._entry import NOT_YET, Empty, Entry, Removal
 from ._expiry import DeadlineOf, as_float, make_deadline
 from ._index import DictIndex, EntriesView, Index, make_index
+from ._locks import run_locked
 from ._refcount import defer
 from ._stats import CacheInfo, Counters, make_hit_counter, make_on_hit
 from ._tidier import Tidier
@@ -208,7 +209,7 @@ class BaseCache(Generic[K, V]):
     def clear(self) -> None:
         """Invalidate all that is there when the call begins. What is filled meanwhile may stay."""
         now = self._clock()
-        entries = self._index.snapshot()
+        entries = self._snapshot_to_remove()
         for entry in entries:
             with suppress(Exception):  # from a method of the key: see below
                 self._invalidate(entry.key, now)
@@ -219,21 +220,61 @@ class BaseCache(Generic[K, V]):
             self._dropped.forget()
 
     def _invalidate(self, key: K, now: float) -> bool:
-        # A failed `remove_if` means that the entry was taken out or replaced meanwhile. The new one may come from a
-        # fill that began before this call, so look again. If the same one is found again and again, then its own key
-        # does not find it any more, as its hash has changed.
+        entry, had_flight = self._remove(key)
+        return entry is not None and (self._tell_removed(entry, now) or had_flight)
+
+    def _remove(self, key: K) -> tuple[Entry | None, bool]:
+        """Take out what is there for `key`, and tell nobody yet; return it, and whether a fill of it was running.
+
+        A failed `remove_if` means that the entry was taken out or replaced meanwhile. The new one may come from a fill
+        that began before this call, so look again. If the same one is found again and again, then its own key does not
+        find it any more, as its hash has changed.
+        """
         found, times = None, 0
-        while (entry := self._find(key)) is not None:
+        while (entry := self._find_to_remove(key)) is not None:
             flight = entry.flight
-            was_flying = flight is not None and not flight.has_no_leader  # before it is removed: after it, it may land
-            if self._index.remove_if(entry):
+            had_flight = flight is not None and not flight.has_no_leader  # before it is removed: after it, it may land
+            is_out = self._index.remove_if(entry)
+            found, times = entry, times + 1 if entry is found else 1
+            if not is_out and times >= LOST_AFTER:
+                is_out = self._remove_lost(entry)
+            if is_out:
                 if self._tidier is not None:
                     self._tidier.let_go(entry)
-                return self._tell_removed(entry, now) or was_flying
-            found, times = entry, times + 1 if entry is found else 1
-            if times >= LOST_AFTER and self._discard([entry], now):
-                return True
-        return False
+                self._tell_unreported()
+                return entry, had_flight
+        self._tell_unreported()
+        return None, False
+
+    def _remove_lost(self, entry: Entry) -> bool:
+        """Take out an entry that its own key does not find; report what else had to go with it."""
+        gone = self._index.discard([entry])
+        now = self._clock()
+        for each in gone:
+            if each is not entry:
+                self._tell_removed(each, now)
+        return entry in gone
+
+    def _find_to_remove(self, key: K) -> Entry | None:
+        """Find an entry, also one that is out of the index for a moment, see `DictIndex.discard`."""
+        rebuilds = self._index.rebuilds
+        entry = self._find(key)
+        if entry is None and (rebuilds % 2 or self._index.rebuilds != rebuilds):
+            return run_locked(self._index.lock, self._index.find_again, key)
+        return entry
+
+    def _snapshot_to_remove(self) -> list[Entry]:
+        rebuilds = self._index.rebuilds
+        entries = self._index.snapshot()
+        if rebuilds % 2 or self._index.rebuilds != rebuilds:
+            return run_locked(self._index.lock, self._index.snapshot_again)
+        return entries
+
+    def _tell_unreported(self) -> None:
+        """Report what an operation has removed that could not report it."""
+        if self._index.unreported:
+            unreported, self._index.unreported = self._index.unreported, []
+            self._tell(unreported)
 
     def _discard_lost(self, entries: list[Entry], now: float) -> int:
         """Remove those of `entries` that are still in the index, as their keys do not find them; return how many."""

@@ -717,6 +717,12 @@ class BoundedIndex(DictIndex):
                 removed.append((popped.key, popped.value, EVICTED))
             self._account(removed, self._strike_out, popped)
 
+    def _drop(self, entry: Entry) -> None:
+        self._note_stranger(entry, self._untold)
+
+    def _report_later(self, removal: Removal) -> None:
+        self._untold.append(removal)
+
     def discard(self, entries: Collection[Entry]) -> list[Entry]:
         return self._tell_later(self._do(self._discard_stored, set(entries)))
 

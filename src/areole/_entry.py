@@ -178,8 +178,12 @@ class Flight:
 
     @property
     def has_no_leader(self) -> bool:
-        """Say whether nobody is there any more to bring an outcome: the leader left, or is not in this process."""
-        return self.leader.is_gone or not self.latch.locked()
+        """Say whether nobody is there any more to bring an outcome: the leader left, or is not in this process.
+
+        A stored exception is an outcome that is there for good. Its latch tells nothing in the child of a fork, where a
+        waiter that had just taken it, and was about to release it, does not exist.
+        """
+        return self.leader.is_gone or self.is_stored or not self.latch.locked()
 
     @property
     def is_running(self) -> bool:

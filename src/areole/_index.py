@@ -98,6 +98,8 @@ class Index(Protocol):
     lock: Any
     is_bounded: bool
     max_items: int | None
+    rebuilds: int
+    unreported: list[Removal]
 
     @property
     def entry_type(self) -> type[Entry]: ...
@@ -113,9 +115,14 @@ class Index(Protocol):
     def remove_if(self, entry: Entry, expired_by: float | None = None) -> bool: ...
     def publish(self, entry: Entry, value: Any, deadline: Any, weight: int, now: float) -> Sequence[Removal]: ...
     def discard(self, entries: Collection[Entry]) -> list[Entry]: ...
+    def find_again(self, key: Any) -> Entry | None: ...
+    def snapshot_again(self) -> list[Entry]: ...
     def weigh(self, key: Any, value: Any) -> int: ...
     def snapshot(self) -> list[Entry]: ...
 
+
+MOST_ROUNDS: Final = 8
+"""How often an insertion is made again because nested code has inserted something meanwhile."""
 
 SHRINK_FROM: Final = 4096
 """Bytes from which on the table of a dict that has become empty is let go."""
@@ -126,7 +133,17 @@ _FILLER: dict[Any, Entry] = {Empty: Entry(Empty)}
 class _Unbounded:
     """What the two indexes without a limit share."""
 
-    __slots__ = ("_acquire", "_leaving", "_retiring", "_successors", "lock")
+    __slots__ = (
+        "_acquire",
+        "_is_abandoned",
+        "_leaving",
+        "_placed",
+        "_retiring",
+        "_successors",
+        "lock",
+        "rebuilds",
+        "unreported",
+    )
     is_bounded = False
     max_items: int | None = None
     entry_type: type[Entry] = Entry
@@ -139,6 +156,10 @@ class _Unbounded:
         self._successors: dict[Entry, Entry] = {}  # see the module; both are used under the lock
         self._retiring: dict[Entry, Any] = {}
         self._leaving: dict[Entry, None] = {}
+        self._placed: dict[Entry, None] = {}  # put into a cell while another one was being emptied or replaced
+        self.unreported: list[Removal] = []  # values that were removed where nobody could report them: for the next
+        self.rebuilds = 0  # odd while `discard` has the entries out: what is not found then may be there all the same
+        self._is_abandoned = False
 
     def twin(self) -> Index:
         """Make a dict index with the same lock."""
@@ -167,7 +188,10 @@ class _Unbounded:
             if old not in self._successors:  # removed by nested code, which came before `new` showed all of it
                 new.expire_at(NOT_YET)
                 return False
-            return self._store_successor(old, new)
+            if not self._store_successor(old, new):
+                new.expire_at(NOT_YET)
+                return False
+            return True
         finally:
             self._successors.pop(old, None)
 
@@ -213,6 +237,35 @@ class _Unbounded:
         if self._retiring and self._retiring.get(entry, Empty) is entry.value:
             self._retiring.pop(entry, None)
         self._leaving.pop(entry, None)
+        self._placed.pop(entry, None)
+
+    def _drop(self, entry: Entry) -> None:
+        """Let `entry`, which is out of the index already, be removed for good, and its value be reported later."""
+        self._note_removed(entry)
+        if entry.is_published:
+            self._report_later((entry.key, entry.value, RemovalCause.EVICTED))
+
+    def _report_later(self, removal: Removal) -> None:
+        self.unreported.append(removal)
+
+    def find_again(self, key: Any) -> Entry | None:
+        """Find, under the lock, what was not found where a rebuild had it out.
+
+        Where this thread is in the middle of that rebuild, as a key's method asks, the entry cannot be found. Then no
+        entry is put back: a value may always go, while one that comes back could outlive an invalidation.
+        """
+        if self.rebuilds % 2:
+            self._is_abandoned = True
+        return self.find(key)
+
+    def snapshot_again(self) -> list[Entry]:
+        """The same for a snapshot."""
+        if self.rebuilds % 2:
+            self._is_abandoned = True
+        return self.snapshot()
+
+    def snapshot(self) -> list[Entry]:
+        raise NotImplementedError
 
 
 class DictIndex(_Unbounded):
@@ -255,16 +308,22 @@ class DictIndex(_Unbounded):
             return self.entries.setdefault(entry.key, entry)
 
     def _insert_again(self, entry: Entry) -> Entry:
-        """Take `entry` out, and insert it if absent once more: a nested call may have inserted the same key."""
-        popped: list[Entry | None] = [self.entries.pop(entry.key, None)]
-        while popped[-1] is not None and popped[-1] is not entry:
-            popped.append(self.entries.pop(entry.key, None))
-        for other in popped:
-            if other is not None and other is not entry:
-                self.entries[other.key] = other
-        if popped[-1] is None:
-            return entry  # nested code has invalidated it already
-        return self.insert_if_absent(entry)
+        """Insert again `entry`, which is in, as nested code has inserted too: the key may be in twice.
+
+        What nested code has stored under the key goes: it is out for a moment, in which an invalidation would not find
+        it. A key's method that inserts something each time is not waited for without end.
+        """
+        for _ in range(MOST_ROUNDS):
+            while (popped := self.entries.pop(entry.key, None)) is not entry:
+                if popped is None:
+                    return entry  # nested code has invalidated it already
+                self._drop(popped)
+            before = self._insertions
+            found = self.entries.setdefault(entry.key, entry)
+            if found is not entry or self._insertions == before:
+                self._insertions += 1
+                return found
+        return entry
 
     def _store_successor(self, old: Any, new: Any) -> bool:
         before = self._insertions
@@ -272,6 +331,13 @@ class DictIndex(_Unbounded):
         if self._insertions == before:
             return True
         self._insertions = before + 1
+        if new.flight is not None and new.flight.is_detached:
+            return True  # nested code has removed it, and reported the value that it showed
+        if new.is_published:  # it is about to be out for a moment, in which an invalidation would not find it
+            value = self._retiring[new] = new.value
+            new.expire_at(NOT_YET)
+            if self._retiring.pop(new, Empty) is not Empty:
+                self._report_later((new.key, value, RemovalCause.EVICTED))
         return self._insert_again(new) is new
 
     def remove_if(self, entry: Entry, expired_by: float | None = None) -> bool:
@@ -285,8 +351,10 @@ class DictIndex(_Unbounded):
         # If the key's own methods call the cache in here and fill the key again, that goes instead: a value may
         # always go, while one that is put back could outlive an invalidation.
         popped = self.entries.pop(entry.key, None)
-        if popped is not None:
-            self._note_removed(popped)
+        if popped is entry:
+            self._note_removed(entry)
+        elif popped is not None:
+            self._drop(popped)
         if not self.entries:
             self._shrink()
         return popped is entry
@@ -302,13 +370,31 @@ class DictIndex(_Unbounded):
 
     def _discard(self, unwanted: set[Entry]) -> list[Entry]:
         held: list[Entry] = []
+        removed: list[Entry] = []
+        self.rebuilds += 1
+        self._is_abandoned = False
+        try:
+            self._drain_into(held)
+            while held:
+                if self._is_abandoned or not self._is_kept(held[-1], unwanted):
+                    removed.append(held[-1])
+                held.pop()
+        finally:
+            removed += held  # of a rebuild that was interrupted
+            if self._is_abandoned:
+                self._drain_into(removed)
+            self.rebuilds += 1
+            for entry in removed:
+                if held:
+                    self._drop(entry)
+                else:
+                    self._note_removed(entry)
+        return removed
+
+    def _drain_into(self, entries: list[Entry]) -> None:
         with suppress(KeyError):
             while True:
-                held.append(self.entries.popitem()[1])
-        removed = [entry for entry in reversed(held) if not self._is_kept(entry, unwanted)]
-        for entry in removed:
-            self._note_removed(entry)
-        return removed
+                entries.append(self.entries.popitem()[1])
 
     def _is_kept(self, entry: Entry, unwanted: set[Entry]) -> bool:
         if entry in unwanted:
@@ -431,6 +517,8 @@ class AtomicDictIndex(_Unbounded):
         found: Entry = cell.entry  # read once: nested code may remove `entry` again
         if found is not _VACANT:
             return found
+        if self._leaving:
+            self._placed[entry] = None
         cell.entry = entry
         return entry
 
@@ -479,6 +567,10 @@ class AtomicDictIndex(_Unbounded):
             self._leaving.pop(old, None)
         if not is_removed and new is _VACANT:
             self._note_removed(old)
+        for placed in list(self._placed) if is_removed else ():
+            if self.find(placed.key) is not placed:  # `new` has overwritten it
+                self._drop(placed)
+        self._placed.clear()
         return not is_removed
 
     def discard(self, entries: Collection[Entry]) -> list[Entry]:

@@ -180,7 +180,9 @@ class SingleFlight(BaseCache[K, V]):
         if old.flight is not None or not old.is_published:
             return False
         flight.old = old  # before it can be seen: whoever joins it looks whether there is a value to fall back on
-        if not self._index.replace_if(old, flight.entry):
+        is_replaced = self._index.replace_if(old, flight.entry)
+        self._tell_unreported()
+        if not is_replaced:
             flight.old = None
             return False
         if self._tidier is not None:

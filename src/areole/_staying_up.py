@@ -37,7 +37,8 @@ from ._exceptions import raise_unchanged
 from ._expiry import DeadlineOf
 from ._resilience import Plan, ResilientEntry, resilient
 from ._serving import Claim, NoValue, Order, Serving
-from ._single_flight import SingleFlight
+from ._single_flight import SingleFlight, timed_out
+from .errors import FillTimeout
 
 __all__ = ["StayingUp"]
 
@@ -155,11 +156,11 @@ class StayingUp(Serving[K, V]):
         except BaseException as error:
             flight.error = error
             raised = flight.for_requester  # read once: the requester takes it away when it leaves
-            if raised is not None:
-                raised.append(error)
             if flight.old is not None and flight.value is Empty:
                 self._hold_off(flight, error, order.plan)
             self._fail(flight)
+            if raised is not None:
+                raised.append(error)  # last: once it is there, the requester may raise it, and nobody else may read it
             del flight, raised
             return error
         finally:
@@ -213,6 +214,8 @@ class StayingUp(Serving[K, V]):
             value = self._outcome_of(flight, patience, is_own=True)
             if value is Empty and flight.error is not None:
                 self._counters.misses.increment_and_get()  # this lookup does not count again
+                if isinstance(flight.error, Exception):  # its leader is still reading it, to copy it for others
+                    raise FillTimeout(self._while_waiting(flight, timed_out(patience)))
                 raise flight.error  # no Exception: meant for the leader alone
             return value
         finally:

@@ -384,10 +384,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
     def _take(self, key: Hashable) -> tuple[Entry | None, float]:
         """Take out what is there for `key`, and tell nobody yet; return it, and what the clock said before."""
         now = self._clock()
-        while (entry := self._find(key)) is not None:
-            if self._index.remove_if(entry):
-                return entry, now
-        return None, now
+        return self._remove(key)[0], now
 
     def invalidate(self, key: Hashable) -> bool:
         """Take `key` out; say whether there was a value or a running fill (which `delete` does not count)."""

@@ -22,9 +22,10 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from .._caller import Wait, add_wait, begin_wait, current_caller, current_fill, end_wait
 from .._entry import Empty, Entry, Flight
@@ -41,6 +42,9 @@ __all__ = ["AsyncSingleFlight"]
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+ELSEWHERE: Final = 1.0
+"""For how many seconds a cancelled call waits for a fill on another loop to clean up."""
 
 _aloft: dict[asyncio.AbstractEventLoop, set[TaskFlight]] = {}
 """The flights that are led on each loop: asyncio itself holds its tasks by weak references alone."""
@@ -259,12 +263,18 @@ class AsyncSingleFlight(SingleFlight[K, V]):
             del flight
 
     async def _wait_until_stopped(self, flight: Any) -> None:
-        """Wait for an abandoned fill's cleaning up, unless that needs, in the end, the fill that this is a part of."""
+        """Wait for an abandoned fill's cleaning up, unless that needs, in the end, the fill that this is a part of.
+
+        Another loop may be blocked until this one ends, as a thread is that joins this one, which nobody can see. So
+        this waits for a fill of another loop for a moment at most.
+        """
         clean_up = CleanUp(flight)
         wait = Wait(clean_up, None, current_fill.get())
         try:
             if begin_wait(wait, clean_up):
-                await CleanUpWaiter(flight, _loop(), self._check_wait).wait(None)
+                loop = _loop()
+                with suppress(FillDeadlockError):  # what ends here is a cancellation
+                    await CleanUpWaiter(flight, loop, self._check_wait).wait(None if flight.loop is loop else ELSEWHERE)
         finally:
             end_wait(wait, clean_up)
             del flight, clean_up
