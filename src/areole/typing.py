@@ -164,9 +164,7 @@ class MemoizedGeneric(MemoizedCall[..., Any], Generic[F]):
     offers takes any arguments here.
     """
 
-    @property
-    def __call__(self) -> F:
-        raise NotImplementedError
+    __call__: F  # no property: pyright then refuses it as an argument that is to be callable
 
     @property
     def refresh(self) -> F:

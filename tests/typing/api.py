@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Executor
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, TypeVar, assert_type
@@ -489,7 +490,31 @@ def a_generic_function_stays_generic() -> None:
     assert_type(same.invalidate(1), bool)
     assert_type(pair(1), list[int])
     assert_type(same.refresh("a"), str)
-    same()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    same()  # type: ignore[call-arg, misc]  # pyright: ignore[reportCallIssue]
+
+
+@AtomicCache.memoize
+def of_any_value(value: Any) -> Any:
+    return value
+
+
+@cached(Storage[Any]())
+def of_any_value_cached(value: Any) -> Any:
+    return value
+
+
+def takes_a_callable(function: Callable[[int], int]) -> None: ...
+
+
+def what_takes_and_gives_anything_is_a_callable(executor: Executor) -> None:
+    assert_type(list(map(of_any_value, [1])), list[Any])
+    assert_type(list(map(of_any_value_cached, [1])), list[Any])
+    assert_type(sorted([1], key=of_any_value), list[int])
+    assert_type(executor.submit(of_any_value, 1).result(), Any)
+    takes_a_callable(of_any_value)
+    takes_a_callable(of_any_value_cached)
+    takes_a_callable(same)
+    assert_type(list(map(same, [1])), list[int])
 
 
 @AtomicCache.memoize(60)
