@@ -142,6 +142,12 @@ OPERATIONS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "set": ("Storage", lambda store: store.set("a", 1)),
     "add": ("Storage", lambda store: store.add("a", 1)),
     "set of a Cache": ("Cache", lambda store: store.set("a", 1)),
+    "get_or_fill": ("Storage", lambda store: store.get_or_fill("a", str)),
+    "get_or_fill with a Resilience": (
+        "Storage",
+        lambda store: store.get_or_fill("a", str, 60, Resilience(stale_ttl=5)),
+    ),
+    "get_or_fill of a Cache": ("Cache", lambda store: store.get_or_fill("a", str)),
     "sweep": ("AtomicCache", lambda cache: cache.sweep()),
     "cached": ("AtomicCache", lambda cache: cached(cache)(len)),
     "another's call": ("AtomicCache", lambda cache: cached(cache)(len)("abc")),

@@ -470,9 +470,14 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         return filling._served(order, now)  # type: ignore[no-any-return]
 
     def _filling(self, fill: Any, allow_single_use: bool) -> StayingUp[Hashable, T]:
-        """Check what `get_or_fill` was called with; return the store, as far as filling goes. Asked on a miss alone."""
+        """Check what `get_or_fill` was called with; return the store, as far as filling goes. Asked on a miss alone.
+
+        As this one is about to store something, it removes a part of what dropped functions have left, as `set` does.
+        """
         check_bool("allow_single_use", allow_single_use)
         _check_fill(fill, allow_single_use)
+        if self._dropped:
+            self._dropped.remove_some(self)
         if not allow_single_use:
             return self
         view: StayingUp[Hashable, T] = StayingUp._view_of(self)
