@@ -340,10 +340,75 @@ def test_a_cancelled_fetch_many_leaves_all_of_its_fills(on_loop: OnLoop) -> None
                 await until(lambda: gate.entered == 4)
                 limit.reschedule(asyncio.get_running_loop().time())
                 await fetching
-        await until(lambda: gate.cancelled == 4)
+        assert gate.cancelled == 4
 
     on_loop(main)
     assert len(cache) == 0
+    assert_valid(cache)
+
+
+@pytest.mark.parametrize("ended_by", ["error", "cancellation"])
+def test_fetch_many_returns_once_all_fills_that_it_cancels_have_cleaned_up(on_loop: OnLoop, ended_by: str) -> None:
+    """What the fills use may be closed then."""
+    entered: list[int] = []
+    cleaned: list[int] = []
+
+    async def fill(key: int) -> int:
+        if key == 0 and ended_by == "error":
+            await until(lambda: len(entered) == 3)
+            raise ValueError(key)
+        entered.append(key)
+        try:
+            await asyncio.sleep(PATIENCE)
+        finally:
+            for _ in range(10 * key):
+                await asyncio.sleep(0)
+            cleaned.append(key)
+        return key
+
+    cache = AsyncAtomicCache(fill)
+
+    async def main() -> None:
+        fetching = asyncio.ensure_future(cache.fetch_many(range(4)))
+        await until(lambda: len(entered) == (3 if ended_by == "error" else 4))
+        if ended_by == "cancellation":
+            fetching.cancel()
+        with pytest.raises(ValueError if ended_by == "error" else asyncio.CancelledError):
+            await fetching
+        assert sorted(cleaned) == sorted(entered)
+
+    on_loop(main)
+    assert len(cache) == 0
+    assert_valid(cache)
+
+
+def test_a_second_cancellation_ends_the_wait_of_fetch_many_for_that(on_loop: OnLoop) -> None:
+    gate, cleaning = asyncio.Event(), []
+
+    async def fill(key: int) -> int:
+        try:
+            await asyncio.sleep(PATIENCE)
+        finally:
+            cleaning.append(key)
+            await gate.wait()
+        return key
+
+    cache = AsyncAtomicCache(fill)
+
+    async def main() -> None:
+        fetching = asyncio.ensure_future(cache.fetch_many(range(3)))
+        await until(lambda: cache.cache_info().fills == 3)
+        await asyncio.sleep(0)
+        fetching.cancel()
+        await until(lambda: len(cleaning) == 3)
+        fetching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+        assert not gate.is_set()
+        gate.set()
+        await until(lambda: len(cache._index.snapshot()) == 0)
+
+    on_loop(main)
     assert_valid(cache)
 
 

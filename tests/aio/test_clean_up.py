@@ -586,7 +586,7 @@ def test_without_a_loop_of_asyncio_a_hit_is_returned_and_a_miss_says_what_it_nee
         assert asyncio.run(cache.fetch("there")) == "there"
         with pytest.raises(StopIteration, match="there"):
             cache["there"].send(None)
-        for ask in (cache.fetch, cache.refresh):
+        for ask in (cache.fetch, cache.refresh, lambda key, cache=cache: cache.fetch_many([key, "there", "other"])):
             with pytest.raises(RuntimeError, match=r"^users: no asyncio event loop .*trio"):
                 ask("key").send(None)
         assert_valid(cache)

@@ -161,7 +161,7 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
     async def fetch_many(self, keys: Iterable[K]) -> dict[K, V]:
         """Return the values of `keys`, filling those that have none concurrently.
 
-        Raises as soon as one fill does; the others' waits are cancelled then.
+        If one fill raises, the others' waits are cancelled at once, and that is raised once they have ended.
         """
         check_keys("fetch_many", keys)
         values: dict[K, Any] = {}
@@ -169,6 +169,7 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
             values[key] = self._value_if_any(key)
         missing = [key for key, value in values.items() if value is Empty]
         if missing:
+            self._running_loop()  # raises where there is none, before there are coroutines that nobody would await
             values.update(zip(missing, await _gather(map(self.fetch, missing)), strict=True))
         return values
 
@@ -194,15 +195,23 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
 
 
 async def _gather(coroutines: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
-    """Run all at once; as soon as one raises, or this is cancelled, cancel the others."""
+    """Run all at once; as soon as one raises, or this is cancelled, cancel the others, and wait until they have ended.
+
+    Whoever asked may close then what the fills use, as after an `await` of one. A second cancellation ends this wait.
+    """
     import asyncio
 
     tasks = [asyncio.ensure_future(each) for each in coroutines]
     try:
         return await asyncio.gather(*tasks)
-    finally:
+    except BaseException:
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # as after a cancellation, which `gather` hands on: once more would end its wait
+                task.cancel()
+        await asyncio.wait(tasks)
+        raise
+    finally:
+        del tasks  # the traceback keeps this frame: it must not lead back to the exception
 
 
 def _refuse_to_fill(key: object) -> Any:

@@ -100,13 +100,16 @@ class AsyncSingleFlight(SingleFlight[K, V]):
     # ---- lead
 
     def _new_flight(self, key: K) -> TaskFlight:
+        return TaskFlight(key, self._entry_type(), self._running_loop(), is_cancellable=self._cancels)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
         loop = running_loop()
         if loop is None:
             raise RuntimeError(
                 f"{self.name}: no asyncio event loop runs in this thread, and a fill needs one: await it under "
                 "asyncio.run(), or under anyio with its asyncio backend; trio is not supported"
             )
-        return TaskFlight(key, self._entry_type(), loop, is_cancellable=self._cancels)
+        return loop
 
     def _entry_type(self) -> type[Entry]:
         return self._index.entry_type
