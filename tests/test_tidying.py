@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import gc
+import random
+import threading
 import weakref
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from areole import AtomicCache, RemovalCause
-from areole._index import DictIndex
-from areole._tidier import LEAST_FILLS
+from areole._entry import Entry
+from areole._tidier import LEAST_FILLS, SHRINK_FROM, Tidier
 
-from .support import ManualClock, assert_valid, run_threads
+from .support import Gate, ManualClock, assert_valid, run_threads, start_threads, wait_until_waiting
 
 
 def filled(count: int, **options: Any) -> tuple[AtomicCache[Any, Any], ManualClock]:
@@ -148,23 +151,22 @@ def test_an_expired_value_that_is_taken_out_singly_is_kept_nowhere(
 ) -> None:
     """Half of them leave after the cache has looked what has expired, or while it looks:
 
-    1. a look takes down which entries there are     3. it is let go of, and was not known
-    2. one of them is taken out                      4. the look makes it known: kept until it is its turn
+    1. a look copies a part                          3. it is dropped from what was found, and is not there
+    2. one of its entries is removed                 4. the look makes it known, and keeps it until it is its turn
     """
     remove, clock = REMOVALS[how], ManualClock()
     cache = AtomicCache(lambda key: Value(), 10, clock=clock)
     count = 8 * LEAST_FILLS
     alive = [weakref.ref(cache[key]) for key in range(count)]
     clock.advance(10)
-    snapshot, left = DictIndex.snapshot, iter(range(count // 2))
+    look_through, left = Tidier._look_through, iter(range(count // 2))
 
-    def take_down(index: DictIndex) -> list[Any]:
-        entries = snapshot(index)
+    def look(tidier: Tidier, cache: Any, part: Any, entries: list[Any], now: float) -> int:
         for key in left if comes == "during" else ():
             remove(cache, key)
-        return entries
+        return look_through(tidier, cache, part, entries, now)
 
-    monkeypatch.setattr(DictIndex, "snapshot", take_down)
+    monkeypatch.setattr(Tidier, "_look_through", look)
     tidier: Any = cache._tidier
     while not tidier._expired:
         cache[object()]
@@ -186,3 +188,150 @@ def test_what_a_clear_or_sweep_takes_out_is_kept_nowhere(remove: Any) -> None:
     remove(cache)
     gc.collect()
     assert [ref() for ref in alive if ref() is not None] == []
+
+
+# ---- what is noted, and how much one fill does
+
+
+def parts_of(cache: Any) -> list[set[Any]]:
+    return [cache._tidier._few, *cache._tidier._parts.values()]
+
+
+def assert_noted(cache: Any) -> None:
+    """Fail unless exactly the entries of the index are noted, each in one part."""
+    noted = [entry for part in parts_of(cache) for entry in part]
+    assert len(noted) == len(set(noted)) and set(noted) == set(cache._index.snapshot())
+    assert_valid(cache)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have some hundreds of entries in several parts: those go by lower bits of the address here."""
+    monkeypatch.setattr("areole._tidier.FEW", LEAST_FILLS)
+    monkeypatch.setattr("areole._tidier.PART_BITS", 0x7C0)
+
+
+def fail(key: Any) -> Any:
+    if key % 3 == 0:
+        raise LookupError(key)
+    return key
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_exactly_what_is_in_the_index_is_noted_whatever_is_done() -> None:
+    clock, chance = ManualClock(), random.Random(1)
+    cache: Any = AtomicCache(fail, 10, clock=clock)
+    look_up = cache.__getitem__
+    for step in range(6000):
+        key = chance.randrange(900)
+        with suppress(LookupError):
+            chance.choice([look_up, look_up, look_up, look_up, cache.refresh, cache.invalidate, cache.get])(key)
+        with pytest.raises(TypeError):
+            cache[[key]]
+        clock.advance(0.01)
+        if step % 500 == 0:
+            assert_noted(cache)
+    assert_noted(cache)
+    assert len(parts_of(cache)) > 4
+    cache.clear()
+    assert_noted(cache)
+
+
+@pytest.mark.parametrize("ends", ["waited for", "invalidated", "interrupted"])
+def test_a_call_that_waits_or_whose_fill_is_in_vain_leaves_nothing_noted(ends: str) -> None:
+    gate = Gate()
+
+    def fill(key: str) -> str:
+        gate.enter()
+        if ends == "interrupted":
+            raise KeyboardInterrupt
+        return key
+
+    cache = AtomicCache(fill, 10, clock=ManualClock())
+    join = start_threads(*[lambda: cache["a"]] * (2 if ends == "waited for" else 1))
+    gate.wait_until_entered()
+    if ends == "waited for":
+        wait_until_waiting(cache, 1)
+    if ends == "invalidated":
+        cache.invalidate("a")
+    gate.open()
+    join()
+    assert len(cache._index.snapshot()) == (ends == "waited for")
+    assert_noted(cache)
+
+
+def test_threads_that_fill_and_invalidate_at_once_leave_noted_what_is_in_the_index() -> None:
+    cache: Any = AtomicCache(lambda key: key, 10)
+
+    def work(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(2000):
+            chance.choice([cache.__getitem__, cache.refresh, cache.invalidate])(chance.randrange(50))
+
+    assert run_threads(*[lambda seed=seed: work(seed) for seed in range(4)]) == [None] * 4
+    assert_noted(cache)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_no_fill_looks_through_more_than_a_part_and_all_are_looked_through_in_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Broken: it looked through all entries; a lookup took 2.2 s where there were a million."""
+    looks: list[Any] = []
+    look_through = Tidier._look_through
+
+    def look(tidier: Tidier, cache: Any, part: Any, entries: list[Any], now: float) -> int:
+        looks.append((id(part), len(entries)))
+        return look_through(tidier, cache, part, entries, now)
+
+    cache, _ = filled(10_000)
+    monkeypatch.setattr(Tidier, "_look_through", look)
+    by_fill = []
+    for key in range(10_000, 30_000):
+        before = len(looks)
+        cache[key]
+        by_fill.append(sum(count for _, count in looks[before:]))
+    largest = max(map(len, parts_of(cache)))
+    assert max(by_fill) <= largest + LEAST_FILLS < 30_000 / 8
+    assert {part for part, _ in looks} == set(map(id, parts_of(cache)))
+    assert sum(by_fill) <= 20_000 + largest, "a fill looks at one entry on average"
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_threads_that_look_at_once_look_through_different_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: 4 to 13 threads looked through the whole cache at once."""
+    cache, _ = filled(8000)
+    tidier: Any = cache._tidier
+    count = len(tidier._parts) // 2
+    assert count >= 4
+    barrier, looks = threading.Barrier(count), list[Any]()
+
+    def look(tidier: Tidier, cache: Any, part: Any, entries: list[Any], now: float) -> int:
+        looks.append(id(part))
+        barrier.wait(30)  # until all are in the middle of a look
+        return 0
+
+    tidier._unseen.clear()
+    tidier._unseen.extend(tidier._parts.values())
+    monkeypatch.setattr(Tidier, "_look_through", look)
+    run_threads(*[lambda: tidier._look(cache, 0.0)] * count)
+    assert len(looks) == len(set(looks)) == count
+
+
+def test_the_tables_of_parts_that_have_become_empty_are_freed() -> None:
+    cache, _ = filled(80_000)
+    assert len(parts_of(cache)) > 1
+    assert max(part.__sizeof__() for part in parts_of(cache)) > SHRINK_FROM
+    cache.clear()
+    assert max(part.__sizeof__() for part in parts_of(cache)) <= SHRINK_FROM
+    assert_noted(cache)
+
+
+def test_an_entry_that_never_came_into_the_index_is_noted_no_longer_after_a_look() -> None:
+    """Its caller was interrupted after it was noted."""
+    cache, _ = filled(10)
+    tidier: Any = cache._tidier
+    tidier.note(Entry("never"))
+    assert len(tidier._few) == 11
+    tidier._look(cache, 0.0)
+    assert_noted(cache)

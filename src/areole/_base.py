@@ -285,6 +285,8 @@ class BaseCache(Generic[K, V]):
         """Remove `entries` whatever has become of their keys' hashes, and report them; return how many there were."""
         gone = self._index.discard(entries)
         for entry in gone:
+            if self._tidier is not None:
+                self._tidier.let_go(entry)
             self._tell_removed(entry, now)
         return len(gone)
 

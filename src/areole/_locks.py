@@ -42,6 +42,7 @@ Dicts
 Lists, deques, sets, queues
     `list.append`, `pop`, `copy`            one call on one list; `sum` and the like work on a copy
     `list.remove`, `set.add`, `discard`     of items compared in C
+    `in` a set, `list(set)`, `set &= set`   the same; the last gives a set a table as large as what is in it
     `deque.append`, `pop`, `popleft`,       one call on one deque (`extend`: by a list that no other thread has)
       `extend`, `clear`
     `SimpleQueue.put`                       it may also be called in a finalizer and in a signal handler

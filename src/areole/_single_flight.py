@@ -169,25 +169,32 @@ class SingleFlight(BaseCache[K, V]):
                 self._discard([found], self._clock())
 
     def _insert_if_absent(self, entry: Entry) -> Entry:
+        tidier = self._tidier
+        if tidier is not None:
+            tidier.note(entry)
         try:
-            return self._index.insert_if_absent(entry)
+            found = self._index.insert_if_absent(entry)
         except TypeError:
             self._refuse_unhashable(entry.key)
             raise
+        if found is not entry and tidier is not None:
+            tidier.let_go(entry)
+        return found
 
     def _take_over(self, flight: Flight, old: Entry) -> bool:
         """Put the flight's entry in the place of `old`, showing its value, if that is ready and still in the index."""
         if old.flight is not None or not old.is_published:
             return False
         flight.old = old  # before it can be seen: whoever joins it looks whether there is a value to fall back on
+        if self._tidier is not None:
+            self._tidier.note(flight.entry)
         is_replaced = self._index.replace_if(old, flight.entry)
+        if self._tidier is not None:
+            self._tidier.let_go(old if is_replaced else flight.entry)
         self._tell_unreported()
         if not is_replaced:
             flight.old = None
-            return False
-        if self._tidier is not None:
-            self._tidier.let_go(old)
-        return True
+        return is_replaced
 
     def _lead(self, flight: Flight) -> bool:
         flight.leads = True
@@ -248,6 +255,8 @@ class SingleFlight(BaseCache[K, V]):
         if deadline == EXPIRED_AT_ONCE and flight.old is not None:
             now = self._clock()
             if self._index.remove_if(entry) and entry.is_published:
+                if self._tidier is not None:
+                    self._tidier.let_go(entry)
                 cause = RemovalCause.REPLACED if entry.is_live(now) else RemovalCause.EXPIRED
                 flight.removed = [(entry.key, entry.value, cause)]
         flight.value = value
@@ -302,6 +311,8 @@ class SingleFlight(BaseCache[K, V]):
 
     def _detach(self, flight: Flight) -> None:
         if not flight.entry.is_published:
+            if self._tidier is not None:
+                self._tidier.let_go(flight.entry)  # first: a method of the key may raise in what follows
             self._index.remove_if(flight.entry)
         flight.entry.flight = None
 
