@@ -631,10 +631,11 @@ def test_the_name_in_the_dict_is_private() -> None:
     assert [name for name in dir(instance) if not name.startswith("_")] == ["a", "total"]
 
 
-def test_an_instance_unpickled_into_a_class_that_lets_nothing_be_set() -> None:
+@pytest.mark.parametrize("error", [TypeError, RuntimeError, dataclasses.FrozenInstanceError])
+def test_an_instance_unpickled_into_a_class_that_lets_nothing_be_set(error: Any) -> None:
     class Frozen(type):
         def __setattr__(cls, name: str, value: Any) -> None:
-            raise TypeError(name)
+            raise error(name)
 
     class Closed(metaclass=Frozen):
         @memoize

@@ -414,8 +414,8 @@ def leave_results_out_of_copies(cls: type) -> None:
     """
     if getattr(cls.__reduce_ex__, "leaves_results_out", False):
         return
-    with contextlib.suppress(AttributeError, TypeError):
-        # A class that lets nothing be set pickles results as None, under their private name.
+    with contextlib.suppress(Exception):
+        # A class that lets nothing be set, by whatever its metaclass raises, pickles results as None, under their name.
         cls.__reduce_ex__ = _ReduceWithoutResults(cls)  # type: ignore[method-assign, assignment]
 
 
