@@ -19,7 +19,7 @@ import types
 import typing
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import pytest
@@ -590,6 +590,58 @@ def test_pickles_and_copies_leave_the_results_out(cls: Any, attributes: Any, pro
         assert vars(other) == attributes
         assert other.total.peek(1) is None and other.total(1) == 1
     assert instance.total.peek(1) == 1
+
+
+class ReducedByABase:
+    """Its `__reduce_ex__` must go on being called by the classes that are made from others below it."""
+
+    reduced: ClassVar[list[type]] = []
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        self.reduced.append(type(self))
+        return super().__reduce_ex__(protocol)
+
+
+@pytest.mark.parametrize("is_base", [False, True], ids=["beside", "below"])
+@pytest.mark.parametrize("base", [object, ReducedByABase])
+def test_copies_in_a_class_that_is_made_from_anothers_dict(base: Any, is_base: bool) -> None:
+    class Old(base):  # type: ignore[misc]
+        a = 1
+
+        @memoize
+        def give(self) -> Any:
+            return []
+
+    old: Any = Old()
+    old.give()
+    namespace = {name: value for name, value in vars(Old).items() if name not in ("__dict__", "__weakref__")}
+    new: Any = type("New", (Old if is_base else base,), namespace)()
+    new.a = 2
+    ReducedByABase.reduced.clear()
+    assert vars(copy.copy(new)) == vars(copy.deepcopy(new)) == {"a": 2}
+    new.give()
+    assert vars(copy.copy(new)) == vars(copy.deepcopy(new)) == {"a": 2}
+    assert vars(copy.copy(old)) == {}
+    expected = [] if base is object else [type(new)] * 4 + [Old]
+    assert ReducedByABase.reduced == expected
+
+
+def test_a_reduce_ex_that_is_borrowed_from_a_class_with_results() -> None:
+    class Old:
+        @memoize
+        def give(self) -> Any:
+            return []
+
+    Old().give()
+
+    class Borrower:
+        __reduce_ex__ = Old.__reduce_ex__
+
+    borrower: Any = Borrower()
+    borrower.a = 1
+    assert vars(copy.copy(borrower)) == {"a": 1}
+    reduced: Any = Old.__reduce_ex__(State(a=1), 4)  # type: ignore[arg-type]
+    assert reduced[2] == {"a": 1}
 
 
 def test_what_hides_its_dict_deeper_pickles_nothing_of_ours() -> None:

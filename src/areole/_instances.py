@@ -428,8 +428,8 @@ class _ReduceWithoutResults:
     leaves_results_out = True
 
     def __init__(self, cls: type) -> None:
-        self.cls = cls
-        self.own = cls.__dict__.get("__reduce_ex__")
+        own = cls.__dict__.get("__reduce_ex__")
+        self.own: Any = own.own if isinstance(own, _ReduceWithoutResults) else own  # another thread's, set meanwhile
         self.__doc__ = object.__reduce_ex__.__doc__
         self.__name__ = "__reduce_ex__"
 
@@ -439,11 +439,14 @@ class _ReduceWithoutResults:
         return functools.partial(self, instance).__call__
 
     def __call__(self, instance: Any, protocol: Any, /) -> Any:
-        if self.own is None:
-            reduced = super(self.cls, instance).__reduce_ex__(protocol)  # type: ignore[arg-type]
-        else:
-            reduced = self.own.__get__(instance, type(instance))(protocol)
-        return _without_results(reduced, type(instance), protocol)
+        cls = type(instance)
+        if self.own is not None:
+            return _without_results(self.own.__get__(instance, cls)(protocol), cls, protocol)
+        # It may stand in other classes too, made from this one's `__dict__`. Of a class and a base the base counts.
+        holders = [each for each in cls.__mro__ if each.__dict__.get("__reduce_ex__") is self]
+        above: Any = super(holders[-1], instance) if holders else None
+        reduced = above.__reduce_ex__(protocol) if holders else object.__reduce_ex__(instance, protocol)
+        return _without_results(reduced, cls, protocol)
 
 
 def _without_results(reduced: Any, cls: type, protocol: int) -> Any:
