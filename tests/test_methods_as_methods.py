@@ -550,6 +550,19 @@ class OwnReduce(State):
         return copyreg_new, (type(self),), self.__dict__
 
 
+class OwnArguments(State):
+    def __reduce__(self) -> Any:
+        return with_attributes, (type(self), self.__dict__)
+
+
+class OwnList(State):
+    def __getstate__(self) -> Any:
+        return [1, self.__dict__]
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state[1])
+
+
 class OwnReduceEx(State):
     def __reduce_ex__(self, protocol: Any) -> Any:
         return copyreg_new, (type(self),), {"__dict__": self.__dict__}
@@ -572,13 +585,17 @@ class InTable(State):
         return n
 
 
+def with_attributes(cls: Any, attributes: Any) -> Any:
+    return cls(**attributes)
+
+
 def copyreg_new(cls: Any) -> Any:
     return cls.__new__(cls)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("attributes", [{}, {"a": 1}], ids=str)
-@pytest.mark.parametrize("cls", [State, OwnGetstate, OwnReduce, OwnReduceEx, Slotted, InTable])
+@pytest.mark.parametrize("cls", [State, OwnGetstate, OwnReduce, OwnArguments, OwnList, OwnReduceEx, Slotted, InTable])
 def test_pickles_and_copies_leave_the_results_out(cls: Any, attributes: Any, protocol: int) -> None:
     if cls is Slotted and protocol < 2:
         pytest.skip("Python pickles no slots then")
@@ -642,6 +659,17 @@ def test_a_reduce_ex_that_is_borrowed_from_a_class_with_results() -> None:
     assert vars(copy.copy(borrower)) == {"a": 1}
     reduced: Any = Old.__reduce_ex__(State(a=1), 4)  # type: ignore[arg-type]
     assert reduced[2] == {"a": 1}
+
+
+def test_what_a_users_copy_copies_is_never_the_copys() -> None:
+    class Copied(State):
+        def __copy__(self) -> Any:
+            return type(self)(**self.__dict__)
+
+    one = Copied(a=1)
+    one.total(1)
+    other = copy.copy(one)
+    assert other.total.peek(1) is None and other.total(1) == 1 and one.total.peek(1) == 1
 
 
 def test_what_hides_its_dict_deeper_pickles_nothing_of_ours() -> None:

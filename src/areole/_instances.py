@@ -410,7 +410,8 @@ def _explain_homeless(cls: type) -> str:
 def leave_results_out_of_copies(cls: type) -> None:
     """Have pickles and copies of the instances of `cls` leave out their results, by a `__reduce_ex__` of its own.
 
-    What a `__getstate__` or `__reduce__` of the user's hands out is looked through too, one level deep.
+    What a `__getstate__` or `__reduce__` of the user's hands out, state and arguments, is looked through too, one level
+    deep. A `__copy__` of the user's that copies the `__dict__` copies results too: nobody's, whom the copy never asks.
     """
     if getattr(cls.__reduce_ex__, "leaves_results_out", False):
         return
@@ -450,8 +451,13 @@ class _ReduceWithoutResults:
 
 
 def _without_results(reduced: Any, cls: type, protocol: int) -> Any:
-    """Take the results out of the state in what a `__reduce_ex__` gave."""
-    if type(reduced) is not tuple or len(reduced) < 3:
+    """Take the results out of the arguments and the state in what a `__reduce_ex__` gave."""
+    if type(reduced) is not tuple or len(reduced) < 2:
+        return reduced
+    arguments = _stripped(reduced[1])
+    if arguments is not reduced[1]:
+        reduced = (reduced[0], arguments, *reduced[2:])
+    if len(reduced) < 3:
         return reduced
     state = reduced[2]
     if type(state) is tuple and len(state) == 2:  # (__dict__, slots)
@@ -476,6 +482,10 @@ def _is_reduced_by_python(cls: type) -> bool:
 
 
 def _stripped(state: Any, depth: int = 1) -> Any:
+    if depth and (type(state) is tuple or type(state) is list):
+        parts = [_stripped(each, depth - 1) for each in state]
+        is_same = all(part is each for part, each in zip(parts, state, strict=True))
+        return state if is_same else type(state)(parts)
     if type(state) is not dict:
         return state
     kept = {name: value for name, value in list(state.items()) if not isinstance(value, Holding)}
