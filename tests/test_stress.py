@@ -5,6 +5,7 @@ That the scenarios find what they are for is in test_stress_faults.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -22,9 +23,13 @@ from stress.worker import Worker
 EVERY_RUN = [(name, variant) for name in SCENARIOS for variant in SCENARIOS[name].variants]
 
 
+SECONDS = float(os.environ.get("AREOLE_STRESS_SECONDS", "0.3"))
+"""For each run; CI gives them more, in the place of a run of the command."""
+
+
 @pytest.mark.parametrize(("name", "variant"), EVERY_RUN)
 def test_finds_nothing_in_the_library(name: str, variant: str) -> None:
-    result = run(SCENARIOS[name], variant=variant, seconds=0.3, seed=1)
+    result = run(SCENARIOS[name], variant=variant, seconds=SECONDS, seed=1)
     if result.skipped:
         pytest.skip(result.skipped)
     assert result.is_clean, "\n".join([*result.messages, result.stacks])

@@ -49,29 +49,17 @@ def _touches_shared(step: dis.Instruction) -> bool:
 
 @functools.cache
 def every_step(code: CodeType) -> frozenset[int]:
-    """The offsets of all instructions of `code`, without those by which a `with` statement is left.
+    """The offsets of all instructions of `code`, without those by which a lock is released.
 
-    Between the last instruction of a `with` block and the call of `__exit__` (three LOAD_CONST None and a CALL, or
-    PUSH_EXC_INFO and WITH_EXCEPT_START) an exception would leave the lock held, and no Python code can help that. No
-    signal arrives there: handlers run at a backward jump, at RESUME and after a CALL alone, and the CALL that ends the
-    block belongs to it. Nor between BEFORE_WITH and the block on 3.11 to 3.13. On 3.14 one does: `__enter__` is called
-    by a CALL of its own, with a look at signals after it and before the block (CPython issue gh-148874).
+    Between a `finally:` and the end of the call of `release()` in it an exception would leave the lock held, and no
+    Python code can help that. No signal arrives there: see `areole._locks`.
 
-    Nor those between a `finally:` and the end of the call of `release()` in it, by which a lock is let go: see
-    `areole._locks`. Nor those of a `__del__`: Python prints what is raised there, and drops it.
+    Nor those of a `__del__`: Python prints what is raised there, and drops it.
     """
     if code.co_name == "__del__":
         return frozenset()
     steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PRECALL")]
-    leaving = set(_releasing(steps))
-    for i, step in enumerate(steps):
-        if step.opname == "WITH_EXCEPT_START":
-            leaving.update((steps[i - 1].offset, step.offset))
-        if step.opname == "CALL" and [_is_none(each) for each in steps[max(i - 3, 0) : i]] == [True] * 3:
-            leaving.update(each.offset for each in steps[i - 3 : i + 1])
-            leaving.update(each.offset for each in steps[i - 4 : i - 3] if each.opname == "SWAP")
-            leaving.update(range(steps[i - 1].offset, step.offset + 1))  # 3.11 has a PRECALL between
-    return frozenset(step.offset for step in steps) - leaving
+    return frozenset(step.offset for step in steps).difference(_releasing(steps))
 
 
 def _releasing(steps: list[dis.Instruction]) -> Iterator[int]:
@@ -131,7 +119,3 @@ def _looks_at_signals(step: dis.Instruction) -> bool:
 
 def _guard(guards: list[tuple[int, int, int]], offset: int) -> int | None:
     return next((target for start, end, target in guards if start <= offset < end), None)
-
-
-def _is_none(step: dis.Instruction) -> bool:
-    return step.opname == "LOAD_CONST" and step.argval is None
