@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -166,6 +167,44 @@ def test_the_next_operation_that_stores_something_removes_them(operation: str) -
     operate(cache)
     assert told == [RemovalCause.EXPLICIT] * 10
     assert len(cache) <= 1
+    assert_valid(cache)
+
+
+VIEWS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "aio": (lambda: AtomicCache(str), lambda cache: cache.aio),
+    "sync": (lambda: AsyncAtomicCache(str), lambda cache: cache.sync),
+}
+
+
+@pytest.mark.parametrize("views", VIEWS)
+def test_those_of_one_view_are_removed_through_another(views: str) -> None:
+    make, view_of = VIEWS[views]
+    for cached_in, swept in [(view_of, lambda cache: cache), (lambda cache: cache, view_of), (view_of, view_of)]:
+        cache = make()
+        other = swept(cache)
+        drop(cached_in(cache))
+        assert len(other) == 10
+        other.sweep()
+        assert len(other) == 0
+        drop(cached_in(cache))
+        result = other["own"]
+        if asyncio.iscoroutine(result):
+            asyncio.run(result)
+        assert list(cache) == ["own"]
+        assert_valid(cache)
+
+
+@pytest.mark.parametrize("options", [{}, {"resilience": Resilience()}])
+@pytest.mark.parametrize("ask", ["fetch", "refresh"])
+def test_the_listener_of_a_cache_for_tasks_is_called_on_the_loop(ask: str, options: dict[str, Any]) -> None:
+    """Not in the executor, in which a plain fill runs."""
+    told_in: list[int] = []
+    cache = AsyncAtomicCache[Any, Any](
+        str, on_removal=lambda key, value, cause: told_in.append(threading.get_ident()), **options
+    )
+    drop(cache)
+    asyncio.run(getattr(cache, ask)("own"))
+    assert told_in == [threading.get_ident()] * 10
     assert_valid(cache)
 
 

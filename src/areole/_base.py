@@ -90,7 +90,7 @@ class BaseCache(Generic[K, V]):
         self._index: Index = index if isinstance(index, DictIndex) else make_index(index, keeps_keys=ttl is None)
         self._on_hit = self._make_on_hit(self._index)
         self._entries: EntriesView = self._index.entries  # what a hit reads: saves it one attribute
-        self._dropped: DroppedFunctions | None = None  # set with the first function that is cached in here
+        self._dropped = DroppedFunctions()  # here, so that all views of a cache share it
         self._tidier = None if ttl is None or self._index.is_bounded else Tidier()
         defer(self, self._entries)
 
@@ -216,8 +216,7 @@ class BaseCache(Generic[K, V]):
         self._discard_lost(entries, now)
         if self._tidier is not None:
             self._tidier.forget()
-        if self._dropped is not None:
-            self._dropped.forget()
+        self._dropped.forget()
 
     def _invalidate(self, key: K, now: float) -> bool:
         entry, had_flight = self._remove(key)

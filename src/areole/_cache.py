@@ -132,14 +132,15 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
                 return entry.value  # type: ignore[no-any-return]
         except (KeyError, TypeError):
             now = None
+        fill = self._dropped.own_fill_of(self) if self._dropped.were_cached else self._fill
         if self._plan is not None:
-            return self._serve(key, partial(self._fill, key), now)
+            return self._serve(key, partial(fill, key), now)
         while True:
             flight = Flight(key, self._index.entry_type)
             latch = flight.latch
             try:
                 if self._claim(flight, now):
-                    self._settle(flight, self._fill(key))
+                    self._settle(flight, fill(key))
             except BaseException as error:
                 flight.error = error
                 self._fail(flight)
@@ -185,7 +186,8 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
         Joins a fill of the key that is already running. If the fill raises, the old value stays; if the key was
         invalidated meanwhile, nothing is stored.
         """
-        return self._refresh(key, self._fill, (key,), {})
+        fill = self._dropped.own_fill_of(self) if self._dropped.were_cached else self._fill
+        return self._refresh(key, fill, (key,), {})
 
     @property
     def aio(self) -> AsyncAtomicCache[K, V]:
@@ -214,9 +216,10 @@ class _AtomicCacheWithTtl(AtomicCache[K, V]):
                 return entry.value  # type: ignore[no-any-return]
         except (KeyError, TypeError):
             now = None
+        fill = self._dropped.own_fill_of(self) if self._dropped.were_cached else self._fill
         if self._plan is not None:
-            return self._serve(key, partial(self._fill, key), now)
-        return self._filled(key, self._fill, now)
+            return self._serve(key, partial(fill, key), now)
+        return self._filled(key, fill, now)
 
     fetch = __getitem__
     __getitem__.__doc__ = AtomicCache.__getitem__.__doc__
@@ -240,9 +243,10 @@ class _CountingAtomicCache(AtomicCache[K, V]):
                 return entry.value  # type: ignore[no-any-return]
         except (KeyError, TypeError):
             now = None
+        fill = self._dropped.own_fill_of(self) if self._dropped.were_cached else self._fill
         if self._plan is not None:
-            return self._serve(key, partial(self._fill, key), now)
-        return self._filled(key, self._fill, now)
+            return self._serve(key, partial(fill, key), now)
+        return self._filled(key, fill, now)
 
     fetch = __getitem__
     __getitem__.__doc__ = AtomicCache.__getitem__.__doc__

@@ -10,11 +10,10 @@ from typing import Any, TypeAlias
 from ._arguments import check_bool, check_plain, is_async_function, suggests_names
 from ._base import BaseCache
 from ._cache import AtomicCache
-from ._dropped import DroppedFunctions, Owner
+from ._dropped import Owner
 from ._entry import NOT_YET, Empty
 from ._expiry import EXPIRED_AT_ONCE, deadline_after, seconds_from, seconds_of
 from ._keys import check_key_options, shape_of
-from ._locks import run_locked
 from ._memoize import HELPERS, define_key
 from ._methods import (
     BoundFunction,
@@ -85,8 +84,6 @@ def cached(
     expiry_after = _in_storage(cache) if isinstance(cache, Storage) else _in_read_through(cache)
     options = {"key": key, "typed": typed, "ignore": ignore}
     rules = _Rules(skip, ttl, expiry_after, options, frozenset() if allow_single_use else SINGLE_USE)
-    if not isinstance(cache, Storage):
-        _keep_from_own_fill(cache)
 
     def decorate(function: Any) -> Any:
         if dropped := cache._dropped:
@@ -135,34 +132,6 @@ class _Rules:
 
 def _never_stored(key: Any, value: Any) -> float:
     return NOT_YET
-
-
-def _keep_from_own_fill(cache: Any) -> None:
-    """Have the fill of `cache` refuse the keys of decorated functions, which iterating over the cache gives too.
-
-    What it made of such a key would be taken for the function's result (invariant 1).
-    """
-    fill, dropped = cache._fill, _dropped_functions_of(cache)
-    if hasattr(fill, "refuses_keys_of_functions"):
-        return
-
-    def refuse(key: Any) -> None:
-        if type(key) is tuple and key and type(key[0]) is Owner:
-            raise TypeError(f"{cache.name}: the key is one of {key[0].name}, which is cached here: call that instead")
-        if dropped:
-            dropped.remove_some(cache)
-
-    def own_fill(key: Any) -> Any:
-        refuse(key)
-        return fill(key)
-
-    async def own_async_fill(key: Any) -> Any:
-        refuse(key)
-        return await fill(key)
-
-    guarded: Any = own_async_fill if is_async_function(fill) else own_fill
-    guarded.refuses_keys_of_functions = True
-    cache._fill = guarded
 
 
 # ---- what a ttl means, by the kind of cache
@@ -225,15 +194,6 @@ class _Call:
         return self.expiry(key, value)
 
 
-def _dropped_functions_of(cache: Any) -> DroppedFunctions:
-    def find_or_make() -> DroppedFunctions:
-        if cache._dropped is None:
-            cache._dropped = DroppedFunctions()
-        return cache._dropped  # type: ignore[no-any-return]
-
-    return run_locked(cache._index.lock, find_or_make)  # one step: no thread makes another
-
-
 class _CachedFunction:
     """What a decorated function offers beside being called; each takes the arguments that the function takes.
 
@@ -262,7 +222,7 @@ class _CachedFunction:
         self._explain_key = shape.explain_key
         if shape.takes_default:
             self.peek = self._peek_where_default_is_its_own  # type: ignore[method-assign]
-        self.dropped = _dropped_functions_of(cache)
+        self.dropped = cache._dropped
         self.dropped.watch(self, self.owner)
 
     def make_wrapper(self) -> Any:

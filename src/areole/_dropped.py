@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -62,19 +64,32 @@ class Owner:
 
 
 class DroppedFunctions(dict[Any, None]):
-    """Those of one cache; true while there is something to do."""
+    """Those of one cache, whichever of its views they are cached in; true while there is something to do."""
 
-    __slots__ = ("_entries", "_found", "_operations")
+    __slots__ = ("_entries", "_found", "_operations", "were_cached")
 
     def __init__(self) -> None:
         super().__init__()
+        self.were_cached = False  # whether there has been any function
         self._found: deque[Entry] = deque()
         self._operations = 0  # since the last look; a count that is lost, as two threads write it, puts off the next
         self._entries = 0  # that there were at the last look
 
     def watch(self, function: object, owner: Owner) -> None:
         """Have the entries of `owner` removed when `function` has been freed."""
+        self.were_cached = True  # before anybody has a key of it
         owner.ref = _Ref(function, self.setdefault)
+
+    def own_fill_of(self, cache: Any) -> Callable[[Any], Any]:
+        """Return what fills the own keys of a read-through `cache`, for a lookup that is about to; clean up for it.
+
+        It refuses the keys of functions, which iterating over the cache gives too: what it made of such a key would be
+        taken for the function's result (invariant 1). Not the fill itself cleans up: it may run in an executor, where
+        no listener is to be called.
+        """
+        if self:
+            self.remove_some(cache)
+        return partial(_fill_own_key, cache.name, cache._fill)
 
     def remove_some(self, cache: BaseCache[Any, Any]) -> None:
         """Remove a part of what has been left. Whatever a method of a key, or the clock, raises is nobody's here."""
@@ -124,6 +139,12 @@ class DroppedFunctions(dict[Any, None]):
             self.pop(MORE, None)
             if self._found:  # see the module
                 self[MORE] = None
+
+
+def _fill_own_key(name: str, fill: Callable[[Any], Any], key: Any) -> Any:
+    if type(key) is tuple and key and type(key[0]) is Owner:
+        raise TypeError(f"{name}: the key is one of {key[0].name}, which is cached here: call that instead")
+    return fill(key)
 
 
 def _is_left(key: Any) -> bool:

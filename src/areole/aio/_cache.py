@@ -150,9 +150,10 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
                 return entry.value  # type: ignore[no-any-return]
         except (KeyError, TypeError):
             now = None
+        fill = self._dropped.own_fill_of(self) if self._dropped.were_cached else self._fill
         if self._plan is not None:
-            return await self._serve(key, partial(self._fill, key), now)
-        return await self._awaited(key, partial(self._fill, key), now)
+            return await self._serve(key, partial(fill, key), now)
+        return await self._awaited(key, partial(fill, key), now)
 
     def __getitem__(self, key: K) -> Coroutine[Any, Any, V]:
         """Return `fetch(key)`, to be awaited."""
@@ -175,7 +176,8 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
 
     def _value_if_any(self, key: K) -> Any:
         if self._plan is not None:
-            return self._served_at_once(self._own_order(key, partial(self._fill, key)), None)
+            fill = self._dropped.own_fill_of(self) if self._dropped.were_cached else self._fill
+            return self._served_at_once(self._own_order(key, partial(fill, key)), None)
         value = self.get(key, Empty)
         if value is Empty:
             self._counters.misses.decrement_and_get()  # `fetch` is about to count it
@@ -187,7 +189,8 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
         Joins a fill of the key that is already running. If the fill raises, or is cancelled, the old value stays; if
         the key was invalidated meanwhile, nothing is stored.
         """
-        return await self._refresh(key, self._fill, (key,), {})
+        fill = self._dropped.own_fill_of(self) if self._dropped.were_cached else self._fill
+        return await self._refresh(key, fill, (key,), {})
 
     if not TYPE_CHECKING:
         __setitem__ = AtomicCache.__setitem__  # they refuse, and say what to use
