@@ -25,6 +25,7 @@ from unittest import mock
 import pytest
 
 from areole import AtomicCache, Storage, cached
+from areole._instances import asks_nobody
 from areole.testing import assert_valid
 
 from .support import run_threads
@@ -504,6 +505,37 @@ def test_a_class_whose_getattr_calls_the_method() -> None:
     proxy: Any = Proxy()
     assert proxy.fields() == ("a", "b") and proxy.a == "a"
     assert asked == ["a"]
+
+
+@pytest.mark.parametrize("limit", [{}, {"max_items": 10}], ids=str)
+def test_a_hit_asks_no_attribute_hook_for_a_name_of_ours(limit: Any) -> None:
+    asked: list[str] = []
+
+    class Asking:
+        def __getattribute__(self, name: str) -> Any:
+            asked.append(name)
+            if name.startswith("_") and not name.startswith("__"):
+                raise PermissionError(name)
+            return object.__getattribute__(self, name)
+
+        @memoize(**limit)
+        def give(self, n: int) -> Any:
+            return [n]
+
+    asking = Asking()
+    give = asking.give
+    assert asking.give(1) is asking.give(1) is give(1) == [1]
+    assert asking.give.cache_info().fills == 1
+    assert set(asked) <= {"give", "__dict__", "__class__"}
+
+
+@pytest.mark.parametrize("cls", [object, dict, list, int, str, Exception])
+def test_instances_of_classes_without_hooks_are_looked_up_the_fast_way(cls: Any) -> None:
+    assert asks_nobody(cls) and asks_nobody(type("Below", (cls,), {}))
+    for hook in ("__getattr__", "__getattribute__"):
+        asking: Any = type("Asking", (cls,), {hook: lambda self, name: name})
+        assert not asks_nobody(asking) and not asks_nobody(type("Below", (asking,), {}))
+    assert not asks_nobody(types.ModuleType)
 
 
 def test_a_dict_that_a_property_makes_each_time() -> None:

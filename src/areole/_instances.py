@@ -38,7 +38,7 @@ from ._memoize import HELPERS, AnyCache, Memo
 from ._stats import CacheInfo
 from ._weak import DroppingRef, WeakTable
 
-__all__ = ["CacheOfInstances", "InstanceMemo", "InstanceMethod", "attribute_of_function"]
+__all__ = ["CacheOfInstances", "InstanceMemo", "InstanceMethod", "asks_nobody", "attribute_of_function"]
 
 _serial = itertools.count(1)
 
@@ -69,7 +69,7 @@ class Holding:
 
     @property
     def is_in_dict(self) -> bool:
-        return self.method.func is not self.memo._bound_functions[True]
+        return self.method.func is not self.memo._bound_in_table
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Holding) and self.memo is other.memo
@@ -153,6 +153,9 @@ _OF_FIRST = """try:
     except (AttributeError{s}, KeyError{s}, TypeError{s}):
         found{s} = results_of{s}({first})"""
 
+# `.slot` is the fastest way to look in the `__dict__`. But it asks the user's `__getattribute__`, and `__getattr__` where
+# nothing is there, for a name that is ours. So it is for instances of classes that have none; see `asks_nobody`.
+
 _IN_DICT = """try:
         if {first}.slot{s}.entries is not entries{s}:
             entries{s} = results_of{s}({first}).entries
@@ -165,6 +168,15 @@ _IN_DICT_NOTING_HITS = """try:
             found{s} = results_of{s}({first})
             entries{s} = found{s}.entries
     except AttributeError{s}:
+        found{s} = results_of{s}({first})
+        entries{s} = found{s}.entries"""
+
+_IN_DICT_OF_WHO_ASKS = """try:
+        found{s} = {first}.__dict__[slot{s}]
+        if found{s}.entries is not entries{s}:
+            found{s} = results_of{s}({first})
+            entries{s} = found{s}.entries
+    except (AttributeError{s}, KeyError{s}, TypeError{s}):
         found{s} = results_of{s}({first})
         entries{s} = found{s}.entries"""
 
@@ -262,7 +274,7 @@ class InstanceMemo(Memo):
         made: Any = self._refer_to(instance, is_in_table)
         twin = self.cache._twin()
         twin._explain_key = self._explain
-        method = InstanceMethod(self._bound_functions[is_in_table], twin._entries)
+        method = InstanceMethod(self._bound_for(instance, is_in_table), twin._entries)
         method.belong_to(self, twin, weakref.ref(instance) if isinstance(made, _WeakHolding) else made)
         made.memo, made.cache, made.entries, made.method = self, twin, twin._entries, method
         self.twins.add_if_absent(twin, None)
@@ -318,20 +330,44 @@ class InstanceMemo(Memo):
             parts["count_hit"] = f"{found}.cache._on_hit(entry{s})"
         return parts, {"slot": self.slot, "results_of": self.results_of, "table": self.table, "id": id}
 
-    @functools.cached_property
-    def _bound_functions(self) -> tuple[FunctionType, FunctionType]:
-        """What an InstanceMethod calls with its results: in the `__dict__`, and in the table."""
-        is_bounded = isinstance(self.cache._index, BoundedIndex)
-        return self._make_bound(_IN_DICT_NOTING_HITS if is_bounded else _IN_DICT), self._make_bound(_IN_TABLE)
+    def _bound_for(self, instance: object, is_in_table: bool) -> FunctionType:
+        """Return what an InstanceMethod calls with its results."""
+        if is_in_table:
+            return self._bound_in_table
+        return self._bound_in_dict if asks_nobody(type(instance)) else self._bound_in_dict_of_who_asks
 
-    def _make_bound(self, find_results: str) -> FunctionType:
+    @functools.cached_property
+    def _bound_in_dict(self) -> FunctionType:
+        is_bounded = isinstance(self.cache._index, BoundedIndex)
+        return self._make_bound(_IN_DICT_NOTING_HITS if is_bounded else _IN_DICT, attributes=True)
+
+    @functools.cached_property
+    def _bound_in_dict_of_who_asks(self) -> FunctionType:
+        return self._make_bound(_IN_DICT_OF_WHO_ASKS)
+
+    @functools.cached_property
+    def _bound_in_table(self) -> FunctionType:
+        return self._make_bound(_IN_TABLE)
+
+    def _make_bound(self, find_results: str, attributes: bool = False) -> FunctionType:
         parameters = self.shape.parameters
         separator = ", " if "/" in parameters.split(", ") else ", /, "
         return self.generate(
             functools.partial(self._reach_by, find_results),
             parameters=f"entries{self.shape.suffix}{separator}{parameters}",
-            attributes={f"slot{self.shape.suffix}": self.slot},
+            attributes={f"slot{self.shape.suffix}": self.slot} if attributes else {},
         )
+
+
+_PLAIN_TYPES = (object, BaseException, int, float, complex, str, bytes, bytearray, tuple, list, dict, set, frozenset)
+_PLAIN_GETS = frozenset(vars(each)["__getattribute__"] for each in _PLAIN_TYPES if "__getattribute__" in vars(each))
+
+
+def asks_nobody(cls: type) -> bool:
+    """Say whether an instance of `cls` gives an attribute, or AttributeError if it has none, without user code."""
+    spaces = [vars(each) for each in cls.__mro__]
+    get = next(each["__getattribute__"] for each in spaces if "__getattribute__" in each)
+    return any(get is each for each in _PLAIN_GETS) and not any("__getattr__" in each for each in spaces)
 
 
 class CacheOfInstances:

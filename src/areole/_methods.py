@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from ._arguments import is_async_function
 from ._entry import Empty
-from ._instances import InstanceMemo, attribute_of_function
+from ._instances import InstanceMemo, asks_nobody, attribute_of_function
 from ._keys import first_parameter
 from ._memoize import HELPERS, AnyCache, Memo, define_get
 
@@ -137,7 +137,7 @@ class MemoizedMethod(FunctionInClass):
             return self if self._is_from_elsewhere else self._unbound
         found = self._memo.results_of(instance)
         names = self._namespace
-        if names is not None and names["known"] is Empty and found.is_in_dict and _asks_nobody(type(instance)):
+        if names is not None and names["known"] is Empty and found.is_in_dict and asks_nobody(type(instance)):
             names["known"] = type(instance)
         return MethodType(found.method, instance)
 
@@ -268,12 +268,6 @@ def _make_method(cache: AnyCache, function: Any, parameters: dict[str, Any], cla
     source = _GET_IN_TABLE if memo.in_table else _GET
     kind.__get__ = define_get(source, method._namespace)  # type: ignore[attr-defined]
     return method
-
-
-def _asks_nobody(cls: type) -> bool:
-    """Say whether an attribute that is not there is an AttributeError at once."""
-    gets: Any = cls.__getattribute__
-    return gets is object.__getattribute__ and not hasattr(cls, "__getattr__")
 
 
 # ---- which kind a decorated thing gets
