@@ -538,6 +538,24 @@ def test_instances_of_classes_without_hooks_are_looked_up_the_fast_way(cls: Any)
     assert not asks_nobody(types.ModuleType)
 
 
+def test_no_subclass_is_kept_alive_by_a_method_of_its_base() -> None:
+    class Base:
+        @memoize
+        def give(self) -> Any:
+            return []
+
+    def make_and_call() -> Any:
+        below: Any = type("Below", (Base,), {})
+        instance = below()
+        assert instance.give() is instance.give()
+        return weakref.ref(below)
+
+    below = make_and_call()
+    gc.collect()
+    assert below() is None
+    assert Base().give() == []
+
+
 def test_a_dict_that_a_property_makes_each_time() -> None:
     class Odd:
         __slots__ = ("__weakref__",)

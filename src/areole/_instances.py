@@ -153,8 +153,8 @@ _OF_FIRST = """try:
     except (AttributeError{s}, KeyError{s}, TypeError{s}):
         found{s} = results_of{s}({first})"""
 
-# `.slot` is the fastest way to look in the `__dict__`. But it asks the user's `__getattribute__`, and `__getattr__` where
-# nothing is there, for a name that is ours. So it is for instances of classes that have none; see `asks_nobody`.
+# `.slot` is the fastest way to look in the `__dict__`. But it asks the user's `__getattribute__`, and `__getattr__`
+# where nothing is there, for a name that is ours. So it is for instances of classes without them: see `asks_nobody`.
 
 _IN_DICT = """try:
         if {first}.slot{s}.entries is not entries{s}:
@@ -330,23 +330,23 @@ class InstanceMemo(Memo):
             parts["count_hit"] = f"{found}.cache._on_hit(entry{s})"
         return parts, {"slot": self.slot, "results_of": self.results_of, "table": self.table, "id": id}
 
-    def _bound_for(self, instance: object, is_in_table: bool) -> FunctionType:
+    def _bound_for(self, instance: object, is_in_table: bool) -> Any:
         """Return what an InstanceMethod calls with its results."""
         if is_in_table:
             return self._bound_in_table
         return self._bound_in_dict if asks_nobody(type(instance)) else self._bound_in_dict_of_who_asks
 
     @functools.cached_property
-    def _bound_in_dict(self) -> FunctionType:
+    def _bound_in_dict(self) -> Any:
         is_bounded = isinstance(self.cache._index, BoundedIndex)
         return self._make_bound(_IN_DICT_NOTING_HITS if is_bounded else _IN_DICT, attributes=True)
 
     @functools.cached_property
-    def _bound_in_dict_of_who_asks(self) -> FunctionType:
+    def _bound_in_dict_of_who_asks(self) -> Any:
         return self._make_bound(_IN_DICT_OF_WHO_ASKS)
 
     @functools.cached_property
-    def _bound_in_table(self) -> FunctionType:
+    def _bound_in_table(self) -> Any:
         return self._make_bound(_IN_TABLE)
 
     def _make_bound(self, find_results: str, attributes: bool = False) -> FunctionType:

@@ -137,9 +137,13 @@ class MemoizedMethod(FunctionInClass):
             return self if self._is_from_elsewhere else self._unbound
         found = self._memo.results_of(instance)
         names = self._namespace
-        if names is not None and names["known"] is Empty and found.is_in_dict and asks_nobody(type(instance)):
+        if names is not None and names["known"] is Empty and found.is_in_dict and self._may_know(type(instance)):
             names["known"] = type(instance)
         return MethodType(found.method, instance)
+
+    def _may_know(self, cls: type) -> bool:
+        """Say whether `cls` has this itself, and asks nobody: no subclass is to be kept alive by its base's method."""
+        return vars(cls).get(self.__name__) is self and asks_nobody(cls)
 
     # ---- called directly
 
