@@ -231,13 +231,15 @@ class _Unbounded:
         flight = entry.flight
         if flight is not None:
             flight.is_detached = True
-        successor = self._successors.pop(entry, None)
-        if successor is not None:
-            successor.expire_at(NOT_YET)
+        if self._successors:
+            successor = self._successors.pop(entry, None)
+            if successor is not None:
+                successor.expire_at(NOT_YET)
         if self._retiring and self._retiring.get(entry, Empty) is entry.value:
             self._retiring.pop(entry, None)
-        self._leaving.pop(entry, None)
-        self._placed.pop(entry, None)
+        for register in (self._leaving, self._placed):
+            if register:
+                register.pop(entry, None)
 
     def _drop(self, entry: Entry) -> None:
         """Let `entry`, which is out of the index already, be removed for good, and its value be reported later."""

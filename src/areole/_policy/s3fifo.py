@@ -164,6 +164,8 @@ class S3FifoPolicy:
             self._take_out(entry)
             if queue is self._main or entry.uses:
                 self._remember(entry)  # it may well be replaced by another of the same key
+            if not len(self):
+                self._ghosts, self._older_ghosts = set(), set()  # an emptied store keeps no tables
 
     def evict(self) -> S3FifoEntry:
         self._is_filling = False
