@@ -5,9 +5,11 @@ notebook cell that is run again and again, or a closure that is made for each re
 
 A function is noted as freed by a weak reference whose callback is `dict.setdefault`: one call of C code, since it may
 run anywhere, in a finalizer or under any lock. What it leaves is removed by later operations that store something in
-the cache, and by `sweep`. That work is bounded: an operation removes at most REMOVED_AT_ONCE entries, and all entries
-are looked through only after one operation for each LOOKED_AT_EACH of them, so that a fill costs the same on average,
-however many there are.
+the cache, and by `sweep`. That work is bounded: an operation removes at most REMOVED_AT_ONCE entries, and looks through
+at most LOOKED_AT_ONCE; a look at all of them begins only after one operation for each LOOKED_AT_EACH, so that a fill
+costs the same on average, however many there are. What no operation has looked through yet is kept until then, or until
+a `sweep` or `clear`. The operation that begins a look copies the references to all entries: that is the one step which
+takes longer the more there are.
 
 No lock is needed: the atomic steps relied on are those of dicts and deques whose keys are compared by C code (see
 `_locks`). The dict is empty where there is nothing to do, so that this is one look:
@@ -25,6 +27,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from ._locks import run_locked
+
 if TYPE_CHECKING:
     from ._base import BaseCache
     from ._entry import Entry
@@ -33,6 +37,9 @@ __all__ = ["DroppedFunctions", "Owner"]
 
 REMOVED_AT_ONCE: Final = 32
 LOOKED_AT_EACH: Final = 64
+LOOKED_AT_ONCE: Final = 1024
+PUT_OFF: Final = 64_000
+"""So many entries there are taken to be while one thread is copying them: the others are not to do so too."""
 
 MORE: Final = "more"
 
@@ -66,12 +73,13 @@ class Owner:
 class DroppedFunctions(dict[Any, None]):
     """Those of one cache, whichever of its views they are cached in; true while there is something to do."""
 
-    __slots__ = ("_entries", "_found", "_operations", "were_cached")
+    __slots__ = ("_entries", "_found", "_operations", "_unseen", "were_cached")
 
     def __init__(self) -> None:
         super().__init__()
         self.were_cached = False  # whether there has been any function
         self._found: deque[Entry] = deque()
+        self._unseen: deque[list[Entry]] = deque()  # the parts that are still to be looked through
         self._operations = 0  # since the last look; a count that is lost, as two threads write it, puts off the next
         self._entries = 0  # that there were at the last look
 
@@ -98,31 +106,67 @@ class DroppedFunctions(dict[Any, None]):
         self._operations += 1
         with suppress(Exception):
             if not self._found:
-                if self._operations * LOOKED_AT_EACH < self._entries:
+                if not self._unseen and not self._begin_if_due(cache):
                     return
-                self._look(cache)
+                self._look_on()
             self._remove(cache, REMOVED_AT_ONCE)
 
     def remove_all(self, cache: BaseCache[Any, Any]) -> None:
         """Remove all of it."""
-        self._look(cache)
+        while self._unseen:
+            self._look_on()
+        self._begin(cache)
+        while self._unseen:
+            self._look_on()
         self._remove(cache, len(self._found))
 
     def forget(self) -> None:
         """Drop what has been found: all entries are being removed."""
+        self._unseen.clear()
         self._found.clear()
         self._entries = 0
 
-    def _look(self, cache: BaseCache[Any, Any]) -> None:
+    def _begin_if_due(self, cache: BaseCache[Any, Any]) -> bool:
+        if self._is_due() and run_locked(cache._index.lock, self._may_begin):
+            self._begin(cache)
+            return True
+        return False
+
+    def _is_due(self) -> bool:
+        return self._operations * LOOKED_AT_EACH >= self._entries
+
+    def _may_begin(self) -> bool:
+        """Give leave to one thread. If it is interrupted, what was noted still is, and the next look is put off."""
+        if not self._is_due():
+            return False
+        self._operations, self._entries = 0, max(self._entries, PUT_OFF)
+        return True
+
+    def _begin(self, cache: BaseCache[Any, Any]) -> None:
         noted = list(self)  # before the entries: what is freed from here on asks for another look
         entries = cache._index.snapshot()
-        found = [entry for entry in entries if _is_left(entry.key)]
         self._operations, self._entries = 0, len(entries)
-        self._found.extend(found)
+        self._unseen.extend([entries[n : n + LOOKED_AT_ONCE] for n in range(0, len(entries), LOOKED_AT_ONCE)])
         self[MORE] = None
         for each in noted:
             if each is not MORE:
                 self.pop(each, None)
+
+    def _look_on(self) -> None:
+        """Look through one part, which no other thread has."""
+        try:
+            part = self._unseen.popleft()
+        except IndexError:
+            return
+        try:
+            found = [entry for entry in part if _is_left(entry.key)]
+            self._found.extend(found)
+        except BaseException:  # an interrupt
+            self._unseen.append(part)
+            self[MORE] = None
+            raise
+        if found:
+            self[MORE] = None
 
     def _remove(self, cache: BaseCache[Any, Any], most: int) -> None:
         now = cache._clock()
@@ -135,9 +179,9 @@ class DroppedFunctions(dict[Any, None]):
                 if cache._tidier is not None:
                     cache._tidier.let_go(entry)
                 cache._tell_removed(entry, now)
-        if not self._found:
+        if not self._found and not self._unseen:
             self.pop(MORE, None)
-            if self._found:  # see the module
+            if self._found or self._unseen:  # see the module
                 self[MORE] = None
 
 
