@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, FillDeadlockError, FillTimeout, Resilience
-from areole.aio import _flight
+from areole.aio import _flight, _single_flight
 
 from ..support import PATIENCE, Gate, assert_valid, run_threads
 from .support import AsyncGate, run, until
@@ -207,7 +207,10 @@ def test_a_fill_that_goes_on_is_not_waited_for(on_loop: OnLoop) -> None:
 
 
 @pytest.mark.parametrize("is_own", [True, False], ids=["its own fill", "another's"])
-def test_a_second_cancellation_ends_the_wait_for_a_fill_that_will_not_stop(on_loop: OnLoop, is_own: bool) -> None:
+def test_a_second_cancellation_ends_the_wait_for_a_fill_that_will_not_stop(
+    on_loop: OnLoop, is_own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_single_flight, "CANCELLED_AGAIN", 0.001)
     gate, stubborn = AsyncGate(), AsyncGate()
 
     async def fill(key: str) -> str:
@@ -590,3 +593,30 @@ def test_without_a_loop_of_asyncio_a_hit_is_returned_and_a_miss_says_what_it_nee
             with pytest.raises(RuntimeError, match=r"^users: no asyncio event loop .*trio"):
                 ask("key").send(None)
         assert_valid(cache)
+
+
+def test_a_call_that_is_cancelled_at_each_turn_of_the_loop_returns_when_its_fill_has_stopped(on_loop: OnLoop) -> None:
+    """As anyio does it, until the task has left its scope: FastAPI, Starlette, httpx."""
+    gate, seen = AsyncGate(), list[str]()
+
+    async def fill(key: str) -> str:
+        try:
+            await gate.enter()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            seen.append("stopped")
+        return key
+
+    cache = AsyncAtomicCache(fill)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(cache["key"])
+        await until(lambda: gate.entered)
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0)
+        assert task.cancelled() and seen == ["stopped"]
+
+    on_loop(main)
+    assert_valid(cache)

@@ -25,6 +25,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from .._caller import Wait, add_wait, begin_wait, current_caller, current_fill, end_wait
@@ -45,6 +46,9 @@ V = TypeVar("V")
 
 ELSEWHERE: Final = 1.0
 """For how many seconds a cancelled call waits for a fill on another loop to clean up."""
+
+CANCELLED_AGAIN = 1.0
+"""For how many seconds more a call that is cancelled a second time waits for its fill to clean up."""
 
 _aloft: dict[asyncio.AbstractEventLoop, set[TaskFlight]] = {}
 """The flights that are led on each loop: asyncio itself holds its tasks by weak references alone."""
@@ -250,7 +254,7 @@ class AsyncSingleFlight(SingleFlight[K, V]):
         """Wait until the leader has left, or in vain, and end the wait.
 
         The last one to be cancelled cancels the fill, and returns when that has stopped: what the fill uses may be
-        closed then, as after an `await` of the plain function. A second cancellation ends this wait too.
+        closed then, as after an `await` of the plain function. A second cancellation ends this wait too, a moment later.
         """
         try:
             if not await Waiter(flight, _loop(), self._check_wait).wait(timeout):
@@ -275,12 +279,27 @@ class AsyncSingleFlight(SingleFlight[K, V]):
         wait = Wait(clean_up, None, current_fill.get())
         try:
             if begin_wait(wait, clean_up):
-                loop = _loop()
                 with suppress(FillDeadlockError):  # what ends here is a cancellation
-                    await CleanUpWaiter(flight, loop, self._check_wait).wait(None if flight.loop is loop else ELSEWHERE)
+                    await self._see_it_stop(flight)
         finally:
             end_wait(wait, clean_up)
             del flight, clean_up
+
+    async def _see_it_stop(self, flight: Any) -> None:
+        """Wait until an abandoned fill has stopped; from a further cancellation on, for a moment at most.
+
+        Under anyio a cancellation comes again at each turn of the loop, until the task has left its scope.
+        """
+        import asyncio
+
+        loop = _loop()
+        end = inf if flight.loop is loop else loop.time() + ELSEWHERE
+        while (left := end - loop.time()) > 0:
+            try:
+                await CleanUpWaiter(flight, loop, self._check_wait).wait(None if end == inf else left)
+                return
+            except asyncio.CancelledError:
+                end = min(end, loop.time() + CANCELLED_AGAIN)
 
     async def _wait_async(self, flight: Flight, timeout: float | None) -> None:
         """Return once the leader of `flight` has left; raise where that would be never, or not in time."""
