@@ -200,7 +200,7 @@ class AsyncAtomicCache(Memoizing, AsyncStayingUp[K, V]):
 async def _gather(coroutines: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
     """Run all at once; as soon as one raises, or this is cancelled, cancel the others, and wait until they have ended.
 
-    Whoever asked may close then what the fills use, as after an `await` of one. A second cancellation ends this wait, at most a second later.
+    Whoever asked may close then what the fills use, as after an `await` of one. A second cancellation ends this wait.
     """
     import asyncio
 

@@ -254,7 +254,7 @@ class AsyncSingleFlight(SingleFlight[K, V]):
         """Wait until the leader has left, or in vain, and end the wait.
 
         The last one to be cancelled cancels the fill, and returns when that has stopped: what the fill uses may be
-        closed then, as after an `await` of the plain function. A second cancellation ends this wait too, a moment later.
+        closed then, as after an `await` of the plain function. A second cancellation ends this wait a moment later.
         """
         try:
             if not await Waiter(flight, _loop(), self._check_wait).wait(timeout):
