@@ -552,7 +552,9 @@ def test_no_subclass_is_kept_alive_by_a_method_of_its_base() -> None:
 
     below = make_and_call()
     gc.collect()
-    assert below() is None
+    kept = below()  # after a `gc.freeze`, as in conftest, 3.13t collects no class, memoized or not
+    referrers = [] if kept is None else [each for each in gc.get_referrers(kept) if each is not kept.__mro__]
+    assert referrers == []
     assert Base().give() == []
 
 
