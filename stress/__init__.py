@@ -6,6 +6,7 @@ Where to read, from the bottom up:
     oracle          what a run may show and what it may not, and why
     subject         a cache as the scenarios use it: by key, as a memoized function, as a store
     case            what every scenario has; the result of a run
+    keys            keys that share a hash; interrupted_locks: locks that are interrupted as they are taken
     scenario        those that run on threads; tasks: those with event loops; child: those with processes of their own
     scenarios/      one file each; its header says what it proves and hunts, and what is allowed
     vitals, frame   memory, threads, files; runs a scenario, round after round, and finds who is blocked

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, FillDeadlockError, FillTimeout, RecursiveFillError
+from areole._caller import Caller, Wait, begin_wait, current_caller, end_wait
+from areole._entry import Flight
 
 from .support import PATIENCE, Gate, assert_valid, every_index, run_threads, start_threads
 
@@ -351,3 +353,22 @@ def test_a_wait_timeout_ends_the_wait_of_a_thread_that_was_given_its_fills_own_k
     cache: AtomicCache[str, Any] = AtomicCache(fill, wait_timeout=0.05, index=index)
     assert cache["key"] == [FillTimeout]
     assert_valid(cache)
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_a_fill_that_has_settled_is_no_part_of_a_cycle_though_its_leader_waits_again(is_settled: bool) -> None:
+    """Found by the scenario `recursion`: FillDeadlockError without a cycle, in 1 of 10 runs.
+
+    1. A fills x, and finds that B fills y    2. B settles y, and asks for x    3. A begins to wait for y
+    """
+    me, other = current_caller(), Caller()
+    x, y = Flight("x"), Flight("y")
+    y.leader = other
+    if is_settled:
+        y.value = "there"
+    for_x, for_y = Wait(x, other, None), Wait(y, me, None)
+    assert begin_wait(for_x, x)
+    assert begin_wait(for_y, y) is is_settled
+    end_wait(for_y, y)
+    end_wait(for_x, x)
+    assert not me.waits and not me.awaited_by and not other.waits and not other.awaited_by

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dis
 import threading
 from functools import partial
@@ -52,15 +51,6 @@ def test_what_is_left_out_is_in_the_lines_of_the_release() -> None:
     lines = {source[each.positions.lineno - 1].strip() for each in left_out if each.positions and each.positions.lineno}
     assert lines == {"if taken:", "lock.release()"}
     assert {each.opname for each in left_out if not (each.positions and each.positions.lineno)} == {"PUSH_EXC_INFO"}
-
-
-def test_no_lock_is_taken_by_a_with_statement() -> None:
-    """Known fault A1: CPython 3.14 looks at signals after the call of `__enter__`, before the block is protected."""
-    for path in Path(_locks.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            for item in node.items if isinstance(node, ast.With) else ():
-                taken = ast.unparse(item.context_expr).lower()
-                assert not any(word in taken for word in ("lock", "latch", "_graph", "condition")), f"{path}: {taken}"
 
 
 # ---- other versions of the interpreter, by what `dis` shows there

@@ -204,9 +204,15 @@ def _needs(flight: Awaited) -> tuple[Node, ...]:
 
 
 def _leads_to(flight: Awaited, wait: Wait) -> bool:
-    """Say whether the outcome of `flight` needs, in the end, something that `wait` holds up."""
+    """Say whether the outcome of `flight` needs, in the end, something that `wait` holds up.
+
+    A flight that has settled needs nothing any more, whatever its leader waits for by now:
+
+        1. A, which fills x, finds that B fills y         3. B asks for x, and waits for A
+        2. B settles y, before A has begun to wait        4. A begins to wait for y, which is there: there is no cycle.
+    """
     held_up, needed = wait.holds_up, _needs(flight)
-    if not any(node.awaited_by for node in held_up):
+    if not flight.is_running or not any(node.awaited_by for node in held_up):
         return False
     return _first_to_end(
         _search(needed, held_up.__contains__, attrgetter("waits"), _what_it_needs),
@@ -265,7 +271,8 @@ def needs_thread(flight: Awaited, is_it: Callable[[int], bool]) -> bool:
     def is_goal(node: Node) -> bool:
         return node.ident != 0 and is_it(node.ident)
 
-    return _first_to_end(_search(_needs(flight), is_goal, attrgetter("waits"), _what_it_needs))
+    search = _search(_needs(flight), is_goal, attrgetter("waits"), _what_it_needs)
+    return flight.is_running and _first_to_end(search)
 
 
 def _start_epoch_in_child() -> None:
