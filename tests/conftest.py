@@ -34,6 +34,10 @@ else:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what was loaded until here out of all collections: many tests make some, and each would walk through it."""
-    gc.collect()
-    gc.freeze()
+    """Keep what was loaded until here out of all collections: many tests make some, and each would walk through it.
+
+    Not without a GIL: there a collection walks through frozen objects too, and comes more often the fewer are left.
+    """
+    if not is_free_threaded():
+        gc.collect()
+        gc.freeze()
