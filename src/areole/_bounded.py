@@ -472,7 +472,7 @@ class BoundedIndex(DictIndex):
         if entry.is_published:
             old = self._retiring[entry] = entry.value
         try:
-            if not self._is_attached(entry):
+            if self._under_way is not removed and not self._is_attached(entry):
                 return False  # a nested operation took it out, and reports what it showed
             cause = REPLACED if old is not Empty and entry.is_live(now) else EXPIRED
             entry.weight = weight

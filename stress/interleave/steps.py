@@ -22,6 +22,7 @@ _TABLE_STEPS = ("BINARY_SUBSCR", "STORE_SUBSCR", "DELETE_SUBSCR", "BINARY_OP_SUB
 _ATTRIBUTE_STEPS = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR")
 _SHARED_SLOTS = ("flight", "value", "deadline", "error", "entry", "waits", "locked", "old")
 _SHARED_SLOTS += ("asked", "expires", "retry_at", "stale_until")  # of resilient entries
+_UNDER_THE_LOCK = ("_leaving", "_placed", "_retiring", "_successors")  # used by the holder of the index's lock alone
 _SHARED_TABLES = ("setdefault", "pop", "values", "compare_and_set", "append", "remove", "copy")
 
 
@@ -38,10 +39,13 @@ def shared_steps(code: CodeType) -> frozenset[int]:
     """
     if code.co_name in ("__init__", "__del__"):
         return frozenset()
-    return frozenset(step.offset for step in dis.get_instructions(code) if _touches_shared(step))
+    steps = [step for step in dis.get_instructions(code) if step.opname != "CACHE"]
+    return frozenset(step.offset for i, step in enumerate(steps) if _touches_shared(step, steps[max(i - 2, 0) : i]))
 
 
-def _touches_shared(step: dis.Instruction) -> bool:
+def _touches_shared(step: dis.Instruction, before: list[dis.Instruction]) -> bool:
+    if any(each.argval in _UNDER_THE_LOCK for each in before) and (step.argval == "pop" or "SUBSCR" in step.opname):
+        return False
     if step.opname in _ATTRIBUTE_STEPS:
         return step.argval in _SHARED_SLOTS or step.argval in _SHARED_TABLES
     return step.opname in _TABLE_STEPS or (step.opname == "BINARY_OP" and step.argrepr == "[]")  # a subscript on 3.14
