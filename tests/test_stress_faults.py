@@ -47,8 +47,12 @@ def test_the_faults_break_what_was_asked_for() -> None:
 def test_a_fault_is_found(name: str) -> None:
     if not FAULTS[name].is_one_here:
         pytest.skip("it breaks nothing without a GIL")
-    tried = try_to_catch(FAULTS[name], FAULTS[name].caught_by[0], SECONDS)
-    assert tried.kinds, tried.told
+    tries = []
+    for by in FAULTS[name].caught_by:  # the next one where a slow machine had no time for the first to find it
+        tries.append(try_to_catch(FAULTS[name], by, SECONDS))
+        if tries[-1].kinds:
+            return
+    raise AssertionError("; ".join(tried.told for tried in tries))
 
 
 @pytest.mark.parametrize(("old", "times"), [("no such text", 0), ("import", 7)])
