@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from types import CodeType
 from typing import TypeAlias
@@ -43,7 +43,7 @@ def shared_steps(code: CodeType) -> frozenset[int]:
     return frozenset(step.offset for i, step in enumerate(steps) if _touches_shared(step, steps[max(i - 2, 0) : i]))
 
 
-def _touches_shared(step: dis.Instruction, before: list[dis.Instruction]) -> bool:
+def _touches_shared(step: dis.Instruction, before: Sequence[dis.Instruction] = ()) -> bool:
     if any(each.argval in _UNDER_THE_LOCK for each in before) and (step.argval == "pop" or "SUBSCR" in step.opname):
         return False
     if step.opname in _ATTRIBUTE_STEPS:
