@@ -16,7 +16,7 @@ import pytest
 from areole import AtomicCache, FillDeadlockError, RecursiveFillError
 
 from .schedules import every_step, inject, met_new_code, watched
-from .support import assert_valid
+from .support import ManualClock, assert_valid
 
 KINDS = [{}, {"max_items": 3, "policy": "lru"}, {"max_items": 3, "policy": "s3fifo"}]
 every_kind = pytest.mark.parametrize("limits", KINDS, ids=["unbounded", "lru", "s3fifo"])
@@ -147,6 +147,34 @@ def nest(index: str, outer: Callable[[Any], Any], nested: Callable[[Any], Any], 
         assert cache.peek("k") not in old, f"{injected}: an invalidated value is back"
     try:
         cache.ledger.check([entry.value for entry in cache._index.snapshot()])
+        assert_valid(cache)
+    except AssertionError as error:
+        raise AssertionError(f"{injected}: {error}") from None
+    return bool(injected.places)
+
+
+def test_a_stored_exception_is_in_the_accounts_once_wherever_a_call_comes_in_between() -> None:
+    """Invariant 7. Broken: what stored it was done twice where nested code had made the accounts again."""
+    with watched(every_step):
+        at, is_over = 1, False
+        while not is_over:
+            is_over = not fail_around(at)
+            at += 1
+    assert at > 10
+
+
+def fail_around(at: int) -> bool:
+    is_new = True
+    while is_new:
+        clock = ManualClock()
+        cache: AtomicCache[Any, Any] = AtomicCache(
+            {"k": 1, "n": 2}.__getitem__, ttl=1, max_items=4, policy="lru", cache_exceptions=True, clock=clock
+        )
+        cache["k"]
+        clock.advance(1)
+        is_new, injected = met_new_code(lambda cache=cache: inject(lambda: cache["bad"], cache.sweep, at))
+    assert isinstance(injected.result, KeyError)
+    try:
         assert_valid(cache)
     except AssertionError as error:
         raise AssertionError(f"{injected}: {error}") from None

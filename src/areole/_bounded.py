@@ -261,6 +261,7 @@ class BoundedIndex(DictIndex):
 
     def start_anew_in_child(self) -> None:
         """After a fork: the thread that was in the middle of something does not exist here."""
+        super().start_anew_in_child()
         self._under_way = [0]
 
     def _holds(self, entry: Any) -> bool:
@@ -417,7 +418,7 @@ class BoundedIndex(DictIndex):
                 return self._refuse(old, entry.key, entry.value, now, removed)
             self._make_room(entry.weight, now, removed)
             before = self._insertions
-            if self._under_way is removed or self._holds_by_key(old):
+            if self._under_way is removed or self._holds(old):
                 self._store(entry, before, removed)
                 self._report_replaced(old, now, removed)
                 self._account(removed, self._strike_out, old)  # nested code may have made the accounts again
@@ -444,9 +445,6 @@ class BoundedIndex(DictIndex):
             if self._under_way is removed:
                 raise
 
-    def _holds_by_key(self, entry: Any) -> bool:
-        return self.entries.get(entry.key) is entry
-
     def _report_replaced(self, old: Any, now: float, removed: list[Removal]) -> None:
         """Report the value of an entry that another one has replaced in the dict, unless a removal has reported it."""
         is_reported = self._retiring.pop(old, Empty) is Empty
@@ -468,9 +466,9 @@ class BoundedIndex(DictIndex):
         if weight > self._most_weight_each:
             return self._refuse(entry, entry.key, value, now, removed)
         self._make_room(weight, now, removed)
-        old = Empty
-        if entry.is_published:
-            old = self._retiring[entry] = entry.value
+        old = self._retiring[entry] = entry.value  # before the look: nested code may come in between, and report it
+        if not entry.is_published:
+            old = Empty
         try:
             if self._under_way is not removed and not self._is_attached(entry):
                 return False  # a nested operation took it out, and reports what it showed
@@ -479,7 +477,7 @@ class BoundedIndex(DictIndex):
             entry.publish(value, deadline)
         finally:
             is_reported = self._retiring.pop(entry, Empty) is Empty
-        if not is_reported:
+        if old is not Empty and not is_reported:
             removed.append((entry.key, old, cause))
         entry.flight = None  # under the lock: from here on it may be swept like all that are ready (see `_put_out`)
         if not entry.is_published:  # nested code has evicted it, as one that is being refreshed
@@ -515,6 +513,8 @@ class BoundedIndex(DictIndex):
     def _keep_error(self, entry: Any, deadline: float | None, weight: int, now: float, removed: list[Removal]) -> bool:
         if not self._is_attached(entry):
             return False
+        if entry.is_stored:
+            return True  # by a first try that nested code has made to fail: it is in the accounts
         if weight > self._most_weight_each:
             self._pop(entry, removed)
             return False
