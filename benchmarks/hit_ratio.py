@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from areole import CACHE_MISS, Storage
-from areole._policy import make_policy
+from areole._eviction.policy import make_policy
 
 from . import recorded
 from .build import this_build

@@ -36,7 +36,7 @@ class Longest:
 
 def measure(live: int, threads: int, fills_each: int) -> Longest:
     from areole import AtomicCache
-    from areole._tidier import Tidier
+    from areole._expiry.lazy_expirer import Tidier
 
     looks: list[int] = []
     look_through = Tidier._look_through

@@ -32,13 +32,13 @@ class TaskScenario(Scenario):
     @classmethod
     def why_skipped(cls) -> str:
         try:
-            importlib.import_module("areole.aio")
+            importlib.import_module("areole")
         except ImportError:
             return "areole has no AsyncAtomicCache yet"
         return ""
 
     def make_subjects(self) -> list[Subject]:
-        aio: Any = importlib.import_module("areole.aio")
+        aio: Any = importlib.import_module("areole")
         self.caches = [aio.AsyncAtomicCache(self.fill_async, index=self.variant, **each) for each in self.options()]
         return [self.make_view(cache) for cache in self.caches]
 

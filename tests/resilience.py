@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, Cache, CacheInfo, Resilience, Storage, cached
-from areole._background import pool
+from areole._platform.worker_pool import pool
 
 from .support import PATIENCE, ManualClock, assert_valid, wait_until_settled
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, RemovalCause, Storage
-from areole._bounded import OVERHEAD
-from areole._filing import Filing
+from areole._eviction.lazy_heap import Filing
+from areole._index.bounded import OVERHEAD
 from areole.testing import assert_valid
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, Cache, CacheInfo, Resilience, Storage, cached
-from areole._base import BaseCache
+from areole._cache.lookups import BaseCache
 
 from .support import ManualClock, assert_valid
 

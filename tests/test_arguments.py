@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, _index
+from areole import AtomicCache
+from areole._index import dict as _index
 
 from .support import assert_valid
 

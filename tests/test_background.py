@@ -10,8 +10,8 @@ from unittest import mock
 
 import pytest
 
-from areole import _background
-from areole._background import CALL_SECONDS, MOST_EACH, MOST_IN_ALL, MOST_QUEUED, MOST_THREADS, Client, Pool
+from areole._platform import worker_pool as _background
+from areole._platform.worker_pool import CALL_SECONDS, MOST_EACH, MOST_IN_ALL, MOST_QUEUED, MOST_THREADS, Client, Pool
 from areole.testing import ManualClock
 
 from .schedules import inject, met_new_code, signal_steps, watched
@@ -406,7 +406,7 @@ def test_stale_values_are_served_at_exit_and_no_fill_begins() -> None:
     code = """
     import atexit, threading
     from areole import AtomicCache, Resilience
-    from areole._background import pool
+    from areole._platform.worker_pool import pool
     from areole.testing import ManualClock
     def fill(key):
         calls.append(threading.current_thread() is threading.main_thread())
@@ -452,7 +452,8 @@ def test_a_child_forked_during_a_background_fill_serves_the_stale_value_and_refr
 def test_a_child_asks_anew_for_what_was_queued_in_the_parent() -> None:
     code = """
     import os, threading, time
-    from areole import AtomicCache, Resilience, _background
+    from areole import AtomicCache, Resilience
+    from areole._platform import worker_pool as _background
     from areole.testing import ManualClock, assert_valid
     clock, calls = ManualClock(), []
     fill = lambda key: calls.append(key) or len(calls)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from areole._tidier import Tidier
+from areole._expiry.lazy_expirer import Tidier
 from benchmarks import tidying
 from benchmarks.tidying import Longest
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from areole import AsyncAtomicCache, AtomicCache, Cache, RemovalCause, Resilience, Storage, _dropped, cached
-from areole._dropped import LOOKED_AT_EACH, LOOKED_AT_ONCE, REMOVED_AT_ONCE
+from areole import AsyncAtomicCache, AtomicCache, Cache, RemovalCause, Resilience, Storage, cached
+from areole._expiry import freed_functions as _dropped
+from areole._expiry.freed_functions import LOOKED_AT_EACH, LOOKED_AT_ONCE, REMOVED_AT_ONCE
 
 from .support import assert_valid, is_free_threaded, run_threads
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from areole import AtomicCache, FillDeadlockError
-from areole._caller import Caller, current_caller
+from areole._core.wait_graph import Caller, current_caller
 
 from .schedules import Injected, inject, met_new_code, signal_steps, watched
 from .support import (
@@ -159,7 +159,7 @@ def wait_within_wait_once(at: int) -> Injected:
     for join in joins:
         join()
     assert len(errors) == 1, injected
-    under_a_lock = ("_caller.py", "_locks.py", "_entry.py", "_index.py")  # _entry: a flight notes that it is waited for
+    under_a_lock = ("wait_graph.py", "locks.py", "entry.py", "dict.py")  # entry: a flight notes that it is waited for
     assert not refused or any(place.startswith(under_a_lock) for place in injected[0].places), injected
     assert_valid(cache)
     return injected[0]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, Resilience, Storage, cached
-from areole._base import BaseCache
+from areole._cache.lookups import BaseCache
 
 from .support import ManualClock, assert_valid, every_index
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, FillDeadlockError, FillTimeout, RecursiveFillError
-from areole._caller import Caller, Wait, begin_wait, current_caller, end_wait
-from areole._entry import Flight
+from areole._core.entry import Flight
+from areole._core.wait_graph import Caller, Wait, begin_wait, current_caller, end_wait
 
 from .support import PATIENCE, Gate, assert_valid, every_index, run_threads, start_threads
 

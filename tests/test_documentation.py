@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-import areole
 
 from .support import run_python
 
@@ -64,28 +61,3 @@ def test_the_sections_that_it_links_to_are_there(name: str) -> None:
     for document, section in re.findall(r"\]\(([\w./-]*)#([\w-]+)\)", TEXTS[name]):
         headings = re.findall(r"^#+ (.*)$", TEXTS[Path(document).name or name], re.MULTILINE)
         assert section in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
-
-
-def test_the_map_names_every_module_and_each_imports_only_from_those_above() -> None:
-    package = Path(areole.__file__).parent
-    lines = [line[4:29].replace(",", " ").split() for line in (areole.__doc__ or "").splitlines() if line[:4] == "    "]
-    place = {module: at for at, line in enumerate(lines) for module in line}
-    modules = {path.stem for path in package.glob("*.py")} | {
-        path.parent.name for path in package.glob("*/__init__.py")
-    }
-    assert modules - {"__init__"} == set(place)
-    for path in package.rglob("*.py"):
-        module = path.relative_to(package).parts[0].removesuffix(".py")
-        for imported in imported_at_the_top(path) & set(place) if module != "__init__" else ():
-            assert place[imported] <= place[module], f"{module} imports {imported}"
-
-
-def imported_at_the_top(path: Path) -> set[str]:
-    """Return what of the package is imported with this module: neither for annotations alone nor in a function."""
-    found = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and node.level:
-            depth = len(path.relative_to(Path(areole.__file__).parent).parts) - node.level
-            inner = path.parent.name if depth else None
-            found |= {inner or node.module.split(".")[0]} if node.module else {each.name for each in node.names}
-    return found

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from areole import AreoleError
-from areole._exceptions import raise_unchanged, twin_of
+from areole._fill.exceptions import raise_unchanged, twin_of
 from areole.errors import FillFailedError
 
 from .support import is_free_threaded

@@ -274,8 +274,8 @@ def test_the_caller_whose_fill_raised_gets_the_very_object_and_nothing_is_copied
     way: Callable[..., Asking], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Known fault: at every failure the constructor ran again, and an attribute was lost (areole 0.1.0)."""
-    monkeypatch.setattr(areole._single_flight, "twin_of", pytest.fail)
-    monkeypatch.setattr(areole._single_flight, "raise_copy_of", pytest.fail)
+    monkeypatch.setattr(areole._fill.protocol, "twin_of", pytest.fail)
+    monkeypatch.setattr(areole._fill.protocol, "raise_copy_of", pytest.fail)
     raised: list[FillError] = []
 
     def fill(key: str) -> Any:
@@ -321,7 +321,7 @@ def test_those_who_wait_get_copies_of_what_the_leader_gets(way: Callable[..., As
 
 @every_index
 def test_a_lookup_that_joins_too_late_to_be_seen_is_made_again(index: str) -> None:
-    """See areole._exceptions: the leader sees no mark, and copies nothing; and what it raises is nobody else's.
+    """See areole._fill.exceptions: the leader sees no mark, and copies nothing; and what it raises is nobody else's.
 
     1. a lookup finds the flight      2. the leader fails, and sees no mark      3. the lookup sets it, and waits
     """

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from areole._deadlines import Deadlines
-from areole._filing import CARRIED_A_TIME, SPARE, Filing
+from areole._eviction.lazy_heap import CARRIED_A_TIME, SPARE, Filing
+from areole._index.deadline_queue import Deadlines
 
 from .storage_support import assert_filing_sound
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, Cache, FillDeadlockError, RemovalCause, Resilience, Storage, cached
-from areole._bounded import BoundedIndex
-from areole._policy.s3fifo import S3FifoPolicy
+from areole._eviction.s3fifo import S3FifoPolicy
+from areole._index.bounded import BoundedIndex
 from areole.testing import ManualClock, assert_valid
 
 from .storage_support import Told, every_policy, make_store
@@ -135,7 +135,7 @@ def test_a_sweep_goes_on_behind_what_left_early() -> None:
 
 def test_a_set_ends_though_it_may_file_one_value_again_of_many_that_were_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: it called itself for each part, so with 100,000 entries that were all used it raised RecursionError."""
-    monkeypatch.setattr("areole._policy.lru.FILED_A_TIME", 1)
+    monkeypatch.setattr("areole._eviction.lru.FILED_A_TIME", 1)
     storage = make_store("lru", max_items=2000)
     for n in range(2000):
         storage.set(n, n)

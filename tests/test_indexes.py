@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache
-from areole._entry import Empty, Entry
-from areole._index import AtomicDictIndex, DictIndex, Index
+from areole._core.entry import Empty, Entry
+from areole._index.dict import AtomicDictIndex, DictIndex, Index
 
 from .fills import Fill, unhashable_list
 from .support import assert_valid, every_index

@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
-from areole import _index, _refcount, _single_flight
-from areole._single_flight import SingleFlight
+from areole._fill import protocol as _single_flight
+from areole._fill.protocol import SingleFlight
+from areole._index import dict as _index
+from areole._platform import refcount as _refcount
 from stress.hunt import find_fault
 from stress.interleave import BadSchedule, Deadlock, WithInvariant, explore, point, replay, sample
 from stress.interleave.__main__ import main
@@ -93,7 +95,7 @@ class Refuses:
 
 
 def test_a_module_may_hold_what_has_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`areole._refcount._enable` is a ctypes function where reference counts can be deferred, on 3.14t."""
+    """`areole._platform.refcount._enable` is a ctypes function where reference counts can be deferred, on 3.14t."""
     enable = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object)(lambda each: 0)
     with pytest.raises(TypeError, match="unhashable"):
         hash(enable)

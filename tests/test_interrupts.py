@@ -21,7 +21,9 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, FillTimeout, _caller, _memoize
+from areole import AtomicCache, FillTimeout
+from areole._core import wait_graph as _caller
+from areole._memoize import wrapper as _memoize
 
 from .schedules import Injected, every_step, inject, met_new_code, signal_steps, watched
 from .support import (

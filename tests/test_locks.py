@@ -1,6 +1,6 @@
 """How locks are taken: never by `with`, which leaves one held on CPython 3.14 if it is interrupted (faults.md, A1).
 
-What else must hold is tried by the scenarios `locks` and `interrupts`; see `areole._locks` for the one way to do it.
+What else must hold is tried by the scenarios `locks` and `interrupts`; see `areole._platform.locks`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 import areole
 from areole import AtomicCache
-from areole._locks import run_locked
+from areole._platform.locks import run_locked
 from stress.interleave.locks import replaced_locks
 from stress.interrupted_locks import InterruptedLock, Interruptions
 
@@ -50,7 +50,9 @@ def short(expression: ast.expr) -> str:
 def test_no_lock_is_taken_by_with(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     used = {short(item.context_expr) for item in with_statements(tree)}
-    assert used <= set(ALLOWED), "take a lock by areole._locks.run_locked; what holds none is to be listed here"
+    assert used <= set(ALLOWED), (
+        "take a lock by areole._platform.locks.run_locked; what holds none is to be listed here"
+    )
     for node in ast.walk(tree):  # text that is compiled, in `_memoize`
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             assert not re.search(r"^\s+with .*:$", node.value, re.MULTILINE), node.value

@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, _demo
+from areole import AtomicCache
 from areole.__main__ import _Progress, main
-from areole._demo import WAYS, Summary, Way, choose_modules, draw_requests, run_way, summarise
+from areole.demo import workload as _demo
+from areole.demo.workload import WAYS, Summary, Way, choose_modules, draw_requests, run_way, summarise
 
 from .support import PATIENCE, ManualClock, assert_valid, is_free_threaded
 

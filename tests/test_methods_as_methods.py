@@ -25,7 +25,7 @@ from unittest import mock
 import pytest
 
 from areole import AtomicCache, Storage, cached
-from areole._instances import asks_nobody
+from areole._memoize.instances import asks_nobody
 from areole.testing import assert_valid
 
 from .support import run_threads

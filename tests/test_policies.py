@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from areole._filing import SPARE
-from areole._policy import POLICIES, make_policy
-from areole._policy.lru import FILED_A_TIME, LruEntry, LruPolicy, make_tick
-from areole._policy.s3fifo import (
+from areole._eviction.lazy_heap import SPARE
+from areole._eviction.lru import FILED_A_TIME, LruEntry, LruPolicy, make_tick
+from areole._eviction.policy import POLICIES, make_policy
+from areole._eviction.s3fifo import (
     FIRST_SHARE,
     FORGET_AFTER,
     LEAST_SHARE,

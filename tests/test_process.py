@@ -391,7 +391,8 @@ def test_importing_areole_keeps_the_gil_off() -> None:
 FORK = """
 import faulthandler, os, signal, sys, threading, traceback
 import areole
-from areole import AtomicCache, FillDeadlockError, RecursiveFillError, _caller
+from areole import AtomicCache, FillDeadlockError, RecursiveFillError
+from areole._core import wait_graph as _caller
 from areole.testing import assert_valid
 
 PARENT = os.getpid()

@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, _base, _refcount
+from areole import AtomicCache
+from areole._cache import lookups as _base
+from areole._platform import refcount as _refcount
 
 from .support import assert_valid, every_index
 

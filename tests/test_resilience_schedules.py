@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 
 from areole import AtomicCache, Resilience, Storage
-from areole._background import pool
+from areole._platform.worker_pool import pool
 from areole.testing import ManualClock, assert_valid
 
 from .schedules import explore, point

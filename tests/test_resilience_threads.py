@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, FillDeadlockError, FillTimeout, RecursiveFillError, Resilience, Storage
-from areole._background import HUNG_SECONDS, MOST_EACH, MOST_THREADS, pool
-from areole._serving import Serving
+from areole._fill.stale import Serving
+from areole._platform.worker_pool import HUNG_SECONDS, MOST_EACH, MOST_THREADS, pool
 
 from .resilience import Numbered, Subject, every_subject, settle
 from .support import (

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-import areole._stats
+import areole._core.stats
 from areole import AsyncAtomicCache, AtomicCache, CacheInfo, Storage, cached
-from areole._refcount import is_free_threaded
-from areole._stats import HitCounter, HitCounterByThread, make_on_hit
+from areole._core.stats import HitCounter, HitCounterByThread, make_on_hit
+from areole._platform.refcount import is_free_threaded
 
 from .fills import Fill, unhashable_list
 from .support import ManualClock, assert_valid, every_index, run_threads
@@ -423,7 +423,7 @@ def hit_counter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """Have caches count as on a build with a GIL, and as on one without."""
     if request.param is HitCounter and is_free_threaded():
         pytest.skip("one counter for all threads needs a GIL")
-    monkeypatch.setattr(areole._stats, "is_free_threaded", lambda: request.param is HitCounterByThread)
+    monkeypatch.setattr(areole._core.stats, "is_free_threaded", lambda: request.param is HitCounterByThread)
     return request.param
 
 

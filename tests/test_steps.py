@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from areole import _locks
-from areole._locks import run_locked
+from areole._platform import locks as _locks
+from areole._platform.locks import run_locked
 from stress.interleave import Injected, every_step, inject, met_new_code, signal_steps, watched
 from stress.interleave.steps import _looks_at_signals, _releasing, _touches_shared
 

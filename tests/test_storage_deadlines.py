@@ -46,7 +46,7 @@ def test_an_earlier_deadline_that_was_moved_takes_nothing_out(policy: str) -> No
 @pytest.mark.parametrize("zone", [None, UTC, timezone(timedelta(hours=-9))], ids=str)
 def test_expire_at_takes_a_time_of_day_with_or_without_a_zone(policy: str, zone: Any, monkeypatch: Any) -> None:
     now = datetime(2030, 1, 2, 3, 4, 5, tzinfo=zone)
-    monkeypatch.setattr("areole._storage.time", SimpleNamespace(time=now.timestamp, monotonic=time.monotonic))
+    monkeypatch.setattr("areole._cache.storage.time", SimpleNamespace(time=now.timestamp, monotonic=time.monotonic))
     store, clock = make(policy)
     store.set("a", 1)
     assert store.expire_at("a", now + timedelta(hours=1)) is True

@@ -452,8 +452,8 @@ def test_a_child_forked_while_another_thread_writes_has_its_books_in_order(where
     code = f"""
     import faulthandler, os, signal, threading, traceback
     from areole import Storage
-    from areole._bounded import BoundedIndex
-    from areole._deadlines import Deadlines
+    from areole._index.bounded import BoundedIndex
+    from areole._index.deadline_queue import Deadlines
     from areole.testing import ManualClock, assert_valid
 
     clock = ManualClock()

@@ -19,9 +19,11 @@ from unittest import mock
 
 import pytest
 
-from areole import AtomicCache, Cache, FillDeadlockError, Storage, _storage, _sweeper
-from areole._locks import run_locked
-from areole._sweeper import Sweeper
+from areole import AtomicCache, Cache, FillDeadlockError, Storage
+from areole._cache import storage as _storage
+from areole._expiry import sweeper as _sweeper
+from areole._expiry.sweeper import Sweeper
+from areole._platform.locks import run_locked
 from areole.testing import ManualClock
 
 from .schedules import Injected, inject, met_new_code, signal_steps, watched

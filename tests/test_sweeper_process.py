@@ -9,7 +9,8 @@ import os
 
 import pytest
 
-from areole import _storage, _sweeper
+from areole._cache import storage as _storage
+from areole._expiry import sweeper as _sweeper
 
 from .support import run_python
 
@@ -23,7 +24,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 FORK = """
     import faulthandler, os, signal, threading
     from areole import Storage
-    from areole._sweeper import sweeper
+    from areole._expiry.sweeper import sweeper
     from areole.testing import ManualClock, assert_valid
 
     def wait_until(condition):

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, RemovalCause
-from areole._entry import Entry
-from areole._tidier import LEAST_FILLS, SHRINK_FROM, Tidier
+from areole._core.entry import Entry
+from areole._expiry.lazy_expirer import LEAST_FILLS, SHRINK_FROM, Tidier
 
 from .support import Gate, ManualClock, assert_valid, run_threads, start_threads, wait_until_waiting
 
@@ -207,8 +207,8 @@ def assert_noted(cache: Any) -> None:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have some hundreds of entries in several parts: those go by lower bits of the address here."""
-    monkeypatch.setattr("areole._tidier.FEW", LEAST_FILLS)
-    monkeypatch.setattr("areole._tidier.PART_BITS", 0x7C0)
+    monkeypatch.setattr("areole._expiry.lazy_expirer.FEW", LEAST_FILLS)
+    monkeypatch.setattr("areole._expiry.lazy_expirer.PART_BITS", 0x7C0)
 
 
 def fail(key: Any) -> Any:

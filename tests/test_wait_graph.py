@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from areole import AsyncAtomicCache, AtomicCache, FillDeadlockError, Resilience, _caller
-from areole._caller import Caller, Wait, add_wait, begin_wait, current_caller, end_wait
-from areole.aio._flight import TaskFlight
+from areole import AsyncAtomicCache, AtomicCache, FillDeadlockError, Resilience
+from areole._core import wait_graph as _caller
+from areole._core.wait_graph import Caller, Wait, add_wait, begin_wait, current_caller, end_wait
+from areole._fill.task_flight import TaskFlight
 
 from .schedules import Injected, every_step, inject, met_new_code, watched
 from .support import Gate, assert_valid, run_threads, start_threads, wait_until_waiting
@@ -395,7 +396,7 @@ WAYS: dict[str, tuple[Callable[[AtomicCache[str, str]], Any], dict[str, Any]]] =
 @pytest.mark.parametrize("way", WAYS)
 def test_a_finalizer_that_would_wait_in_the_midst_of_a_step_is_refused(way: str, monkeypatch: Any) -> None:
     """At once, or, where it runs a loop for it, after a moment; what it has interrupted goes on, and so do others."""
-    monkeypatch.setattr("areole._waiter.SELDOM", 0.01)
+    monkeypatch.setattr("areole._fill.task_waiter.SELDOM", 0.01)
     ask, options = WAYS[way]
     scene = Scene(ask, **options)
     scene.play(monkeypatch)

@@ -22,7 +22,7 @@ from time import perf_counter
 from typing import TextIO
 
 from . import __version__
-from ._demo import SEED, WAYS, Result, Summary, Way, choose_modules, draw_requests, run_way
+from .demo.workload import SEED, WAYS, Result, Summary, Way, choose_modules, draw_requests, run_way
 
 __all__ = ["main"]
 

@@ -8,12 +8,12 @@ from math import isnan
 from numbers import Real
 from typing import Any
 
-from ._base import BaseCache
-from ._bounded import BoundedIndex, is_kept
-from ._entry import NOT_YET, Empty
-from ._instances import CacheOfInstances
-from ._locks import run_locked
-from ._resilience import ResilientEntry
+from ._cache.lookups import BaseCache
+from ._core.entry import NOT_YET, Empty
+from ._fill.resilience import ResilientEntry
+from ._index.bounded import BoundedIndex, is_kept
+from ._memoize.instances import CacheOfInstances
+from ._platform.locks import run_locked
 
 __all__ = ["ManualClock", "assert_valid"]
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
-    from ._single_flight import SingleFlight
-    from ._stats import CacheInfo
+    from ._core.stats import CacheInfo
+    from ._fill.protocol import SingleFlight
 
 __all__ = [
     "Clock",

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any, TypeAlias
 
 from areole import AtomicCache
-from areole._entry import NOT_YET, Empty
+from areole._core.entry import NOT_YET, Empty
 
 from .explore import Scenario, WithInvariant
 from .schedule import point

@@ -56,7 +56,7 @@ def every_step(code: CodeType) -> frozenset[int]:
     """The offsets of all instructions of `code`, without those by which a lock is released.
 
     Between a `finally:` and the end of the call of `release()` in it an exception would leave the lock held, and no
-    Python code can help that. No signal arrives there: see `areole._locks`.
+    Python code can help that. No signal arrives there: see `areole._platform.locks`.
 
     Nor those of a `__del__`: Python prints what is raised there, and drops it.
     """

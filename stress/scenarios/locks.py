@@ -29,8 +29,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from areole import AtomicCache, Cache, FillDeadlockError, Resilience, Storage
-from areole.aio import AsyncAtomicCache
+from areole import AsyncAtomicCache, AtomicCache, Cache, FillDeadlockError, Resilience, Storage
 from areole.testing import ManualClock, assert_valid
 
 from ..child import ChildScenario

@@ -30,8 +30,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from areole import CACHE_MISS, AtomicCache, Storage
-from areole.aio import AsyncAtomicCache
+from areole import CACHE_MISS, AsyncAtomicCache, AtomicCache, Storage
 from areole.testing import ManualClock, assert_valid
 
 from ..child import ChildScenario

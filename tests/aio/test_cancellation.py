@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, FillTimeout
-from areole._entry import Flight
-from areole.aio import _single_flight
+from areole._core.entry import Flight
+from areole._fill import tasks as _single_flight
 
 from ..support import PATIENCE, assert_valid, run_threads, start_threads, wait_until_waiting
 from .support import AsyncGate, run, until

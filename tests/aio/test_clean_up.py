@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, FillDeadlockError, FillTimeout, Resilience
-from areole.aio import _flight, _single_flight
+from areole._fill import task_flight as _flight
+from areole._fill import tasks as _single_flight
 
 from ..support import PATIENCE, Gate, assert_valid, run_threads
 from .support import AsyncGate, run, until

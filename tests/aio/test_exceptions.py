@@ -132,13 +132,13 @@ def test_the_task_whose_fill_raised_gets_the_very_object_and_others_get_copies(
 
     copied: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
-        twin_of = areole._single_flight.twin_of
+        twin_of = areole._fill.protocol.twin_of
 
         def copy(error: Exception, **options: Any) -> Exception:
             copied.append(error)
             return twin_of(error, **options)
 
-        patch.setattr(areole._single_flight, "twin_of", copy)
+        patch.setattr(areole._fill.protocol, "twin_of", copy)
         on_loop(main)
     assert_valid(cache)
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, FillDeadlockError
-from areole.aio import _single_flight
+from areole._fill import tasks as _single_flight
 
 from ..support import (
     PATIENCE,
@@ -215,8 +215,8 @@ def test_a_loop_that_closed_stops_no_other_waiter_from_being_woken() -> None:
 
 def test_waiters_that_nobody_wakes_look_for_themselves(on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A leader may be interrupted between opening the latch and waking; a fork or a closed loop wakes nobody."""
-    monkeypatch.setattr("areole._single_flight.wake", lambda flight: None)
-    monkeypatch.setattr("areole._waiter.SELDOM", 0.01)
+    monkeypatch.setattr("areole._fill.protocol.wake", lambda flight: None)
+    monkeypatch.setattr("areole._fill.task_waiter.SELDOM", 0.01)
 
     async def fill(key: str) -> str:
         await until(lambda: cache.cache_info().waits == 3)

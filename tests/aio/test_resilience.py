@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, CacheInfo, FillTimeout, Resilience, cached
-from areole.aio import _single_flight
+from areole._fill import tasks as _single_flight
 
 from ..resilience import settle as settle_pool
 from ..support import PATIENCE, ManualClock, assert_valid, start_threads, wait_until_settled

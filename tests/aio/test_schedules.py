@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache
-from areole._caller import Wait, begin_wait
-from areole.aio._flight import TaskFlight
+from areole._core.wait_graph import Wait, begin_wait
+from areole._fill.task_flight import TaskFlight
 
 from ..schedules import explore, point
 from ..support import assert_valid, every_index

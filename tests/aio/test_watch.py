@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from areole import AsyncAtomicCache, AtomicCache, _single_flight, _waiter
-from areole._waiter import _Watch
+from areole import AsyncAtomicCache, AtomicCache
+from areole._fill import protocol as _single_flight
+from areole._fill import task_waiter as _waiter
+from areole._fill.task_waiter import _Watch
 
 from ..schedules import Injected, every_step, inject, met_new_code, watched
 from ..support import Gate, assert_valid, start_threads

@@ -1,0 +1,199 @@
+"""Cache: a Storage for any value, which it keeps as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from .._core.entry import Empty, Entry
+from .._fill.resilience import Resilience
+from .._fill.single_use import refuse_result
+from .._platform.arguments import check_plain, suggests_names
+from .._platform.locks import run_locked
+from ..serializers import Deserializer, Serializer, pickle_deserializer, pickle_serializer
+from ..typing import Clock, PolicyName, RemovalCause, RemovalListener
+from .storage import CACHE_MISS, DEFAULT_TTL, Storage
+
+__all__ = ["Cache"]
+
+
+class _Options(TypedDict, total=False):
+    """What `Storage` takes by name alone."""
+
+    policy: PolicyName
+    weigher: Callable[[Any, bytes], int] | None
+    on_removal: RemovalListener[Any, bytes] | None
+    stats: bool
+    clock: Clock
+    name: str | None
+
+
+class Cache(Storage[bytes]):
+    """A Storage for any value, which it keeps as bytes: each lookup gives a new object, which nobody shares.
+
+    Values never leave the process, so that pickle, the default, is safe here.
+
+    A value that cannot be turned into bytes is a ValueError that names its type, with the cause chained; what was
+    there for the key stays. Stored bytes that cannot be turned back are dropped, told and counted as an eviction, once,
+    and each who has read them gets a ValueError, with the cause chained.
+
+    Args:
+        serializer, deserializer: callables, the inverse of each other. They run under no lock, and may use the cache.
+        The others are Storage's; a weigher and `on_removal` get the bytes.
+    """
+
+    __slots__ = ("_deserializer", "_serializer")
+
+    @suggests_names(_Options.__optional_keys__)
+    def __init__(
+        self,
+        size_limit_in_bytes: int | None = None,
+        max_items: int | None = None,
+        default_ttl: float | timedelta | None = None,
+        expiration_thread_delay: float = 10.0,
+        expiration_thread_max_checks_per_iteration: int = 10_000,
+        expiration_thread_log: bool = False,
+        expiration_disabled: bool = False,
+        serializer: Serializer = pickle_serializer,
+        deserializer: Deserializer = pickle_deserializer,
+        **options: Unpack[_Options],
+    ) -> None:
+        check_plain("serializer", serializer)
+        check_plain("deserializer", deserializer)
+        self._serializer = serializer
+        self._deserializer = deserializer
+        super().__init__(
+            size_limit_in_bytes,
+            max_items,
+            default_ttl,
+            expiration_thread_delay,
+            expiration_thread_max_checks_per_iteration,
+            expiration_thread_log,
+            expiration_disabled,
+            **options,
+        )
+
+    # ---- bytes and back
+
+    def _dump(self, value: Any) -> bytes:
+        try:
+            data = self._serializer(value)
+        except Exception as error:
+            raise ValueError(
+                f"{self.name}: cannot serialise a value of type {type(value).__name__}: "
+                f"the serializer raised {type(error).__name__}"
+            ) from error
+        if not isinstance(data, bytes):
+            raise ValueError(f"{self.name}: serializer must return bytes, not {type(data).__name__}")
+        return data
+
+    def _load(self, data: bytes) -> Any:
+        try:
+            return self._deserializer(data)
+        except Exception as error:
+            raise ValueError(
+                f"{self.name}: cannot turn {len(data)} stored bytes back into a value: "
+                f"the deserializer raised {type(error).__name__}; the entry is dropped"
+            ) from error
+
+    def _load_or_drop(self, key: Hashable, data: Any) -> Any:
+        try:
+            return self._load(data)
+        except ValueError:
+            self._drop_corrupt(key, data)
+            raise
+
+    def _drop_corrupt(self, key: Hashable, data: bytes) -> None:
+        """Take out `data`. Of several threads that have read it, one finds it there; a newer value stays."""
+        # The lock makes one step of looking and removing: a refresh may publish in between.
+        entry = run_locked(self._index.lock, self._remove_if_it_has, key, data)
+        if entry is not None:
+            self._tell([(entry.key, data, RemovalCause.EVICTED)])
+
+    def _remove_if_it_has(self, key: Hashable, data: bytes) -> Entry | None:
+        entry = self._find(key)
+        # One that is pending has no value, whatever it shows: that was told when it went.
+        is_there = entry is not None and entry.is_published and entry.value is data
+        return entry if entry is not None and is_there and self._index.remove_if(entry) else None
+
+    # ---- what is asked
+
+    def get(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
+        """Return the value of `key` if it is there and has not expired, else `default`; this counts as a use."""
+        data = super().get(key, Empty)
+        return default if data is Empty else self._load_or_drop(key, data)
+
+    def peek(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
+        """Return what `get` would, without counting as a use: in no counter, nor for the eviction policy."""
+        data = super().peek(key, Empty)
+        return default if data is Empty else self._load_or_drop(key, data)
+
+    # ---- what is changed
+
+    def set(self, key: Hashable, value: Any, ttl: Any = DEFAULT_TTL) -> bool:
+        """Store `value` as bytes; return False, and drop the key's old value, if they are too large.
+
+        `ttl`, and what this does to a fill that is on its way: as for `Storage.set`.
+        """
+        self._check_open()
+        return super().set(key, self._dump(value), ttl)
+
+    def add(self, key: Hashable, value: Any, ttl: Any = DEFAULT_TTL) -> bool:
+        """Store `value` only if the key is absent or has expired; say whether it was stored."""
+        self._check_open()
+        return super().add(key, self._dump(value), ttl)
+
+    def pop(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
+        """Take `key` out and return its value, or `default` if it was not there or had expired.
+
+        Of several threads that pop a key, one gets the value, or the ValueError.
+        """
+        self._check_open()
+        entry, now = self._take(key)
+        if entry is None or not entry.is_live(now):
+            if entry is not None:
+                self._tell_removed(entry, now)
+            return default
+        cause = RemovalCause.EXPLICIT
+        try:
+            return self._load(entry.value)
+        except ValueError:
+            cause = RemovalCause.EVICTED  # like every corrupt one
+            raise
+        finally:
+            self._tell([(entry.key, entry.value, cause)])
+
+    def get_or_fill(
+        self,
+        key: Hashable,
+        fill: Callable[[Any], Any],
+        ttl: Any = DEFAULT_TTL,
+        resilience: Resilience | None = None,
+        *,
+        allow_single_use: bool = False,
+    ) -> Any:
+        """Return the value of `key`; if it has none, run `fill(key)` in exactly one thread and store what it gives.
+
+        All who wait get an object each of their own, or the ValueError, if what was filled cannot be serialised.
+        """
+        fill_and_dump = partial(self._fill_and_dump, fill, allow_single_use)
+        filled = super().get_or_fill(key, fill_and_dump, ttl, resilience, allow_single_use=allow_single_use)
+        return self._load_or_drop(key, filled)
+
+    def _fill_and_dump(self, fill: Callable[[Any], Any], allow_single_use: bool, key: Any) -> bytes:
+        value = fill(key)
+        if type(value) in self._refused_results and not allow_single_use:
+            refuse_result(self._returner, value)
+        return self._dump(value)
+
+    def _filling(self, fill: Any, allow_single_use: bool) -> Any:
+        return super()._filling(fill.args[0], allow_single_use)  # what is checked is the caller's own function
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, key: Hashable) -> Any: ...
+        def __setitem__(self, key: Hashable, value: Any) -> None: ...
+        def get_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]: ...
+        def set_many(self, items: Mapping[Any, Any] | Iterable[tuple[Any, Any]], ttl: Any = DEFAULT_TTL) -> int: ...

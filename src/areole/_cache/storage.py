@@ -1,0 +1,617 @@
+"""Storage: a bounded store, whose values its users set. `_serialised` makes a Cache of it.
+
+What the store holds, and who goes when it is full, is `_bounded`'s; the fills of `get_or_fill` are `_single_flight`'s.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import math
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar, overload
+
+from .._core.entry import Empty, Entry
+from .._core.stats import CacheInfo, make_on_hit
+from .._core.ttl import EXPIRED_AT_ONCE, as_float, deadline_after, make_seconds, seconds_of
+from .._expiry.sweeper import sweeper
+from .._fill.resilience import Plan, Resilience, plan_of
+from .._fill.single_use import SINGLE_USE
+from .._fill.stale import Order
+from .._fill.threads import StayingUp
+from .._index.bounded import OVERHEAD, BoundedIndex, check_at_least, size_of, weigh_all, weigh_none
+from .._platform.arguments import check_bool, check_keys, check_plain, is_async_function, shown, suggests_names
+from ..errors import CacheClosedError
+from ..typing import Clock, PolicyName, RemovalListener
+
+__all__ = ["CACHE_MISS", "DEFAULT_TTL", "CacheMissSentinel", "DefaultTTLSentinel", "Storage"]
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault  # type checkers have it, whatever is installed
+
+    T = TypeVarWithDefault("T", default=Any)
+else:
+    T = TypeVar("T")
+D = TypeVar("D")
+
+_log = logging.getLogger("areole")
+
+SWEPT_AT_ONCE: Final = 100
+"""How many expired entries a sweep takes out before it lets go of the lock for a moment."""
+
+
+if TYPE_CHECKING:
+    # Type checkers narrow `is` and `is not` for the member of an enum, and for no other object.
+
+    class CacheMissSentinel(enum.Enum):
+        CACHE_MISS = "CACHE_MISS"
+
+        def __bool__(self) -> Literal[False]: ...
+
+    class DefaultTTLSentinel(enum.Enum):
+        DEFAULT_TTL = "DEFAULT_TTL"
+
+else:
+
+    class _Sentinel:
+        """The type of one object, which its name stands for: a copy, or what is unpickled, is that object."""
+
+        __slots__ = ()
+
+        def __new__(cls) -> Any:
+            only = getattr(cls, cls._name, None)
+            return object.__new__(cls) if only is None else only
+
+        def __reduce__(self) -> str:
+            return self._name
+
+    class CacheMissSentinel(_Sentinel):
+        """The type of `CACHE_MISS`, which is false, and is compared with `is`."""
+
+        __slots__ = ()
+        _name = "CACHE_MISS"
+
+        def __repr__(self) -> str:
+            return "<CacheMiss>"
+
+        def __bool__(self) -> bool:
+            return False
+
+    class DefaultTTLSentinel(_Sentinel):
+        """The type of `DEFAULT_TTL`."""
+
+        __slots__ = ()
+        _name = "DEFAULT_TTL"
+
+        def __repr__(self) -> str:
+            return "<DefaultTTL>"
+
+    CacheMissSentinel.CACHE_MISS = CacheMissSentinel()
+    DefaultTTLSentinel.DEFAULT_TTL = DefaultTTLSentinel()
+
+
+CACHE_MISS: Final = CacheMissSentinel.CACHE_MISS
+"""What `get`, `peek`, `pop` and `ttl_of` of a store return for a key that is not there. Compare with `is`.
+
+The rule for all caches: a miss gives the `default`. That is None in read-through caches and for memoized functions,
+where every key can be filled; and CACHE_MISS in stores, where None may be a value that was set.
+"""
+
+DEFAULT_TTL: Final = DefaultTTLSentinel.DEFAULT_TTL
+"""For `ttl=`: the store's `default_ttl`."""
+
+
+class Storage(StayingUp[Hashable, T], Generic[T]):
+    """A key-value store for any hashable key, bounded in bytes, in items, in both or in neither.
+
+    A hit takes no lock; nor does a miss, but to take out what it found expired. Writers hold the one lock for as long
+    as the bookkeeping takes, and run nobody's code under it but the methods of keys. Neither limit is ever exceeded
+    when that lock is let go. What has expired leaves before what lives.
+
+    After the `Storage` of atomic_lru, by Fabien Marty.
+
+    Args:
+        size_limit_in_bytes: at least 4096, or None. Each entry counts with its value (`len`), its key (`sys.getsizeof`)
+            and 320 bytes. A value over half of the limit is not stored. Values must be bytes, or there is a weigher.
+        max_items: at least 1, or None.
+        default_ttl: seconds or a timedelta, not negative; None: no value expires unless `set` says so. The whole rule
+            is that of `areole.typing.Ttl`.
+        expiration_thread_delay: seconds between two sweeps of this store by the process's one background thread.
+        expiration_thread_max_checks_per_iteration: how many entries such a sweep takes out at most; 0: no thread.
+        expiration_thread_log: log each sweep, at debug level, on the "areole" logger.
+        expiration_disabled: ignore every ttl.
+        policy: what is evicted when the store is full: "lru", the least recently used, or "s3fifo". "lru" is exact, as
+            seen from one thread, as long as an eviction has to pass fewer than 256 values that were used since it last
+            saw them; past that it takes the least recently used of those that it has seen, so that no `set` is long.
+        weigher: called as (key, value), before anything else happens; gives the value's size in bytes.
+        on_removal, stats, clock, name: as of AtomicCache.
+
+    Raises ValueError for arguments out of bounds, and, after `close`, CacheClosedError from all but `get`,
+    `number_of_items` and `size_in_bytes`.
+    """
+
+    __slots__ = (
+        "_counted_in",
+        "_default_ttl",
+        "_is_closed",
+        "_is_swept",
+        "_logs_sweeps",
+        "_most_swept",
+        "_stale_is_kept",
+        "_sweep_delay",
+        "_sweep_due",
+        "_tick",
+        "expiration_disabled",
+    )
+    _index: BoundedIndex
+
+    @suggests_names()
+    def __init__(
+        self,
+        size_limit_in_bytes: int | None = None,
+        max_items: int | None = None,
+        default_ttl: float | timedelta | None = None,
+        expiration_thread_delay: float = 10.0,
+        expiration_thread_max_checks_per_iteration: int = 10_000,
+        expiration_thread_log: bool = False,
+        expiration_disabled: bool = False,
+        *,
+        policy: PolicyName = "lru",
+        weigher: Callable[[Any, T], int] | None = None,
+        on_removal: RemovalListener[Any, T] | None = None,
+        stats: bool = False,
+        clock: Clock = time.monotonic,
+        name: str | None = None,
+    ) -> None:
+        size_limit_in_bytes = check_at_least("size_limit_in_bytes", size_limit_in_bytes, 4096)
+        max_items = check_at_least("max_items", max_items, 1)
+        most_swept = _most_swept(expiration_thread_max_checks_per_iteration)
+        check_bool("expiration_thread_log", expiration_thread_log)
+        check_bool("expiration_disabled", expiration_disabled)
+        if weigher is not None:
+            check_plain("weigher", weigher)
+        self._sweep_delay = _sweep_delay(expiration_thread_delay)
+        self._default_ttl = None if default_ttl is None else ttl_seconds(default_ttl, "default_ttl")
+        index = BoundedIndex(
+            max_items=max_items,
+            max_weight=size_limit_in_bytes,
+            most_weight_each=None if size_limit_in_bytes is None else size_limit_in_bytes // 2,
+            weigh=_weigh_function(weigher, size_limit_in_bytes),
+            policy=policy,
+        )
+        super().__init__(on_removal=on_removal, stats=stats, clock=clock, name=name, index=index)
+        self._counted_in: Any = None if self._hits is None else self._hits.local
+        self._tick = None if stats else getattr(index.policy, "tick", None)
+        index.policy.keeps_asking = stats
+        self._stored_errors = ()
+        self._wait_timeout = None
+        self._refused_results = SINGLE_USE
+        self._returner = f"get_or_fill: the fill for {self.name}"
+        self._plan, self._seconds_of = None, make_seconds(None)  # they come with each `get_or_fill`
+        self._stale_is_kept = False
+        self._is_closed = False
+        self.expiration_disabled = expiration_disabled
+        if expiration_disabled:
+            self._default_ttl = None
+        self._sweep_due = math.inf
+        self._most_swept = most_swept
+        self._logs_sweeps = expiration_thread_log
+        self._is_swept = False
+        if self._default_ttl is not None:
+            self._ask_for_sweeps()
+
+    def _make_on_hit(self, index: Any) -> Callable[[Any], object] | None:
+        """Have s3fifo told by its own `touch`, which notes which entries need no more of that: `get` looks there."""
+        if hasattr(index.policy, "tick"):
+            return super()._make_on_hit(index)
+        return index.touch if self._hits is None else make_on_hit([self._hits], index.policy, calls_touch=True)
+
+    # ---- what is asked
+
+    @overload  # type: ignore[override]
+    def peek(self, key: Hashable) -> T | CacheMissSentinel: ...
+    @overload
+    def peek(self, key: Hashable, default: D) -> T | D: ...
+    def peek(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
+        """Return what `get` would, without counting as a use: in no counter, nor for the eviction policy."""
+        self._check_open()
+        return super().peek(key, default)
+
+    @overload  # type: ignore[override]
+    def get(self, key: Hashable) -> T | CacheMissSentinel: ...
+    @overload
+    def get(self, key: Hashable, default: D) -> T | D: ...
+    def get(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
+        """Return the value of `key` if it is there and has not expired, else `default`; this counts as a use.
+
+        A hit calls nothing of ours but the clock, if its value may expire, and writes what its policy still asks for.
+        """
+        try:
+            entry: Any = self._entries[key]
+            deadline = entry.deadline  # read once: `expire_in` may change it
+            if deadline is None or deadline > (now := self._clock()):
+                if entry.asks is not None:
+                    if self._tick is not None:
+                        entry.used = self._tick()  # `touch` of lru
+                    elif entry.asks:
+                        self._on_hit(entry)  # type: ignore[misc]
+                    else:  # to be counted alone
+                        try:
+                            for _ in self._counted_in.hits:
+                                break
+                        except AttributeError:
+                            self._hits.start()  # type: ignore[union-attr]
+                return entry.value
+            if (value := self._look_closer(entry, now)) is not Empty:
+                return value
+        except KeyError:
+            pass
+        except TypeError:
+            self._refuse_unhashable(key)
+            raise
+        self._counters.misses.increment_and_get()
+        return default
+
+    def __getitem__(self, key: Hashable) -> T:
+        self._check_open()
+        value = self.get(key, Empty)
+        if value is Empty:
+            raise KeyError(key)
+        return value  # type: ignore[return-value]
+
+    def __len__(self) -> int:
+        """Count the values that have not expired; this takes a walk through all only if one of them may have."""
+        self._check_open()
+        return super().__len__()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the keys that had a value when the iteration began."""
+        self._check_open()
+        return super().__iter__()
+
+    def cache_info(self) -> CacheInfo:
+        """Return the counters so far, and how many values there are."""
+        self._check_open()
+        return super().cache_info()
+
+    def get_many(self, keys: Iterable[Hashable]) -> dict[Any, T]:
+        """Return those of `keys` that have a value, with it. Each lookup is a `get`; together they are no snapshot."""
+        self._check_open()
+        return super().get_many(keys)
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Say whether there is a value that has not expired; this is no use of it."""
+        self._check_open()
+        return super().peek(key, Empty) is not Empty
+
+    def ttl_of(self, key: Hashable) -> float | CacheMissSentinel | None:
+        """Return how many seconds `key` has left: None if it never expires, CACHE_MISS if it is not there."""
+        self._check_open()
+        entry, now = self._find(key), self._clock()
+        if entry is None or not entry.is_live(now):
+            return CACHE_MISS
+        expires = entry.expires
+        return None if expires is None or expires == math.inf else expires - now
+
+    @property
+    def number_of_items(self) -> int:
+        """How many items are stored, with those that have expired and have not been removed yet."""
+        return self._index.count()[0]
+
+    # ---- what is changed
+
+    def set(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL) -> bool:
+        """Store `value`; return False, and drop the key's old value, if it is too large.
+
+        `ttl`: seconds or a timedelta, from now; 0 expires at once; None never; DEFAULT_TTL, the store's default. See
+        `areole.typing.Ttl`. A fill of `get_or_fill` that is running for the key is detached, and will not be stored.
+        """
+        return self._store(key, value, ttl)
+
+    def add(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL) -> bool:
+        """Store `value` only if the key is absent or has expired; say whether it was stored."""
+        return self._store(key, value, ttl, True)
+
+    def _store(self, key: Hashable, value: T, ttl: Any, only_if_absent: bool = False) -> bool:
+        """Do what `set` and `add` say: weigh, make the entry, put it in, and tell what that has put out.
+
+        Whatever is a user's own (weigher, key, clock, listener) is called before the lock is taken, or after.
+        """
+        if self._is_closed:
+            self._check_open()
+        seconds = self._default_ttl if ttl is DEFAULT_TTL else self._seconds_for(ttl)
+        index = self._index
+        weigh = index.weigh
+        weight = 1 if weigh is weigh_none else weigh(key, value)
+        try:
+            key_hash = hash(key)
+        except TypeError:
+            self._refuse_unhashable(key)
+            raise
+        now = self._clock()
+        deadline = None if seconds is None else now + seconds
+        entry: Any = index.entry_type(key, None, value, deadline, weight, key_hash)  # type: ignore[call-arg]
+        is_in, removed = index.put(entry, now, only_if_absent)
+        if removed:
+            self._tell(removed)
+        if self._dropped:
+            self._dropped.remove_some(self)
+        return is_in
+
+    def __setitem__(self, key: Hashable, value: T) -> None:
+        self.set(key, value)
+
+    def set_many(self, items: Mapping[Any, T] | Iterable[tuple[Any, T]], ttl: Any = DEFAULT_TTL) -> int:
+        """Store each item of a mapping, or each (key, value) pair, as `set` would; return how many were stored.
+
+        They are stored one after the other: what comes before one that raises stays.
+        """
+        self._check_open()
+        return sum([self.set(key, value, ttl) for key, value in _pairs_of(items)])
+
+    def delete(self, key: Hashable) -> bool:
+        """Take `key` out; say whether it was there and had not expired. Detaches a fill that is running."""
+        self._check_open()
+        entry, now = self._take(key)
+        return entry is not None and self._tell_removed(entry, now)
+
+    def __delitem__(self, key: Hashable) -> None:
+        if not self.delete(key):
+            raise KeyError(key)
+
+    def delete_many(self, keys: Iterable[Hashable]) -> int:
+        """Delete each of `keys`; return how many were there."""
+        self._check_open()
+        check_keys("delete_many", keys)
+        return sum([self.delete(key) for key in keys])
+
+    @overload
+    def pop(self, key: Hashable) -> T | CacheMissSentinel: ...
+    @overload
+    def pop(self, key: Hashable, default: D) -> T | D: ...
+    def pop(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
+        """Take `key` out and return its value, or `default` if it was not there or had expired.
+
+        Of several threads that pop a key, one gets the value.
+        """
+        self._check_open()
+        entry, now = self._take(key)
+        return entry.value if entry is not None and self._tell_removed(entry, now) else default
+
+    def _take(self, key: Hashable) -> tuple[Entry | None, float]:
+        """Take out what is there for `key`, and tell nobody yet; return it, and what the clock said before."""
+        now = self._clock()
+        return self._remove(key)[0], now
+
+    def invalidate(self, key: Hashable) -> bool:
+        """Take `key` out; say whether there was a value or a running fill (which `delete` does not count)."""
+        self._check_open()
+        return super().invalidate(key)
+
+    def clear(self) -> None:
+        """Take out all that is there when the call begins. What is set meanwhile may stay."""
+        self._check_open()
+        super().clear()
+
+    def expire_in(self, key: Hashable, ttl: Any) -> bool:
+        """Let `key` expire `ttl` from now (None: never; 0: at once); say whether it was there."""
+        self._check_open()
+        seconds, now = self._seconds_for(ttl), self._clock()
+        deadline = None if seconds is None else now + seconds
+        refused = None
+        while (entry := self._find(key)) is not None and entry is not refused and entry.is_live(now):
+            if self._index.set_deadline(entry, deadline):
+                return True
+            # Set anew meanwhile. If it is found again, then an operation of this thread, into which this call came by
+            # a finalizer, is taking it out, and has yet to go on.
+            refused = entry
+        return False
+
+    def expire_at(self, key: Hashable, when: datetime) -> bool:
+        """Let `key` expire at `when`, in local time if it has no zone; at once if that has passed."""
+        if not isinstance(when, datetime):
+            raise TypeError(f"when must be a datetime, not {type(when).__name__}")
+        return self.expire_in(key, max(0.0, _timestamp(when) - time.time()))
+
+    def get_or_fill(
+        self,
+        key: Hashable,
+        fill: Callable[[Any], T],
+        ttl: Any = DEFAULT_TTL,
+        resilience: Resilience | None = None,
+        *,
+        allow_single_use: bool = False,
+    ) -> T:
+        """Return the value of `key`; if it has none, run `fill(key)` in exactly one thread and store what it gives.
+
+        The others wait for its outcome; see AtomicCache, whose promises hold here too. A `set` or `delete` during the
+        fill wins over it: those who wait get what was filled, and it is not stored. TypeError on a miss if `fill` is an
+        async def, or returns something that can be used once, unless `allow_single_use`: see AtomicCache.
+
+        `resilience` says what to do when `fill` fails, or takes long; for how long its value may be served stale is
+        decided when it is stored.
+        """
+        self._check_open()
+        if resilience is not None:
+            return self._get_or_fill_resiliently(key, fill, ttl, plan_of(resilience), allow_single_use)
+        value: Any = super().get(key, Empty)
+        if value is not Empty:
+            return value  # type: ignore[no-any-return]
+        self._counters.misses.decrement_and_get()  # `_claim` counts it
+        filling = self._filling(fill, allow_single_use)
+        deadline_of = partial(self._deadline_in, self._seconds_for(ttl))
+        return filling._filled(key, fill, None, deadline_of)
+
+    def _get_or_fill_resiliently(
+        self, key: Hashable, fill: Callable[[Any], T], ttl: Any, plan: Plan, allow_single_use: bool
+    ) -> T:
+        now = None
+        try:
+            entry = self._entries[key]
+            deadline = entry.deadline
+            if deadline is None or deadline > (now := self._clock()):
+                if self._on_hit is not None:
+                    self._on_hit(entry)
+                return entry.value  # type: ignore[no-any-return]
+        except (KeyError, TypeError):
+            pass  # what is unhashable is told below
+        filling = self._filling(fill, allow_single_use)
+        seconds = self._seconds_for(ttl)
+        if not self.expiration_disabled:
+            plan.check_ttl(seconds)
+        if seconds == 0:
+            seconds = EXPIRED_AT_ONCE
+        if plan.stale_ttl is not None:
+            self._stale_is_kept = True
+        order = Order(key, partial(fill, key), plan, lambda key, value: seconds)
+        return filling._served(order, now)  # type: ignore[no-any-return]
+
+    def _filling(self, fill: Any, allow_single_use: bool) -> StayingUp[Hashable, T]:
+        """Check what `get_or_fill` was called with; return the store, as far as filling goes. Asked on a miss alone.
+
+        As this one is about to store something, it removes a part of what dropped functions have left, as `set` does.
+        """
+        check_bool("allow_single_use", allow_single_use)
+        _check_fill(fill, allow_single_use)
+        if self._dropped:
+            self._dropped.remove_some(self)
+        if not allow_single_use:
+            return self
+        view: StayingUp[Hashable, T] = StayingUp._view_of(self)
+        view._refused_results = frozenset()
+        return view
+
+    # ---- ttl, weight, life
+
+    def _seconds_for(self, ttl: Any) -> float | None:
+        if self.expiration_disabled:
+            return None
+        if isinstance(ttl, DefaultTTLSentinel):
+            return self._default_ttl
+        if ttl is None:
+            return None
+        seconds = ttl_seconds(ttl, "ttl")
+        if not self._is_swept:
+            self._ask_for_sweeps()
+        return seconds
+
+    def _keeps_stale(self) -> bool:
+        return self._stale_is_kept  # by the Resilience of a call
+
+    def _deadline_in(self, seconds: float | None, key: Any, value: Any) -> float | None:
+        return None if seconds is None else deadline_after(seconds, self._clock)
+
+    def sweep(self) -> int:
+        """Take out what has expired, so much as one sweep may; return how many. The background thread calls this."""
+        self._check_open()
+        now, swept = self._clock(), 0
+        while swept < self._most_swept:
+            removed = self._index.sweep(min(SWEPT_AT_ONCE, self._most_swept - swept), now)
+            if not removed:
+                break
+            self._tell(removed)
+            swept += len(removed)
+        if self._dropped:
+            self._dropped.remove_all(self)
+        if self._logs_sweeps:
+            _log.debug("%s: swept %d expired entries", self.name, swept)
+        return swept
+
+    def _ask_for_sweeps(self) -> None:
+        if self._most_swept and not self.expiration_disabled:
+            sweeper.add(self)
+            if self._is_closed:  # meanwhile
+                sweeper.remove(self)
+        self._is_swept = True  # at last: if this was interrupted, the next ttl asks again
+
+    def close(self, wait: bool = False) -> None:
+        """Close the store; more than once is the same as once.
+
+        With `wait`, return only once the background thread has ended, if this was the last store that it swept.
+        """
+        check_bool("wait", wait)
+        self._is_closed = True
+        sweeper.remove(self, wait)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise CacheClosedError(f"{self.name} is closed: only get, number_of_items and size_in_bytes still work")
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _weigh_function(weigher: Callable[[Any, Any], int] | None, limit: int | None) -> Callable[[Any, Any], int]:
+    if weigher is not None:
+        return weigh_all(weigher)
+    return weigh_none if limit is None else _weigh_bytes
+
+
+def _weigh_bytes(key: Any, value: Any) -> int:
+    if isinstance(value, bytes):
+        return len(value) + size_of(key) + OVERHEAD
+    raise ValueError(
+        f"value must be bytes where size_limit_in_bytes is set, not {type(value).__name__}: "
+        "serialise it, use a Cache, or give a weigher"
+    )
+
+
+def _check_fill(fill: Any, allow_single_use: bool) -> None:
+    if not callable(fill):
+        raise TypeError(f"fill must be callable, not {type(fill).__name__}")
+    if is_async_function(fill) and not allow_single_use:
+        name = getattr(fill, "__qualname__", type(fill).__qualname__)
+        raise TypeError(
+            f"fill must be a plain function, not the async def {name}: "
+            "its coroutine would be stored; use areole.cached for an async def"
+        )
+
+
+def _timestamp(when: datetime) -> float:
+    """Return the seconds since the epoch; at the ends of the calendar local time may be out of its range."""
+    try:
+        return when.timestamp()
+    except (OverflowError, ValueError):
+        return when.replace(tzinfo=UTC).timestamp()
+
+
+def ttl_seconds(ttl: object, name: str) -> float:
+    """Turn the ttl of a store, or of one value, into seconds, at least 0; see the rule in _expiry."""
+    return seconds_of(ttl, name, may_be_zero=True, may_be_callable=False)
+
+
+def _sweep_delay(delay: Any) -> float:
+    if not isinstance(delay, int | float) or isinstance(delay, bool) or not 0 < as_float(delay) < math.inf:
+        raise ValueError(f"expiration_thread_delay must be seconds, positive and finite, not {shown(delay)}")
+    return float(delay)
+
+
+def _most_swept(most: Any) -> int:
+    number = check_at_least("expiration_thread_max_checks_per_iteration", most, 0)
+    if number is None:
+        raise ValueError("expiration_thread_max_checks_per_iteration must be an int of at least 0, not None")
+    return number
+
+
+def _pairs_of(items: Any) -> Iterable[tuple[Any, Any]]:
+    """Return the (key, value) pairs of a mapping, or of an iterable of such; raise TypeError at what is no pair."""
+    if isinstance(items, Mapping):
+        return items.items()
+    if isinstance(items, str | bytes) or not isinstance(items, Iterable):
+        raise TypeError(f"set_many takes a mapping, or an iterable of (key, value) pairs, not {type(items).__name__}")
+    return map(_pair, items)
+
+
+def _pair(item: Any) -> tuple[Any, Any]:
+    if not isinstance(item, tuple | list):
+        raise TypeError(f"set_many takes (key, value) pairs, each a tuple or a list, not {type(item).__name__}")
+    if len(item) != 2:
+        raise TypeError(f"set_many takes (key, value) pairs, not a {type(item).__name__} of length {len(item)}")
+    return item[0], item[1]

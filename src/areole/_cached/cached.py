@@ -1,0 +1,410 @@
+"""areole.cached: memoize functions in a cache that is there already, several of them in one if need be."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from .._cache.async_cache import AsyncAtomicCache
+from .._cache.atomic_cache import AtomicCache
+from .._cache.lookups import BaseCache
+from .._cache.serialized_cache import Cache
+from .._cache.storage import DEFAULT_TTL, DefaultTTLSentinel, Storage
+from .._core.entry import NOT_YET, Empty
+from .._core.stats import CacheInfo, make_hit_counter, make_on_hit
+from .._core.ttl import EXPIRED_AT_ONCE, deadline_after, seconds_from, seconds_of
+from .._expiry.freed_functions import Owner
+from .._expiry.lazy_expirer import Tidier
+from .._fill.single_use import SINGLE_USE, refuse_result
+from .._fill.stale import Order
+from .._fill.stale_tasks import AsyncStayingUp
+from .._fill.threads import StayingUp
+from .._memoize.methods import BoundFunction, FunctionInClass, check_suitable, full_name_of, stands_in_class_body
+from .._memoize.signature import check_key_options, shape_of
+from .._memoize.wrapper import HELPERS, define_key
+from .._platform.arguments import check_bool, check_plain, is_async_function, suggests_names
+from ..typing import MemoizeDecorator, Ttl
+
+__all__ = ["cached"]
+
+
+@suggests_names(called="cached")
+def cached(
+    cache: Storage[Any] | AtomicCache[Any, Any] | AsyncAtomicCache[Any, Any],
+    *,
+    key: Callable[..., Any] | None = None,
+    skip: Callable[[Any], bool] | None = None,
+    typed: bool = False,
+    ttl: Ttl[Any, Any] | DefaultTTLSentinel | None = DEFAULT_TTL,
+    ignore: Collection[str] = (),
+    allow_single_use: bool = False,
+) -> MemoizeDecorator:
+    """Memoize a function, `def` or `async def`, in `cache`, beside whatever else is in there.
+
+    One thread or task runs the function for each key, and the others wait for its outcome; `invalidate` and
+    `cache_clear`, and a `delete` or `clear` of the cache, win over a call that is running. A method's instance is
+    part of the key, and stays alive while the cache holds it: `AtomicCache.memoize` keeps results with their instance.
+    Once a decorated function has been freed, its results are removed as others are stored, or by `sweep`.
+
+    What is returned keeps the signature and has `invalidate(...)`, `refresh(...)` (to be awaited for an `async def`),
+    `peek(..., default=None)` and `cache_key(...)`, which take the function's arguments, `cache_info()`, `cache_clear()`
+    (its own keys only; walks through the cache), `cache_parameters()`, `cache` and `__wrapped__`. In `cache_info` the
+    counts are the function's own, but evictions and expirations are the cache's.
+
+    Args:
+        cache: a Storage or Cache, or a read-through cache, whose own keys and fill have no part in this; its Resilience
+            has, if it was made with one, as for its own fill.
+        key, typed, ignore: as of `AtomicCache.memoize`. No two decorated functions meet, whatever their keys are.
+        skip: called with a result; if it gives true, all who wait get it and nothing is stored. A `refresh`, or a fill
+            in the background, then leaves the old result, which may be served stale for no longer than before.
+        ttl: as of `AtomicCache`, with a callable of (key, result) too, which may give DEFAULT_TTL; the default is what
+            the cache does.
+        allow_single_use: as of `AtomicCache`; what `cache` was made with concerns its own fill.
+
+    Raises TypeError or ValueError, naming the argument.
+    """
+    if not isinstance(cache, Storage | AtomicCache | AsyncAtomicCache):
+        raise TypeError(
+            f"cache must be a Storage, a Cache or a read-through cache, not {type(cache).__name__}: "
+            "write @cached(cache) above the function"
+        )
+    if skip is not None:
+        check_plain("skip", skip)
+    _check_ttl(ttl)
+    check_key_options(typed, key, ignore)
+    check_bool("allow_single_use", allow_single_use)
+    expiry_after = _in_storage(cache) if isinstance(cache, Storage) else _in_read_through(cache)
+    options = {"key": key, "typed": typed, "ignore": ignore}
+    rules = _Rules(skip, ttl, expiry_after, options, frozenset() if allow_single_use else SINGLE_USE)
+
+    def decorate(function: Any) -> Any:
+        if dropped := cache._dropped:
+            dropped.remove_some(cache)
+        inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
+        check_suitable(inner, "cached", allow_single_use)
+        kind = _AsyncCachedFunction if is_async_function(inner) else _CachedFunction
+        wrapper = kind(cache, inner, rules).make_wrapper()
+        if isinstance(function, staticmethod):
+            return staticmethod(wrapper)
+        if isinstance(function, classmethod):
+            return _CachedClassMethod(wrapper)
+        return _CachedMethod(wrapper) if stands_in_class_body(function) else wrapper
+
+    return decorate
+
+
+def _check_ttl(ttl: Any) -> None:
+    if callable(ttl):
+        check_plain("ttl", ttl)
+    elif ttl is not None and not isinstance(ttl, DefaultTTLSentinel):
+        seconds_of(ttl)
+
+
+ExpiryOf: TypeAlias = Callable[[Any, Any], float | None]
+"""Gives the deadline of a key and its value; in a cache with a Resilience, whose plan makes that, the ttl in seconds.
+
+NOT_YET, EXPIRED_AT_ONCE: it is not to be stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What becomes of a result."""
+
+    skip: Callable[[Any], bool] | None
+    ttl: Any
+    expiry_after: Callable[[Any], ExpiryOf]
+    key_options: dict[str, Any]
+    refused_results: frozenset[type[Any]]
+
+    def expiry_of(self, key: Any, result: Any) -> ExpiryOf:
+        if self.skip is not None and self.skip(result):
+            return _never_stored
+        return self.expiry_after(self.ttl(key, result) if callable(self.ttl) else self.ttl)
+
+
+def _never_stored(key: Any, value: Any) -> float:
+    return NOT_YET
+
+
+# ---- what a ttl means, by the kind of cache
+
+
+def _in_storage(cache: Any) -> Callable[[Any], ExpiryOf]:
+    def seconds_for(ttl: Any) -> float | None:
+        if cache.expiration_disabled or ttl is None or isinstance(ttl, DefaultTTLSentinel):
+            return cache._seconds_for(ttl)  # type: ignore[no-any-return]
+        seconds = seconds_from(ttl)
+        return seconds if seconds == EXPIRED_AT_ONCE else cache._seconds_for(seconds)
+
+    return lambda ttl: functools.partial(cache._deadline_in, seconds_for(ttl))
+
+
+def _in_read_through(cache: Any) -> Callable[[Any], ExpiryOf]:
+    def expiry_by_deadline(ttl: Any) -> ExpiryOf:
+        if isinstance(ttl, DefaultTTLSentinel):
+            return cache._deadline_of  # type: ignore[no-any-return]
+        seconds = seconds_from(ttl)
+        return lambda key, value: deadline_after(seconds, cache._clock)
+
+    def expiry_by_seconds(ttl: Any) -> ExpiryOf:
+        if isinstance(ttl, DefaultTTLSentinel):
+            return cache._seconds_of  # type: ignore[no-any-return]
+        seconds = seconds_from(ttl)
+        return lambda key, value: seconds
+
+    if cache._tidier is None and not cache._index.is_bounded:
+        cache._tidier = Tidier()  # it may have no ttl of its own
+    return expiry_by_deadline if cache._plan is None else expiry_by_seconds
+
+
+# ---- the function
+
+
+class _Call:
+    """One call of a decorated function, as a fill; what becomes of its result is decided on the result itself."""
+
+    __slots__ = ("args", "expiry", "kwargs", "memo")
+    expiry: ExpiryOf
+
+    def __init__(self, memo: _CachedFunction, args: Any, kwargs: Any) -> None:
+        self.memo, self.args, self.kwargs = memo, args, kwargs
+
+    def __call__(self, key: Any) -> Any:
+        return self._decide(key, self.memo.function(*self.args, **self.kwargs))
+
+    async def awaited(self, key: Any) -> Any:
+        return self._decide(key, await self.memo.function(*self.args, **self.kwargs))
+
+    def _decide(self, key: Any, result: Any) -> Any:
+        memo = self.memo
+        if type(result) in memo.rules.refused_results:  # before `skip`, `ttl` or a serializer sees it
+            refuse_result(memo.view._returner, result)
+        self.expiry = memo.rules.expiry_of(key[1], result)
+        return memo.dump(result)
+
+    def deadline_of(self, key: Any, value: Any) -> float | None:
+        return self.expiry(key, value)
+
+
+class _CachedFunction:
+    """What a decorated function offers beside being called; each takes the arguments that the function takes.
+
+    It looks up, and fills, in a view of the cache that counts for the function and for the cache.
+    """
+
+    view_type: Any = StayingUp
+
+    def __init__(self, cache: Any, function: Callable[..., Any], rules: _Rules) -> None:
+        self.cache = cache
+        self.function = function
+        self.rules = rules
+        self.owner = Owner(full_name_of(function))
+        self.hits = None if cache._hits is None else make_hit_counter()
+        self.view = self.view_type._view_of(cache)
+        self.view._counters = cache._counters.within()
+        self.view._refused_results = rules.refused_results
+        self.view._returner = f"cached: {self.owner.name}"
+        if cache._hits is not None and self.hits is not None:
+            self.view._on_hit = make_on_hit([cache._hits, self.hits], getattr(cache._index, "policy", None))
+        self.dump: Callable[[Any], Any] = cache._dump if isinstance(cache, Cache) else _same
+        self.load: Callable[[Any, Any], Any] = cache._load_or_drop if isinstance(cache, Cache) else _stored
+        shape, options = shape_of(function, **rules.key_options), rules.key_options
+        names = {"key_function": options["key"], "ignored": frozenset(options["ignore"]), "owner": self.owner}
+        self.cache_key = define_key(shape, f"(owner{shape.suffix}, {shape.key})", **names)
+        self._explain_key = shape.explain_key
+        if shape.takes_default:
+            self.peek = self._peek_where_default_is_its_own  # type: ignore[method-assign]
+        self.dropped = cache._dropped
+        self.dropped.watch(self, self.owner)
+
+    def make_wrapper(self) -> Any:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return self.call(args, kwargs)
+
+        return self._finish(wrapper)
+
+    def _finish(self, wrapper: Any) -> Any:
+        functools.update_wrapper(wrapper, self.function)
+        for name in HELPERS:
+            setattr(wrapper, name, getattr(self, name))
+        return wrapper
+
+    def call(self, args: Any, kwargs: Any) -> Any:
+        key, view = self._make_key(args, kwargs), self.view
+        try:
+            value = view._hit(key)
+        except TypeError:
+            self._check_hashable(key)
+            raise
+        if value is Empty:
+            if self.dropped:
+                self.dropped.remove_some(self.cache)
+            if view._plan is None:
+                call = _Call(self, args, kwargs)
+                value = view._filled(key, call, None, call.deadline_of)
+            else:
+                value = view._served(self._order(key, args, kwargs), None)
+        return self.load(key, value)
+
+    def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Make this call again, store and return its result; others get the old one meanwhile."""
+        key, view = self._key(args, kwargs), self.view
+        if view._plan is None:
+            call = _Call(self, args, kwargs)
+            value = view._refresh(key, call, (key,), {}, call.deadline_of)
+        else:
+            value = view._refreshed(self._order(key, args, kwargs))
+        return self.load(key, value)
+
+    def _order(self, key: Any, args: Any, kwargs: Any) -> Order:
+        """Order a result by the Resilience of the cache."""
+        return Order(key, functools.partial(self.function, *args, **kwargs), self.view._plan, self._seconds_of)
+
+    def _seconds_of(self, key: Any, result: Any) -> float | None:
+        # From the result alone, nothing noted in between: one order may be filled twice at once, by a fill that was
+        # left behind after a timeout and invalidated, and by the one after that. Only a Cache, which has no Resilience,
+        # stores something else than the result.
+        return self.rules.expiry_of(key[1], result)(key, result)
+
+    def invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
+        """Forget the result of this call; say whether there was one, stored or running."""
+        invalidated: bool = self.cache.invalidate(self._key(args, kwargs))
+        return invalidated
+
+    def peek(self, /, *args: Any, default: Any = None, **kwargs: Any) -> Any:
+        """Return the stored result of this call, or `default`; never calls, never waits, counts as no use."""
+        return self.cache.peek(self._key(args, kwargs), default)
+
+    def _peek_where_default_is_its_own(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the stored result of this call, or None; never calls, never waits, counts as no use.
+
+        `default` is an argument of the function. For another answer than None: `cache.peek(cache_key(...), answer)`.
+        """
+        return self.cache.peek(self._key(args, kwargs), None)
+
+    def cache_info(self) -> CacheInfo:
+        """Return this function's counters so far, and how many results it has.
+
+        `evictions`, `expirations`, `maxsize`, `max_bytes` and `size_in_bytes` are those of the whole cache.
+        """
+        of_all = BaseCache.cache_info(self.cache)
+        return of_all._replace(
+            hits=None if self.hits is None else self.hits.total(),
+            currsize=sum(self._owns(entry.key) for entry in self.cache._live_entries()),
+            **self.view._counters.read(),
+        )
+
+    def cache_parameters(self) -> dict[str, Any]:
+        """Return what the function was decorated with."""
+        return self.rules.key_options | {"skip": self.rules.skip, "ttl": self.rules.ttl}
+
+    def cache_clear(self) -> None:
+        """Forget all results of this function, and those of running calls; start its own counters at 0 again."""
+        for entry in self.cache._index.snapshot():
+            if self._owns(entry.key):
+                self.cache.invalidate(entry.key)
+        self.view._counters.reset_part()
+        if self.hits is not None:
+            self.hits.reset()
+
+    def _owns(self, key: Any) -> bool:
+        return type(key) is tuple and len(key) == 2 and key[0] is self.owner
+
+    def _key(self, args: Any, kwargs: Any) -> Any:
+        key = self._make_key(args, kwargs)
+        self._check_hashable(key)
+        return key
+
+    def _make_key(self, args: Any, kwargs: Any) -> Any:
+        if isinstance(self.cache, Storage):
+            self.cache._check_open()
+        return self.cache_key(*args, **kwargs)
+
+    def _check_hashable(self, key: Any) -> None:
+        """Raise a TypeError that names the argument, if `key` has no hash. Not for each hit: a hash may take long."""
+        try:
+            hash(key)
+        except TypeError as error:
+            raise TypeError(f"{self.owner.name}: {self._explain_key(key[1])} ({error})") from error
+
+
+class _AsyncCachedFunction(_CachedFunction):
+    """The same for an `async def`."""
+
+    view_type = AsyncStayingUp
+
+    def make_wrapper(self) -> Any:
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return await self.call(args, kwargs)
+
+        return self._finish(wrapper)
+
+    async def call(self, args: Any, kwargs: Any) -> Any:
+        key, view = self._make_key(args, kwargs), self.view
+        try:
+            value = view._hit(key)
+        except TypeError:
+            self._check_hashable(key)
+            raise
+        if value is Empty:
+            if self.dropped:
+                self.dropped.remove_some(self.cache)
+            if view._plan is None:
+                call = _Call(self, args, kwargs)
+                value = await view._awaited(key, functools.partial(call.awaited, key), None, call.deadline_of)
+            else:
+                value = await view._served(self._order(key, args, kwargs), None)
+        return self.load(key, value)
+
+    async def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Make this call again, store and return its result; others get the old one meanwhile."""
+        key, view = self._key(args, kwargs), self.view
+        if view._plan is None:
+            call = _Call(self, args, kwargs)
+            value = await view._refresh(key, call.awaited, (key,), {}, call.deadline_of)
+        else:
+            value = await view._refreshed(self._order(key, args, kwargs))
+        return self.load(key, value)
+
+
+def _same(result: Any) -> Any:
+    return result
+
+
+def _stored(key: Any, value: Any) -> Any:
+    return value
+
+
+# ---- methods
+
+
+class _BoundCall(BoundFunction):
+    """One whose instance is part of the key."""
+
+
+class _CachedMethod(FunctionInClass):
+    """A decorated function in a class body."""
+
+    def __init__(self, wrapper: Any) -> None:
+        functools.update_wrapper(self, wrapper)
+        self.__wrapped__ = self._function = wrapper.__wrapped__
+        self._unbound = wrapper
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self._unbound if instance is None else _BoundCall(self._unbound, instance)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self._unbound(*args, **kwargs)
+
+
+class _CachedClassMethod(_CachedMethod):
+    __class__ = property(lambda self: classmethod)
+
+    @property
+    def __func__(self) -> Any:
+        return self._function
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return _BoundCall(self._unbound, type(instance) if owner is None else owner)

@@ -1,0 +1,309 @@
+"""Counters that threads do not fight over, and CacheInfo.
+
+A counter of hits is an `itertools.repeat` with a limit, each of whose steps is one call of C code (see `_locks`), so
+that nothing comes between reading the number and storing the next one, and which says by `length_hint` how many steps
+are left. With a GIL all threads share one. Without a GIL that would be a contended write, so each thread has its own.
+
+A step is written `for n in hits: break`, which calls nothing and makes no object.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import lru_cache, partial
+from itertools import repeat
+from operator import length_hint
+from sys import maxsize
+from types import CodeType, FunctionType
+from typing import Any, ClassVar, NamedTuple, get_type_hints
+
+from cereggii import AtomicInt64
+
+from .._platform.refcount import defer, is_free_threaded
+
+__all__ = ["CacheInfo", "Counters", "HitCounter", "make_hit_counter", "make_on_hit"]
+
+
+class CacheInfo(NamedTuple):
+    """What a cache has done so far; each number is exact while no operation is running.
+
+    The first four are those of `functools.lru_cache`: `hits, misses, maxsize, currsize, *rest = f.cache_info()`.
+
+    `hits` is None unless the cache was made with `stats=True`. `misses` are lookups that found no value, `waits` those
+    of them that waited for another caller's fill; `fills` are runs of the fill function, `failures` those that raised.
+    `maxsize` (None: no limit) and `currsize` are in items. `stale_hits` are lookups that were served a value past its
+    ttl, which are neither hits nor misses; `background_fills` are fills that began in the background (see Resilience).
+    `max_bytes` is the limit on the weight of all entries (None: no limit), and `size_in_bytes` what they weigh now
+    (None: they are not weighed; the property `size_in_bytes` of the cache adds it up). `hung_fills` are background
+    fills in threads that took longer than the `hard_timeout`, or than five seconds where there is none.
+    """
+
+    hits: int | None
+    misses: int
+    maxsize: int | None
+    currsize: int
+    fills: int
+    failures: int
+    evictions: int
+    expirations: int
+    waits: int
+    stale_hits: int = 0
+    background_fills: int = 0
+    max_bytes: int | None = None
+    size_in_bytes: int | None = None
+    hung_fills: int = 0
+
+
+CacheInfo.__new__.__annotations__ = get_type_hints(CacheInfo)  # `help` would show a ForwardRef for each
+
+
+class Counters:
+    """What is counted off the hit path: atomic integers, since every such step costs far more than they do."""
+
+    NAMES: ClassVar = (
+        "background_fills",
+        "evictions",
+        "expirations",
+        "failures",
+        "fills",
+        "hung_fills",
+        "misses",
+        "stale_hits",
+        "waits",
+    )
+    __slots__ = (*NAMES, "was_reset")
+    was_reset: bool
+    """Whether a counter may be at -1, as a lookup that `reset` came into has stepped back."""
+
+    def __init__(self) -> None:
+        self.was_reset = False
+        for name in self.NAMES:
+            setattr(self, name, AtomicInt64(0))
+
+    def within(self) -> Counters:
+        """Make counters of a part of what these count: each step of one of them is one of these too.
+
+        What leaves the cache is not counted by its parts: evictions and expirations are the same for all.
+        """
+        inner = Counters()
+        for name in self.NAMES:
+            outer = getattr(self, name)
+            setattr(inner, name, outer if name in OF_THE_WHOLE_CACHE else _Within(outer))
+        return inner
+
+    def reset(self) -> None:
+        """Start at 0 again. A lookup that is running may be counted before or after this, or half of it in each."""
+        self.was_reset = True
+        for name in self.NAMES:
+            getattr(self, name).set(0)
+
+    def reset_part(self) -> None:
+        """The same for the counters of a part: those of the whole cache go on."""
+        self.was_reset = True
+        for name in self.NAMES:
+            if name not in OF_THE_WHOLE_CACHE:
+                getattr(self, name).set(0)
+
+    def read(self) -> dict[str, int]:
+        """Return all numbers, by the names that they have in a CacheInfo."""
+        least = 0 if self.was_reset else -sys.maxsize
+        return {name: max(least, getattr(self, name).get()) for name in self.NAMES}
+
+    background_fills: AtomicInt64
+    evictions: AtomicInt64
+    expirations: AtomicInt64
+    failures: AtomicInt64
+    fills: AtomicInt64
+    hung_fills: AtomicInt64
+    misses: AtomicInt64
+    stale_hits: AtomicInt64
+    waits: AtomicInt64
+
+
+OF_THE_WHOLE_CACHE = ("evictions", "expirations")
+
+
+class _Within:
+    """A counter whose every step is one of another counter too. At rest both are exact."""
+
+    __slots__ = ("_outer", "_own")
+
+    def __init__(self, outer: AtomicInt64) -> None:
+        self._own, self._outer = AtomicInt64(0), outer
+
+    def increment_and_get(self) -> int:
+        self._outer.increment_and_get()
+        count: int = self._own.increment_and_get()
+        return count
+
+    def decrement_and_get(self) -> int:
+        self._outer.decrement_and_get()
+        count: int = self._own.decrement_and_get()
+        return count
+
+    def get(self) -> int:
+        count: int = self._own.get()
+        return count
+
+    def set(self, count: int) -> None:
+        self._own.set(count)
+
+
+def _new_counter() -> repeat[None]:
+    return repeat(None, maxsize)
+
+
+def _number_of(hits: repeat[None]) -> int:
+    """Return how often `hits` was stepped."""
+    return maxsize - length_hint(hits)
+
+
+class _OneForAll:
+    """What is a `threading.local` without a GIL."""
+
+    __slots__ = ("hits",)
+
+    def __init__(self) -> None:
+        self.hits = _new_counter()
+
+
+class HitCounter:
+    """Counts hits. With a GIL, by one counter for all threads."""
+
+    __slots__ = ("_base", "local")
+
+    def __init__(self) -> None:
+        self._base = 0
+        self.local: Any = _OneForAll()
+        """Has, as `hits`, the counter that this thread is to step; AttributeError: it has none yet, call `start`."""
+
+    def write_step(self, s: str, number: int = 0) -> tuple[list[str], dict[str, Any]]:
+        """Write the lines that count one hit, for generated code, and the names that they need, without the suffix `s`.
+
+        `number` tells several counters in one function apart.
+        """
+        return [f"for n{s} in hits{number}{s}: break"], {f"hits{number}": self.local.hits}
+
+    def make_step(self) -> Callable[[Any], object]:
+        """Make a function that counts one hit and takes an argument, which is ignored."""
+        return partial(next, self.local.hits)  # `next` takes a default
+
+    def total(self) -> int:
+        """Return how many hits there were since the last reset: exact while no lookup is running."""
+        return self._count_all() - self._base
+
+    def reset(self) -> None:
+        self._base = self._count_all()
+
+    def _count_all(self) -> int:
+        return _number_of(self.local.hits)
+
+    def start(self) -> None:
+        """Give this thread a counter, and count its first hit. Here all threads have one."""
+        raise NotImplementedError
+
+
+class _ThreadLife:
+    """Is in a thread's `threading.local` alone, and dies with it."""
+
+    __slots__ = ("__weakref__",)
+
+
+class _EndOfThread(weakref.ref[_ThreadLife]):
+    """Has the counter that is free once the thread has ended."""
+
+    __slots__ = ("hits",)
+    hits: repeat[None]
+
+
+class HitCounterByThread(HitCounter):
+    """Counts hits without a GIL: each thread steps a counter of its own, so that no write is contended.
+
+    `_made` has all counters, and none ever leaves it, so their numbers outlive their threads. The counter of a thread
+    that has ended is used again by one that starts, so there are no more of them than there were threads at once.
+
+    No two threads step one counter: it is free once its thread's `life` is dead, and the thread has no other counter
+    from `start` on. What makes it free is a call of C code, `_ended.append`, into which no interrupt can come. One that
+    is interrupted in `start` may leave a counter that is used by nobody any more. It is counted all the same.
+    """
+
+    __slots__ = ("_ended", "_ends", "_made")
+
+    def __init__(self) -> None:
+        self._base = 0
+        self._made: list[repeat[None]] = []
+        self._ended: deque[_EndOfThread] = deque()
+        self._ends: dict[int, _EndOfThread] = {}  # by counter's id: a weak reference has to live to be called
+        self.local = threading.local()
+        defer(self.local)
+
+    def write_step(self, s: str, number: int = 0) -> tuple[list[str], dict[str, Any]]:
+        local, start = f"local{number}", f"start{number}"
+        step = f"    for n{s} in {local}{s}.hits: break"
+        lines = ["try:", step, f"except AttributeError{s}:", f"    {start}{s}()"]
+        return lines, {local: self.local, start: self.start, "AttributeError": AttributeError}
+
+    def make_step(self) -> Callable[[Any], object]:
+        return make_on_hit([self], None)
+
+    def start(self) -> None:
+        """Give this thread a counter, and count its first hit.
+
+        A finalizer may count a hit in here too, before this thread has `hits`, and then start a counter of its own.
+        This one's takes its place, in an order in which the other becomes free after that.
+        """
+        hits = self._take_free()
+        self.local.hits = hits
+        self.local.life = life = _ThreadLife()
+        end = _EndOfThread(life, self._ended.append)
+        end.hits = hits
+        self._ends[id(hits)] = end
+        next(hits)
+
+    def _take_free(self) -> repeat[None]:
+        with suppress(IndexError, AttributeError):  # the latter: of a thread that was interrupted in `start`
+            return self._ended.pop().hits
+        hits = _new_counter()
+        self._made.append(hits)
+        return hits
+
+    def _count_all(self) -> int:
+        return sum([_number_of(hits) for hits in self._made.copy()])
+
+
+def make_hit_counter() -> HitCounter:
+    return HitCounterByThread() if is_free_threaded() else HitCounter()
+
+
+def make_on_hit(counters: Sequence[HitCounter], policy: Any, calls_touch: bool = False) -> Callable[[Any], object]:
+    """Make what is to be called with the entry of each hit: one function that counts it, and notes it for a policy.
+
+    It has what the policy's `touch` does written out, or, with `calls_touch`, calls that.
+    """
+    if policy is None and len(counters) == 1 and type(counters[0]) is HitCounter:
+        return counters[0].make_step()
+    lines: list[str] = []
+    names: dict[str, Any] = {}
+    if calls_touch:
+        lines.append("touch(entry)")
+        names["touch"] = policy.touch
+    elif policy is not None:
+        lines.append(policy.touch_source.format(entry="entry", tick="tick"))
+        names["tick"] = policy.touch_with
+    for number, counter in enumerate(counters):
+        more_lines, more_names = counter.write_step("", number)
+        lines += more_lines
+        names |= more_names
+    return FunctionType(_compile_on_hit("\n    ".join(["def on_hit(entry):", *lines])), names)
+
+
+@lru_cache(maxsize=64)
+def _compile_on_hit(source: str) -> CodeType:
+    code = compile(source, "<areole.on_hit>", "exec").co_consts[0]
+    assert isinstance(code, CodeType)
+    return code.replace()  # see `_memoize._compile`

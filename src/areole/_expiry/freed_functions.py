@@ -1,0 +1,195 @@
+"""DroppedFunctions: the results of a function that was `cached` leave the cache once the function has been freed.
+
+Nobody can read them any more, as each key begins with the function's `Owner`, which equals nothing else. Without this a
+notebook cell that is run again and again, or a closure that is made for each request, would fill its cache with them.
+
+A function is noted as freed by a weak reference whose callback is `dict.setdefault`: one call of C code, since it may
+run anywhere, in a finalizer or under any lock. What it leaves is removed by later operations that store something in
+the cache, and by `sweep`. That work is bounded: an operation removes at most REMOVED_AT_ONCE entries, and looks through
+at most LOOKED_AT_ONCE; a look at all of them begins only after one operation for each LOOKED_AT_EACH, so that a fill
+costs the same on average, however many there are. What no operation has looked through yet is kept until then, or until
+a `sweep` or `clear`. The operation that begins a look copies the references to all entries: that is the one step which
+takes longer the more there are.
+
+No lock is needed: the atomic steps relied on are those of dicts and deques whose keys are compared by C code (see
+`_locks`). The dict is empty where there is nothing to do, so that this is one look:
+
+    1. an operation finds the last entry removed, and takes MORE out       3. it looks for entries once more
+    2. another one makes known what it has found, and then puts MORE in    -- so one of the two puts it in.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from .._platform.locks import run_locked
+
+if TYPE_CHECKING:
+    from .._cache.lookups import BaseCache
+    from .._core.entry import Entry
+
+__all__ = ["DroppedFunctions", "Owner"]
+
+REMOVED_AT_ONCE: Final = 32
+LOOKED_AT_EACH: Final = 64
+LOOKED_AT_ONCE: Final = 1024
+PUT_OFF: Final = 64_000
+"""So many entries there are taken to be while one thread is copying them: the others are not to do so too."""
+
+MORE: Final = "more"
+
+
+class _Ref(weakref.ref[Any]):
+    """A weak reference that is a key of its own, whatever it refers to, and when that is gone too."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+class Owner:
+    """The first part of every key of one decorated function, equal to nothing but itself."""
+
+    __slots__ = ("name", "ref")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ref: _Ref | None = None
+        """To the function; it lives as long as there is a key with this."""
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+    @property
+    def is_dropped(self) -> bool:
+        return self.ref is not None and self.ref() is None
+
+
+class DroppedFunctions(dict[Any, None]):
+    """Those of one cache, whichever of its views they are cached in; true while there is something to do."""
+
+    __slots__ = ("_entries", "_found", "_operations", "_unseen", "were_cached")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.were_cached = False  # whether there has been any function
+        self._found: deque[Entry] = deque()
+        self._unseen: deque[list[Entry]] = deque()  # the parts that are still to be looked through
+        self._operations = 0  # since the last look; a count that is lost, as two threads write it, puts off the next
+        self._entries = 0  # that there were at the last look
+
+    def watch(self, function: object, owner: Owner) -> None:
+        """Have the entries of `owner` removed when `function` has been freed."""
+        self.were_cached = True  # before anybody has a key of it
+        owner.ref = _Ref(function, self.setdefault)
+
+    def own_fill_of(self, cache: Any) -> Callable[[Any], Any]:
+        """Return what fills the own keys of a read-through `cache`, for a lookup that is about to; clean up for it.
+
+        It refuses the keys of functions, which iterating over the cache gives too: what it made of such a key would be
+        taken for the function's result (invariant 1). Not the fill itself cleans up: it may run in an executor, where
+        no listener is to be called.
+        """
+        if self:
+            self.remove_some(cache)
+        return partial(_fill_own_key, cache.name, cache._fill)
+
+    def remove_some(self, cache: BaseCache[Any, Any]) -> None:
+        """Remove a part of what has been left. Whatever a method of a key, or the clock, raises is nobody's here."""
+        if cache._index.lock._is_owned():
+            return  # called by a finalizer, or a method of a key, in the middle of another operation
+        self._operations += 1
+        with suppress(Exception):
+            if not self._found:
+                if not self._unseen and not self._begin_if_due(cache):
+                    return
+                self._look_on()
+            self._remove(cache, REMOVED_AT_ONCE)
+
+    def remove_all(self, cache: BaseCache[Any, Any]) -> None:
+        """Remove all of it."""
+        while self._unseen:
+            self._look_on()
+        self._begin(cache)
+        while self._unseen:
+            self._look_on()
+        self._remove(cache, len(self._found))
+
+    def forget(self) -> None:
+        """Drop what has been found: all entries are being removed."""
+        self._unseen.clear()
+        self._found.clear()
+        self._entries = 0
+
+    def _begin_if_due(self, cache: BaseCache[Any, Any]) -> bool:
+        if self._is_due() and run_locked(cache._index.lock, self._may_begin):
+            self._begin(cache)
+            return True
+        return False
+
+    def _is_due(self) -> bool:
+        return self._operations * LOOKED_AT_EACH >= self._entries
+
+    def _may_begin(self) -> bool:
+        """Give leave to one thread. If it is interrupted, what was noted still is, and the next look is put off."""
+        if not self._is_due():
+            return False
+        self._operations, self._entries = 0, max(self._entries, PUT_OFF)
+        return True
+
+    def _begin(self, cache: BaseCache[Any, Any]) -> None:
+        noted = list(self)  # before the entries: what is freed from here on asks for another look
+        entries = cache._index.snapshot()
+        self._operations, self._entries = 0, len(entries)
+        self._unseen.extend([entries[n : n + LOOKED_AT_ONCE] for n in range(0, len(entries), LOOKED_AT_ONCE)])
+        self[MORE] = None
+        for each in noted:
+            if each is not MORE:
+                self.pop(each, None)
+
+    def _look_on(self) -> None:
+        """Look through one part, which no other thread has."""
+        try:
+            part = self._unseen.popleft()
+        except IndexError:
+            return
+        try:
+            found = [entry for entry in part if _is_left(entry.key)]
+            self._found.extend(found)
+        except BaseException:  # an interrupt
+            self._unseen.append(part)
+            self[MORE] = None
+            raise
+        if found:
+            self[MORE] = None
+
+    def _remove(self, cache: BaseCache[Any, Any], most: int) -> None:
+        now = cache._clock()
+        for _ in range(most):
+            try:
+                entry = self._found.popleft()
+            except IndexError:
+                break
+            if cache._index.remove_if(entry):
+                if cache._tidier is not None:
+                    cache._tidier.let_go(entry)
+                cache._tell_removed(entry, now)
+        if not self._found and not self._unseen:
+            self.pop(MORE, None)
+            if self._found or self._unseen:  # see the module
+                self[MORE] = None
+
+
+def _fill_own_key(name: str, fill: Callable[[Any], Any], key: Any) -> Any:
+    if type(key) is tuple and key and type(key[0]) is Owner:
+        raise TypeError(f"{name}: the key is one of {key[0].name}, which is cached here: call that instead")
+    return fill(key)
+
+
+def _is_left(key: Any) -> bool:
+    return type(key) is tuple and len(key) == 2 and type(key[0]) is Owner and key[0].is_dropped

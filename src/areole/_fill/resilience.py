@@ -1,0 +1,296 @@
+"""Resilience: what a cache does to stay up when its fills fail, or take long; and the entries of such a cache.
+
+An entry has three moments, by the cache's clock:
+
+    deadline      from here on a lookup looks closer: the point of refreshing ahead, or else the end of the ttl
+    expires       the end of the ttl: from here on the value is stale
+    stale_until   from here on it is of no use to anything
+
+so that a hit goes on comparing one number, and costs what it costs without all this. A leader publishes them in the
+order value, stale_until, expires, deadline. Each is compared on its own, by a reader that loads the value after it; so
+whoever sees a new moment sees the new value, and an old moment with a new value is the cautious way to be wrong.
+
+After RFC 5861 (stale-while-revalidate, stale-if-error) and FusionCache (fail-safe, soft and hard timeouts, eager
+refresh, throttling), by Jody Donetti.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from numbers import Real
+from typing import Any, Final, Literal, NamedTuple
+
+from .._core.entry import NOT_YET, Entry
+from .._core.ttl import as_float, seconds_of
+from .._platform.arguments import check_plain, shown, suggests_names
+
+__all__ = ["Plan", "Resilience", "ResilientEntry", "Times", "plan_of", "resilient"]
+
+RETRY_AFTER: Final = 1.0
+"""Seconds for which a failed fill is not tried again while a value can be served, where no `negative_ttl` says."""
+
+LEAST_CHANCE: Final = 0.001
+"""At what chance of a refresh the probabilistic form begins to draw; see `Plan._ahead`."""
+
+
+class Times(NamedTuple):
+    """The moments of a value that was filled just now, and how long that took."""
+
+    deadline: float | None  # None: the cache has no ttl
+    expires: float
+    stale_until: float
+    took: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resilience:
+    """What a cache does to stay up. All of it is off by default; spans are in seconds, or timedeltas.
+
+    Args:
+        stale_ttl: for this long after the end of its ttl a value may still be served. It is served at once, while one
+            background fill per key refreshes it (in a daemon thread; where a task asks, in a task on its loop); if that
+            fails, until it is older than that. `get`, `peek`, `in`, `len` and iteration never see a stale value.
+            Nothing older than ttl + stale_ttl is ever returned.
+        fail_safe: serve a stale value only as a fallback: the first lookup after the ttl fills, others wait with it,
+            and all of them get the stale value if the fill raises an Exception, or takes longer than `soft_timeout`. A
+            fill that takes longer goes on, and what it gives is stored.
+        soft_timeout: for how long a lookup waits for a fill, its own or another's, where there is a stale value.
+        hard_timeout: for how long where there is none, or no soft_timeout: then it raises FillTimeout, and the fill
+            goes on. With either timeout, fills run in threads of areole's, in the context of the lookup that began it;
+            those that tasks begin run in tasks, as ever.
+        refresh_ahead: a fraction between 0 and 1: a lookup of a value in that last part of its ttl starts a background
+            fill. "xfetch": each lookup draws, and the more likely starts one the nearer the end is, and the longer the
+            last fill took (Vattani, Chierichetti, Lowenstein: "Optimal probabilistic cache stampede prevention", VLDB
+            2015, with beta 1). A chance of less than one in a thousand counts as none.
+        jitter: a fraction, 0 <= jitter < 1: each ttl is shortened at random by up to that part of it, so that what
+            was filled together does not expire together.
+        negative_ttl: for how long a failure counts. For this long `cache_exceptions` keeps it (by default: for the
+            ttl), and where a value can be served, no other fill is tried (by default: for one second).
+        random: gives numbers x with 0 <= x < 1: for tests.
+
+    Raises TypeError or ValueError, naming the argument.
+    """
+
+    stale_ttl: float | timedelta | None = None
+    fail_safe: bool = False
+    soft_timeout: float | timedelta | None = None
+    hard_timeout: float | timedelta | None = None
+    refresh_ahead: float | Literal["xfetch"] | None = None
+    jitter: float = 0.0
+    negative_ttl: float | timedelta | None = None
+    random: Callable[[], float] = random.random
+
+    _plan: Plan = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_fractions(self.refresh_ahead, self.jitter)
+        if not isinstance(self.fail_safe, bool):
+            raise TypeError(f"fail_safe must be a bool, not {type(self.fail_safe).__name__}: stale_ttl says how long")
+        check_plain("random", self.random)
+        object.__setattr__(self, "_plan", Plan(self))
+        self._check_together(self._plan)
+
+    def _check_together(self, plan: Plan) -> None:
+        if plan.fail_safe and plan.stale_ttl is None:
+            raise ValueError("fail_safe needs a stale_ttl: for how long may a stale value be served?")
+        if plan.soft_timeout is None:
+            return
+        if not plan.fail_safe:
+            raise ValueError(
+                "soft_timeout is for fail_safe, which waits for a fill before it serves a stale value: set fail_safe, "
+                "or use hard_timeout"
+            )
+        if plan.hard_timeout is not None and plan.soft_timeout >= plan.hard_timeout:
+            raise ValueError(f"soft_timeout must be less than hard_timeout, not {self.soft_timeout!r}")
+
+
+Resilience.__init__ = suggests_names()(Resilience.__init__)  # type: ignore[method-assign]
+
+
+class Plan:
+    """What a Resilience comes to: its numbers, in seconds, and its rules."""
+
+    def __init__(self, resilience: Resilience) -> None:
+        self.stale_ttl = _span(resilience, "stale_ttl")
+        self.soft_timeout = _span(resilience, "soft_timeout")
+        self.hard_timeout = _span(resilience, "hard_timeout")
+        self.negative_ttl = _span(resilience, "negative_ttl")
+        self.fail_safe = resilience.fail_safe
+        self.refresh_ahead = resilience.refresh_ahead
+        self.jitter = float(resilience.jitter)
+        self.random = resilience.random
+        self.has_timeouts = self.soft_timeout is not None or self.hard_timeout is not None
+        self.retry_after = RETRY_AFTER if self.negative_ttl is None else self.negative_ttl
+
+    def check_ttl(self, ttl: object) -> None:
+        """Raise ValueError if this is not for values that never expire."""
+        for name in ("stale_ttl", "refresh_ahead", "jitter"):
+            if ttl is None and getattr(self, name):
+                raise ValueError(f"{name} needs a ttl: without one, values never expire")
+
+    def check_cache(self, ttl: object, cache_exceptions: object, wait_timeout: object) -> None:
+        """Raise ValueError if this is not for a cache with these arguments."""
+        self.check_ttl(ttl)
+        keeps_values = self.stale_ttl is not None or self.refresh_ahead is not None
+        if self.negative_ttl is not None and not (keeps_values or cache_exceptions):
+            raise ValueError("negative_ttl needs cache_exceptions, a stale_ttl or refresh_ahead: what is it for?")
+        if self.hard_timeout is not None and wait_timeout is not None:
+            raise ValueError("hard_timeout limits all waiting: leave out wait_timeout")
+
+    def patience(self, has_stale: bool) -> float | None:
+        """Return how many seconds a lookup waits for a fill; None: what the cache says."""
+        return self.soft_timeout if has_stale and self.soft_timeout is not None else self.hard_timeout
+
+    def times(self, seconds: float | None, began: float, now: float) -> Times:
+        """Return the moments of a value whose fill began and ended then, and whose ttl is so many seconds."""
+        took = now - began
+        if seconds is None:
+            return Times(None, math.inf, math.inf, took)
+        if self.jitter:
+            seconds *= 1 - self.jitter * self.random()
+        expires = now + seconds
+        stale_until = expires if self.stale_ttl is None else expires + self.stale_ttl
+        return Times(expires - self._ahead(seconds, took), expires, stale_until, took)
+
+    def _ahead(self, seconds: float, took: float) -> float:
+        """Return how many seconds before the end of the ttl a lookup is to look closer.
+
+        XFetch draws at each read, and with it every hit would cost a random number and a logarithm. But a hit a long
+        way from the end starts a fill almost never: where the chance is below LEAST_CHANCE it is taken for 0, and the
+        draws begin at `-took * log(LEAST_CHANCE)` before the end. That is some 7 times as long as a fill takes, so that
+        what is left out changes nothing for a cache that is read less than thousands of times in the time of one fill;
+        if it is read more often, its fill begins there within some thousand hits, early enough all the same. To draw
+        one moment a fill, and compare all hits with that, would be another thing: the chance that none of n reads has
+        fired would not go down with n, and two fills in three would end after the value has expired.
+        """
+        if self.refresh_ahead is None or seconds == math.inf:
+            return 0.0
+        if isinstance(self.refresh_ahead, str):
+            return max(0.0, -took * math.log(LEAST_CHANCE))
+        return seconds * float(self.refresh_ahead)
+
+    def serves_stale(self, entry: Entry, now: float) -> bool:
+        """Say whether a lookup returns the value of `entry`, which is not live, without waiting for a fill.
+
+        The lookup that serves and the claim that leaves the entry to it must go by this one rule. Where they had two:
+
+            1. a call with fail_safe fails: no other fill before `retry_at`
+            2. a call with another Resilience, without stale_ttl: it may not serve the stale value
+            3. its claim leaves the entry alone, because of `retry_at`, for the lookup to serve    -- back to 2.
+        """
+        if self.stale_ttl is None or not isinstance(entry, ResilientEntry) or not entry.is_servable(now):
+            return False
+        return not self.fail_safe or entry.retry_at > now
+
+    def is_due(self, entry: ResilientEntry, now: float) -> bool:
+        """Say whether a lookup of a live value is to start a background fill."""
+        deadline = entry.deadline
+        if deadline is None or deadline > now:
+            return False
+        if self.refresh_ahead != "xfetch":
+            return True
+        return now - entry.took * math.log(1 - self.random()) >= entry.expires
+
+
+def plan_of(resilience: object) -> Plan:
+    """Return the plan of a `resilience=`; TypeError, if it is none."""
+    if not isinstance(resilience, Resilience):
+        raise TypeError(f"resilience must be a Resilience or None, not {type(resilience).__name__}")
+    return resilience._plan
+
+
+def _span(resilience: Resilience, name: str) -> float | None:
+    span = getattr(resilience, name)
+    return None if span is None else seconds_of(span, name)
+
+
+def _check_fractions(refresh_ahead: object, jitter: object) -> None:
+    if refresh_ahead is not None and refresh_ahead != "xfetch":
+        if isinstance(refresh_ahead, bool) or not isinstance(refresh_ahead, Real | str):
+            kind = type(refresh_ahead).__name__
+            raise TypeError(f'refresh_ahead must be a fraction between 0 and 1, "xfetch" or None, not {kind}')
+        if isinstance(refresh_ahead, str) or not 0 < as_float(refresh_ahead) < 1:
+            given = shown(refresh_ahead)
+            raise ValueError(f'refresh_ahead must be a fraction between 0 and 1, or "xfetch", not {given}')
+    if isinstance(jitter, bool) or not isinstance(jitter, Real):
+        raise TypeError(f"jitter must be a fraction, 0 <= jitter < 1, not {type(jitter).__name__}")
+    if not 0 <= as_float(jitter) < 1:
+        raise ValueError(f"jitter must be a fraction, 0 <= jitter < 1, not {shown(jitter)}")
+
+
+_SLOTS: tuple[str, ...] = ("asked", "expires", "retry_at", "stale_until", "took")
+_NONE: tuple[str, ...] = ()  # a class that adds slots cannot be combined with another one that does
+
+
+class ResilientEntry(Entry):
+    """What the entries of a resilient cache are, besides what the index makes of them: see `resilient`.
+
+    `took` is how long the fill took. `retry_at`: after a failed or a slow fill, when the next one may be tried.
+    `asked` is the generation of the pool that was asked to refresh it; 0: none.
+    """
+
+    __slots__ = _NONE
+    expires: float
+    stale_until: float
+    took: float
+    retry_at: float
+    asked: int
+
+    def __init__(self, key: Any, flight: Any = None) -> None:
+        super().__init__(key, flight)
+        self.expires = self.stale_until = self.retry_at = NOT_YET
+        self.took = 0.0
+        self.asked = 0
+
+    is_plain = False
+
+    def is_live(self, now: float) -> bool:
+        return self.expires > now
+
+    def is_servable(self, now: float) -> bool:
+        return self.stale_until > now
+
+    def publish(self, value: Any, deadline: Any) -> None:
+        times = Times(deadline, NOT_YET, NOT_YET, 0.0) if deadline == NOT_YET else deadline
+        self.value = value
+        self.took, self.asked, self.retry_at = times.took, 0, NOT_YET
+        self.stale_until = times.stale_until
+        self.expires = times.expires
+        self.deadline = times.deadline  # last: see the module
+
+    def show(self, old: Entry) -> None:
+        """Show an old value while its fill is on its way: until its ttl ends, nobody need look closer."""
+        super().show(old)
+        self.expires, self.stale_until = _or_never(old.expires), _or_never(old.stale_until)
+        self.took = getattr(old, "took", 0.0)
+
+    def expire_at(self, deadline: float | None) -> None:
+        """Change the end of the ttl: whoever does means that end, so that nothing is served stale."""
+        self.stale_until = self.expires = _or_never(deadline)
+        self.deadline = deadline
+
+    def hold_off(self, until: float) -> None:
+        """Have no fill begun before `until`, unless the ttl ends; under the index's lock, as `expire_at` is."""
+        self.retry_at = until
+        if self.deadline is not None:
+            self.deadline = min(until, self.expires)
+
+
+def _or_never(deadline: float | None) -> float:
+    return math.inf if deadline is None else deadline
+
+
+_types: dict[type[Entry], type[ResilientEntry]] = {}
+
+
+def resilient(entry_type: type[Entry]) -> type[ResilientEntry]:
+    """Return the type of what is an entry of `entry_type` and a ResilientEntry."""
+    try:
+        return _types[entry_type]
+    except KeyError:
+        made = type(f"Resilient{entry_type.__name__}", (ResilientEntry, entry_type), {"__slots__": _SLOTS})
+        return _types.setdefault(entry_type, made)

@@ -1,0 +1,175 @@
+"""Memoizing: the decorator, as the read-through caches have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from numbers import Real
+from typing import Any, Concatenate, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
+
+from .._fill.resilience import Resilience
+from .._platform.arguments import check_bool, check_on_abandon, shown, unexpected_keyword
+from ..typing import (
+    Clock,
+    G,
+    IndexName,
+    Memoized,
+    MemoizeDecorator,
+    MemoizedGeneric,
+    MemoizedOfClass,
+    OnAbandon,
+    PolicyName,
+    RemovalListener,
+    TakesAnything,
+    Ttl,
+)
+from .methods import memoize
+from .wrapper import AnyCache
+
+__all__ = ["CacheOptions", "MemoizeOptions", "Memoizing"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+class CacheOptions(TypedDict, total=False):
+    """The keyword arguments of the read-through caches; see `AtomicCache`."""
+
+    cache_exceptions: bool | type[Exception] | tuple[type[Exception], ...]
+    wait_timeout: float | timedelta | None
+    on_removal: RemovalListener[Any, Any] | None
+    stats: bool
+    clock: Clock
+    name: str | None
+    index: IndexName
+    max_items: int | None
+    max_bytes: int | None
+    weigher: Callable[[Any, Any], int] | None
+    policy: PolicyName
+    resilience: Resilience | None
+    allow_single_use: bool
+
+
+class MemoizeOptions(CacheOptions, total=False):
+    """The keyword arguments of `memoize`: those of the caches, and how a call becomes a key."""
+
+    typed: bool
+    key: Callable[..., Any] | None
+    ignore: Collection[str]
+    inline: bool
+    on_abandon: OnAbandon
+    results: Literal["instance", "table"]
+
+
+class Memoizing:
+    """Gives a cache the decorator, which chooses by the function whether threads or tasks are to wait."""
+
+    __slots__ = ()
+
+    @overload
+    @classmethod
+    def memoize(  # type: ignore[overload-overlap]
+        cls, function: G, /, ttl: Ttl[Any, Any] | None = None, **options: Unpack[MemoizeOptions]
+    ) -> MemoizedGeneric[G]: ...
+    @overload
+    @classmethod
+    def memoize(
+        cls, function: TakesAnything[P, R], /, ttl: Ttl[Any, Any] | None = None, **options: Unpack[MemoizeOptions]
+    ) -> Memoized[P, R]: ...
+    @overload
+    @classmethod
+    def memoize(
+        cls,
+        function: Callable[Concatenate[type[S], P], R],
+        /,
+        ttl: Ttl[Any, Any] | None = None,
+        **options: Unpack[MemoizeOptions],
+    ) -> MemoizedOfClass[P, R]: ...
+    @overload
+    @classmethod
+    def memoize(
+        cls, function: Callable[P, R], /, ttl: Ttl[Any, Any] | None = None, **options: Unpack[MemoizeOptions]
+    ) -> Memoized[P, R]: ...
+    @overload
+    @classmethod
+    def memoize(
+        cls,
+        function: float | timedelta | None = None,
+        /,
+        ttl: Ttl[Any, Any] | None = None,
+        **options: Unpack[MemoizeOptions],
+    ) -> MemoizeDecorator: ...
+
+    @classmethod
+    def memoize(cls, function: Any = None, /, ttl: Any = None, **options: Any) -> Any:
+        """Memoize a function, a method, a classmethod or a staticmethod, `def` or `async def`: equal calls run it once.
+
+        As `@AtomicCache.memoize`, `@AtomicCache.memoize()`, or with arguments: those of the constructor, and
+
+        Args:
+            typed: arguments of different types are different keys, even where equal (1, 1.0 and True).
+            key: a callable of the arguments that makes the key.
+            ignore: names of parameters to leave out of the key; the leader's arguments are used.
+            inline, on_abandon: as in `AsyncAtomicCache`; they concern nothing but an `async def`.
+            results: where a method's are: in the `__dict__` of their "instance", under a private name, or in a "table"
+                of the method, which leaves the `__dict__` as it is. A hit then takes longer, and results that refer to
+                their instance keep it alive.
+
+        `f(1, 2)`, `f(1, b=2)`, `f(a=1, b=2)`, and a default left out or given, are one key. What a function takes as
+        `**kwargs` is in the key in the order of the call, which the function can see. The user, the tenant and context
+        variables are in a key only if they are arguments.
+
+        What is returned keeps the signature and has `invalidate(...)`, `refresh(...)`, `peek(..., default=None)` and
+        `cache_key(...)`, which take the function's arguments (if it can take a `default` itself, then `peek` has none),
+        and `cache_info()`, `cache_clear()`, `cache_parameters()`, `cache` and `__wrapped__`. A method's results belong
+        to the instance, by identity, and go with it; copies and pickles of the instance leave them out.
+        """
+        _check_names(cls, options)
+        check_bool("inline", options.get("inline", False))
+        check_on_abandon(options.get("on_abandon", "cancel"))
+        if options.get("results", "instance") not in ("instance", "table"):
+            raise ValueError(f"results must be 'instance' or 'table', not {shown(options['results'])}")
+        if function is None or isinstance(function, Real | timedelta):
+            if function is not None and ttl is not None:
+                raise TypeError(f"memoize got ttl twice: {shown(function)} and {shown(ttl)}")
+            ttl = function if ttl is None else ttl
+            return lambda function: cls.memoize(function, ttl, **options)
+        parameters = {
+            "maxsize": options.get("max_items"),
+            "ttl": ttl,
+            "typed": False,
+            "key": None,
+            "ignore": (),
+        } | options
+        names = ("typed", "key", "ignore", "name", "inline", "on_abandon", "results")
+        for_cache = {name: options[name] for name in options if name not in names}
+        for_tasks = {name: options[name] for name in options if name == "on_abandon"}
+
+        def make_cache(fill: Callable[[Any], Any], name: str, is_async: bool, **more: Any) -> AnyCache:
+            more = for_cache | more | {"name": options.get("name") or name}
+            if is_async:  # inline: what it calls is an async def
+                return _async_type(cls)(fill, ttl, inline=True, **for_tasks | more)
+            return _thread_type(cls)(fill, ttl, **more)
+
+        return memoize(make_cache, function, parameters)
+
+
+def _check_names(cls: type, options: dict[str, Any]) -> None:
+    """Raise TypeError for what is no option of `memoize`; a user's class may take others, and checks them itself."""
+    known = ["ttl", *sorted(MemoizeOptions.__optional_keys__)]
+    for name in options:
+        if name not in known and cls.__init__ in (_thread_type(object).__init__, _async_type(object).__init__):  # type: ignore[misc]
+            raise unexpected_keyword("memoize", name, known)
+
+
+def _async_type(cls: type) -> Callable[..., AnyCache]:
+    from .._cache.async_cache import AsyncAtomicCache  # the caches stand above this module
+
+    return cls if issubclass(cls, AsyncAtomicCache) else AsyncAtomicCache
+
+
+def _thread_type(cls: type) -> Callable[..., AnyCache]:
+    from .._cache.atomic_cache import AtomicCache
+
+    return cls if issubclass(cls, AtomicCache) else AtomicCache

@@ -1,0 +1,391 @@
+"""The threads in which fills run that nobody, or not everybody, waits for: one small pool for the process.
+
+    submit(task)   in the background, when there is a thread for it: refreshes of values that can be served meanwhile
+    run(task)      now, in a thread of its own: fills that somebody waits for, with a timeout
+
+Both use daemon threads that are started when they are needed and kept for some seconds after. A fill that somebody
+waits for is never queued: fills that wait for each other could otherwise take all threads, and wait for one that is
+still in the queue. A background fill belongs to nobody before it begins: it claims its key only then, so a queued one
+holds nobody up either.
+
+Who may begin
+    All caches share MOST_THREADS. But a cache of whose background fills none is running always gets a thread, so no
+    cache starves another; and the caches take turns. A fill that has run for longer than its patience is *hung*: it
+    does not count among the MOST_THREADS any more, and another one begins instead, up to MOST_EACH threads per cache
+    and MOST_IN_ALL in the process. The upper half of those is kept for caches of which none is running. At the limit
+    fills stay in the queue: their values are served stale for as long as they may be, and then lookups fill themselves.
+
+Who takes what is queued
+    A *drainer*: a thread that runs one queued task after another. It chooses under `_lock`, which is taken by threads
+    of the pool alone, so `submit` waits for nothing and can be called in a finalizer, which may hold any lock.
+    `submit` puts the task into the queue, and then calls a drainer, unless one was called that has not looked yet:
+
+        submit    put the task      is `_called_until` set? then one will look      else set it, and call one
+        drainer   clear `_called_until`      look at the queue
+
+    so whichever of the two comes first, a drainer looks at the queue after the task was put there. One that begins a
+    task while another may begin calls the next drainer. Should an interrupt come between setting it and calling, it
+    counts for CALL_SECONDS only.
+
+    A fill becomes hung by the passing of time, which calls nobody. `look` does: lookups of stale values whose refresh
+    is queued call it, and it calls a drainer if a running fill has become hung since the last one looked.
+
+Taking an idle thread and giving it its task is one step of C code (see `_locks`). In two steps
+
+    1. `run` takes a thread out of the idle ones    2. it is interrupted    3. the thread waits for a task for ever.
+
+At interpreter exit no task begins any more; those that run are left, as daemon threads are. After a fork the child
+starts with no threads and empty queues; `generation` tells tasks that were submitted before.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from operator import attrgetter, call
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from ..typing import Clock
+from .locks import run_locked
+
+__all__ = ["HUNG_SECONDS", "Client", "Pool", "pool"]
+
+Task: TypeAlias = Callable[[], Any]
+
+_log = logging.getLogger("areole")
+
+MOST_THREADS: Final = 4
+"""How many threads run what was submitted for all caches; hung fills and a cache's first fill may come on top."""
+
+MOST_EACH: Final = 8
+"""How many of them a cache may have, hung ones included."""
+
+MOST_IN_ALL: Final = 64
+"""How many there may be at all."""
+
+HUNG_SECONDS: Final = 5.0
+"""How long a background fill may take before it counts as hung, where no timeout says."""
+
+MOST_QUEUED: Final = 1000
+"""How many tasks of one cache may wait: they keep keys, values and arguments alive."""
+
+IDLE_SECONDS = 10.0
+"""How long a thread without a task is kept."""
+
+CALL_SECONDS: Final = 1.0
+"""How long a drainer that was called may take to look, before another one is called."""
+
+
+class _Worker:
+    """A thread that does one task after another. While it is idle, what gives it the next one is in the list `idle`."""
+
+    def __init__(self, idle: list[Callable[[Task], None]], task: Task) -> None:
+        self._idle = idle
+        self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        self._give = self._tasks.put
+        self._give(task)
+
+    def start(self) -> None:
+        threading.Thread(target=self._work, name="areole-fill", daemon=True).start()
+
+    def _work(self) -> None:
+        while (task := self._next()) is not None:
+            _do(task)
+            del task
+            self._idle.append(self._give)
+
+    def _next(self) -> Task | None:
+        """Return the next task; None if none came for IDLE_SECONDS, and none will come."""
+        try:
+            return self._tasks.get(timeout=IDLE_SECONDS)
+        except queue.Empty:
+            pass
+        try:
+            self._idle.remove(self._give)
+        except ValueError:
+            return self._tasks.get()  # it was taken just now, and given a task in the same step
+        return None
+
+
+def _do(task: Any) -> None:
+    try:
+        task()
+    except BaseException as error:
+        # Neither its message nor its traceback: they may show keys and values.
+        _log.warning("a background task of areole raised %s", type(error).__name__)
+
+
+# ---- what is queued
+
+
+class Client(NamedTuple):
+    """The cache for which a task is submitted."""
+
+    identity: object
+    """All that is submitted with the same object shares one queue."""
+    name: str
+    count_hung: Callable[[], Any]
+    """Called once for each task that is found to be hung."""
+
+
+NOBODY: Final = Client(None, "areole", int)
+"""Stands for all caches: what is submitted for it holds a thread that any of them could have."""
+
+
+class _Job:
+    """A task, and while it runs, from when on it is hung."""
+
+    __slots__ = ("due", "is_hung", "lane", "patience", "task")
+
+    def __init__(self, task: Task, patience: float) -> None:
+        self.task: Task | None = task
+        self.patience = patience
+        self.lane: _Lane | None = None
+        self.due = inf
+        self.is_hung = False
+
+    def end(self, now: float) -> None:
+        if self.lane is not None:
+            self.lane.set_hung_aside(now)  # this one too, if it ends late
+            self.lane.running.pop(self, None)
+
+
+class _Lane:
+    """The background fills of one cache. `waiting` takes more at any time; the rest is used under the lock alone."""
+
+    __slots__ = ("client", "is_reported", "running", "turn", "waiting")
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.waiting: deque[_Job] = deque()
+        self.running: dict[_Job, None] = {}
+        self.turn = 0  # when it last began one
+        self.is_reported = False
+
+    def begin(self, now: float, turn: int) -> _Job:
+        job = self.waiting.popleft()
+        job.lane, job.due = self, now + job.patience
+        self.running[job] = None
+        self.turn = turn
+        return job
+
+    def move_to(self, other: _Lane) -> None:
+        """Move what waits here to the end of `other`, unless that is this one; each job by one step: see `_Queues`."""
+        with suppress(IndexError):
+            while other is not self:
+                other.waiting.append(self.waiting.popleft())
+
+    def set_hung_aside(self, now: float) -> None:
+        for job in self.running:
+            if not job.is_hung and job.due <= now:
+                job.is_hung = True
+                self.client.count_hung()
+
+    def next_hung(self) -> float:
+        """Return when the next of those that run becomes hung."""
+        return min((job.due for job in self.running if not job.is_hung), default=inf)
+
+    def count_active(self) -> int:
+        return sum(not job.is_hung for job in self.running)
+
+    def becomes_stuck(self) -> bool:
+        """Say whether what waits here waits for hung fills alone, if that is not known yet."""
+        if self.is_reported or not self.waiting or self.count_active():
+            return False
+        self.is_reported = True
+        return True
+
+
+class _Queues:
+    """The lanes of all caches that have something to do: one that has nothing leaves no lane."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[int, _Lane] = {}  # by the id of the client's identity, which the lane keeps alive
+
+    def put(self, job: _Job, client: Client) -> bool:
+        """Queue `job`; False: there are too many. Without a lock: see `discard_if_idle`."""
+        key = id(client.identity)
+        while True:
+            lane = self._lanes.get(key) or self._lanes.setdefault(key, _Lane(client))
+            if len(lane.waiting) >= MOST_QUEUED:
+                return False
+            lane.waiting.append(job)
+            if self._lanes.setdefault(key, lane) is lane:
+                return True
+            try:
+                lane.waiting.remove(job)  # there is another lane for this cache by now
+            except ValueError:
+                return True  # `discard_if_idle` has moved it there
+
+    def discard_if_idle(self, lane: _Lane) -> None:
+        """Drop `lane` if it has nothing to do; called by a drainer that looks, under the lock.
+
+        `put` adds the job first, and then looks whether the lane is there. Here the lane is taken out first, and then
+        looked into. So a job that comes meanwhile is seen by one of the two. What `put` leaves behind, where its job
+        was done at once, is an idle lane that the drainer drops whom `submit` calls next.
+        """
+        key = id(lane.client.identity)
+        if not lane.waiting and not lane.running and self._lanes.get(key) is lane:
+            del self._lanes[key]
+            if lane.waiting:
+                lane.move_to(self._lanes.setdefault(key, lane))
+
+    def lanes(self) -> list[_Lane]:
+        return list(self._lanes.values())
+
+    def qsize(self) -> int:
+        return sum(len(lane.waiting) for lane in self.lanes())
+
+    def empty(self) -> bool:
+        return not self.qsize()
+
+
+# ---- the pool
+
+
+class Pool:
+    """See the module. The clock says what is hung."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self.generation = 0
+        self._clock = clock
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Begin without threads and tasks; in the child of a fork, where those of the parent do not exist."""
+        self.generation += 1
+        self._idle: list[Callable[[Task], None]] = []
+        self._tasks = _Queues()
+        self._drainers: set[int] = set()
+        self._lock = threading.RLock()  # of the drainers alone
+        self._turn = 0
+        self._called_until = -inf  # a drainer was called and has not looked yet; counts until then
+        self._look_at = inf  # from when on `look` calls a drainer
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Begin no task any more."""
+        self._is_closed = True
+
+    def run(self, task: Task) -> bool:
+        """Do `task` in a thread of its own, beginning now; False: there is no thread to be had."""
+        if self._is_closed:
+            return False
+        try:
+            next(map(call, map(call, (self._idle.pop,)), (task,)))  # takes and gives in one step: see the module
+        except IndexError:
+            try:
+                _Worker(self._idle, task).start()
+            except RuntimeError:  # there are too many threads, or the interpreter exits
+                return False
+        return True
+
+    def submit(self, task: Task, client: Client = NOBODY, patience: float = HUNG_SECONDS) -> bool:
+        """Have `task` done in the background; False: not now, there is too much to do, or the interpreter exits."""
+        if self._is_closed:
+            return False
+        if not self._tasks.put(_Job(task, patience), client):
+            self.look()
+            return False
+        now = self._clock()
+        return now < self._called_until or self._call_drainer(now)
+
+    def look(self) -> None:
+        """Have a drainer look whether a running fill has become hung; called by lookups whose refresh is queued."""
+        if (now := self._clock()) >= self._look_at:
+            self._call_drainer(now)
+
+    def _call_drainer(self, now: float) -> bool:
+        self._called_until = self._look_at = now + CALL_SECONDS
+        if self.run(self._drain):
+            return True
+        self._called_until = -inf
+        return False
+
+    # ---- the drainers
+
+    def _drain(self) -> None:
+        me = threading.get_ident()
+        self._drainers.add(me)
+        self._called_until = -inf  # before it looks
+        job = None
+        try:
+            while not self._is_closed and (job := self._begin(job)) is not None:
+                _do(job.task)
+                job.task = None  # before the thread is idle: it keeps its arguments alive
+        finally:
+            if job is not None:
+                run_locked(self._lock, job.end, self._clock())
+            self._drainers.discard(me)
+
+    def _begin(self, ended: _Job | None) -> _Job | None:
+        """Begin the next task; call another drainer if there is one more for it; report the lanes that are stuck."""
+        job, has_more, stuck = run_locked(self._lock, self._choose, ended, self._clock())
+        if has_more:
+            self._call_drainer(self._clock())
+        for lane in stuck:
+            _log.warning(
+                "%s: no background fill begins: all threads that it may have are held by fills that take too long. "
+                "Values are served stale until one of them ends, or until lookups fill them",
+                lane.client.name,
+            )
+        return job
+
+    def _choose(self, ended: _Job | None, now: float) -> tuple[_Job | None, bool, list[_Lane]]:
+        """Return the job that the calling drainer is to do, whether there is another, and the lanes to report."""
+        if ended is not None:
+            ended.end(now)
+        lanes = sorted(self._tasks.lanes(), key=attrgetter("turn"))
+        for lane in lanes:
+            lane.set_hung_aside(now)
+            self._tasks.discard_if_idle(lane)
+        job = None
+        if allowed := _allowed(lanes):
+            self._turn += 1
+            job = allowed[0].begin(now, self._turn)
+        self._look_at = min((lane.next_hung() for lane in lanes), default=inf)
+        return job, bool(_allowed(lanes)), _newly_stuck(lanes)
+
+
+def _allowed(lanes: list[_Lane]) -> list[_Lane]:
+    """Return those of the lanes that may begin a fill, in turn."""
+    if sum(lane.count_active() for lane in lanes if lane.client is NOBODY) >= MOST_THREADS:
+        return []  # what belongs to no cache counts for every cache
+    may_begin = _rule(lanes)
+    return [lane for lane in lanes if lane.waiting and may_begin(lane)]
+
+
+def _newly_stuck(lanes: list[_Lane]) -> list[_Lane]:
+    """Return the lanes where, as it turns out now, all wait for hung fills."""
+    may_begin = _rule(lanes)
+    return [lane for lane in lanes if not may_begin(lane) and lane.becomes_stuck()]
+
+
+def _rule(lanes: list[_Lane]) -> Callable[[_Lane], bool]:
+    """Return what says whether a lane may begin a fill, by what runs in all of them."""
+    total = sum(len(lane.running) for lane in lanes)
+    active = sum(lane.count_active() for lane in lanes)
+
+    def may_begin(lane: _Lane) -> bool:
+        if not lane.running:
+            return total < MOST_IN_ALL
+        if total >= MOST_IN_ALL // 2 or len(lane.running) >= MOST_EACH:
+            return False
+        return active < MOST_THREADS or not lane.count_active()
+
+    return may_begin
+
+
+pool = Pool()
+atexit.register(pool.close)
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=pool.start_anew)
