@@ -16,6 +16,9 @@ lint: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright
+	rm -rf $(VENV)/dist
+	$(BIN)/python -m build --no-isolation --outdir $(VENV)/dist
+	$(BIN)/twine check --strict $(VENV)/dist/*
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks.hits
