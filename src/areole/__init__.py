@@ -11,16 +11,18 @@ there already. `Resilience` keeps values coming where their source is slow or do
 docs/architecture.md.
 """
 
+from ._platform import requirements  # noqa: F401  (first: it says clearly where areole cannot be used)
+
+# isort: split
+
 from ._cache.async_cache import AsyncAtomicCache
 from ._cache.atomic_cache import AtomicCache
 from ._cache.serialized_cache import Cache
 from ._cache.storage import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel, Storage
 from ._cached.cached import cached
-from ._core.stats import CacheInfo
 from ._fill.resilience import Resilience
-from ._platform import requirements  # noqa: F401  (first: it says clearly where areole cannot be used)
 from .errors import AreoleError, CacheClosedError, FillDeadlockError, FillTimeout, RecursiveFillError
-from .typing import RemovalCause
+from .typing import CacheInfo, RemovalCause
 
 __all__ = [
     "CACHE_MISS",

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
-
-if TYPE_CHECKING:
-    from ._core.stats import CacheInfo
-    from ._fill.protocol import SingleFlight
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    get_type_hints,
+    overload,
+)
 
 __all__ = [
+    "CacheInfo",
     "Clock",
     "IndexName",
     "Memoized",
@@ -77,6 +87,58 @@ RemovalListener: TypeAlias = Callable[[K, V, RemovalCause], object]
 """Is called as (key, value, cause) for each value that has left, outside every lock, in the thread that removed it."""
 
 
+class CacheInfo(NamedTuple):
+    """What a cache has done so far; each number is exact while no operation is running.
+
+    The first four are those of `functools.lru_cache`: `hits, misses, maxsize, currsize, *rest = f.cache_info()`.
+
+    `hits` is None unless the cache was made with `stats=True`. `misses` are lookups that found no value, `waits` those
+    of them that waited for another caller's fill; `fills` are runs of the fill function, `failures` those that raised.
+    `maxsize` (None: no limit) and `currsize` are in items. `stale_hits` are lookups that were served a value past its
+    ttl, which are neither hits nor misses; `background_fills` are fills that began in the background (see Resilience).
+    `max_bytes` is the limit on the weight of all entries (None: no limit), and `size_in_bytes` what they weigh now
+    (None: they are not weighed; the property `size_in_bytes` of the cache adds it up). `hung_fills` are background
+    fills in threads that took longer than the `hard_timeout`, or than five seconds where there is none.
+    """
+
+    hits: int | None
+    misses: int
+    maxsize: int | None
+    currsize: int
+    fills: int
+    failures: int
+    evictions: int
+    expirations: int
+    waits: int
+    stale_hits: int = 0
+    background_fills: int = 0
+    max_bytes: int | None = None
+    size_in_bytes: int | None = None
+    hung_fills: int = 0
+
+
+CacheInfo.__new__.__annotations__ = get_type_hints(CacheInfo)  # `help` would show a ForwardRef for each
+
+
+class MemoizedCache(Protocol):
+    """What `f.cache` offers: the cache in which a memoized function keeps its results."""
+
+    name: str
+
+    def __contains__(self, key: Any) -> bool: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def clear(self) -> None: ...
+    def invalidate(self, key: Any) -> bool: ...
+    def get(self, key: Any, default: Any = None) -> Any: ...
+    def peek(self, key: Any, default: Any = None) -> Any: ...
+    def get_many(self, keys: Iterable[Any]) -> dict[Any, Any]: ...
+    def sweep(self) -> int: ...
+    def cache_info(self) -> CacheInfo: ...
+    @property
+    def size_in_bytes(self) -> int: ...
+
+
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R_co = TypeVar("R_co", covariant=True)
@@ -103,7 +165,7 @@ class MemoizedCall(Protocol[P, R_co]):
     @property
     def __wrapped__(self) -> Callable[..., R_co]: ...
     @property
-    def cache(self) -> SingleFlight[Any, Any]: ...
+    def cache(self) -> MemoizedCache: ...
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     @overload  # of an async def: its result, and no coroutine

@@ -102,6 +102,8 @@ def functions() -> None:
     assert_type(bare.refresh(1), list[str])
     assert_type(bare.peek(1), list[str] | None)
     assert_type(bare.cache_info(), CacheInfo)
+    assert_type(bare.cache.size_in_bytes, int)
+    assert_valid(bare.cache)
     assert_type(called(1), str)
     assert_type(with_arguments(1, object()), str)
     assert_type(keyed("x"), str)

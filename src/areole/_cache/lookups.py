@@ -12,7 +12,7 @@ from numbers import Real
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar, overload
 
 from .._core.entry import NOT_YET, Empty, Entry, Removal
-from .._core.stats import CacheInfo, Counters, make_hit_counter, make_on_hit
+from .._core.stats import Counters, make_hit_counter, make_on_hit
 from .._core.ttl import DeadlineOf, as_float, make_deadline
 from .._expiry.freed_functions import DroppedFunctions
 from .._expiry.lazy_expirer import Tidier
@@ -21,7 +21,7 @@ from .._index.dict import DictIndex, EntriesView, Index, make_index
 from .._platform.arguments import check_bool, check_keys, check_name, check_plain, shown
 from .._platform.locks import run_locked
 from .._platform.refcount import defer
-from ..typing import Clock, IndexName, RemovalCause, RemovalListener, Ttl
+from ..typing import CacheInfo, Clock, IndexName, RemovalCause, RemovalListener, Ttl
 
 __all__ = ["LOST_AFTER", "BaseCache", "slots_of"]
 

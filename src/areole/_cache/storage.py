@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar, overload
 
 from .._core.entry import Empty, Entry
-from .._core.stats import CacheInfo, make_on_hit
+from .._core.stats import make_on_hit
 from .._core.ttl import EXPIRED_AT_ONCE, as_float, deadline_after, make_seconds, seconds_of
 from .._expiry.sweeper import sweeper
 from .._fill.resilience import Plan, Resilience, plan_of
@@ -25,7 +25,7 @@ from .._fill.threads import StayingUp
 from .._index.bounded import OVERHEAD, BoundedIndex, check_at_least, size_of, weigh_all, weigh_none
 from .._platform.arguments import check_bool, check_keys, check_plain, is_async_function, shown, suggests_names
 from ..errors import CacheClosedError
-from ..typing import Clock, PolicyName, RemovalListener
+from ..typing import CacheInfo, Clock, PolicyName, RemovalListener
 
 __all__ = ["CACHE_MISS", "DEFAULT_TTL", "CacheMissSentinel", "DefaultTTLSentinel", "Storage"]
 

@@ -13,7 +13,7 @@ from .._cache.lookups import BaseCache
 from .._cache.serialized_cache import Cache
 from .._cache.storage import DEFAULT_TTL, DefaultTTLSentinel, Storage
 from .._core.entry import NOT_YET, Empty
-from .._core.stats import CacheInfo, make_hit_counter, make_on_hit
+from .._core.stats import make_hit_counter, make_on_hit
 from .._core.ttl import EXPIRED_AT_ONCE, deadline_after, seconds_from, seconds_of
 from .._expiry.freed_functions import Owner
 from .._expiry.lazy_expirer import Tidier
@@ -25,7 +25,7 @@ from .._memoize.methods import BoundFunction, FunctionInClass, check_suitable, f
 from .._memoize.signature import check_key_options, shape_of
 from .._memoize.wrapper import HELPERS, define_key
 from .._platform.arguments import check_bool, check_plain, is_async_function, suggests_names
-from ..typing import MemoizeDecorator, Ttl
+from ..typing import CacheInfo, MemoizeDecorator, Ttl
 
 __all__ = ["cached"]
 

@@ -1,4 +1,4 @@
-"""Counters that threads do not fight over, and CacheInfo.
+"""Counters that threads do not fight over.
 
 A counter of hits is an `itertools.repeat` with a limit, each of whose steps is one call of C code (see `_locks`), so
 that nothing comes between reading the number and storing the next one, and which says by `length_hint` how many steps
@@ -20,46 +20,13 @@ from itertools import repeat
 from operator import length_hint
 from sys import maxsize
 from types import CodeType, FunctionType
-from typing import Any, ClassVar, NamedTuple, get_type_hints
+from typing import Any, ClassVar
 
 from cereggii import AtomicInt64
 
 from .._platform.refcount import defer, is_free_threaded
 
-__all__ = ["CacheInfo", "Counters", "HitCounter", "make_hit_counter", "make_on_hit"]
-
-
-class CacheInfo(NamedTuple):
-    """What a cache has done so far; each number is exact while no operation is running.
-
-    The first four are those of `functools.lru_cache`: `hits, misses, maxsize, currsize, *rest = f.cache_info()`.
-
-    `hits` is None unless the cache was made with `stats=True`. `misses` are lookups that found no value, `waits` those
-    of them that waited for another caller's fill; `fills` are runs of the fill function, `failures` those that raised.
-    `maxsize` (None: no limit) and `currsize` are in items. `stale_hits` are lookups that were served a value past its
-    ttl, which are neither hits nor misses; `background_fills` are fills that began in the background (see Resilience).
-    `max_bytes` is the limit on the weight of all entries (None: no limit), and `size_in_bytes` what they weigh now
-    (None: they are not weighed; the property `size_in_bytes` of the cache adds it up). `hung_fills` are background
-    fills in threads that took longer than the `hard_timeout`, or than five seconds where there is none.
-    """
-
-    hits: int | None
-    misses: int
-    maxsize: int | None
-    currsize: int
-    fills: int
-    failures: int
-    evictions: int
-    expirations: int
-    waits: int
-    stale_hits: int = 0
-    background_fills: int = 0
-    max_bytes: int | None = None
-    size_in_bytes: int | None = None
-    hung_fills: int = 0
-
-
-CacheInfo.__new__.__annotations__ = get_type_hints(CacheInfo)  # `help` would show a ForwardRef for each
+__all__ = ["Counters", "HitCounter", "make_hit_counter", "make_on_hit"]
 
 
 class Counters:

@@ -26,11 +26,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final, Protocol
 
-if TYPE_CHECKING:
-    from .._cache.lookups import BaseCache
-    from .._core.entry import Entry
+from .._core.entry import Entry
+from ..typing import Clock
 
 __all__ = ["Tidier"]
 
@@ -52,6 +51,15 @@ and 10 ms without a GIL.
 
 SHRINK_FROM: Final = 4096
 """Bytes from which on the table of a part that has become empty is freed: by itself it only ever grows."""
+
+
+class Expirable(Protocol):
+    """What is needed of a cache."""
+
+    _clock: Clock
+
+    def _is_useless(self, entry: Entry, now: float) -> bool: ...
+    def _drop_expired(self, entry: Entry, now: float) -> bool: ...
 
 
 def _noting_in(parts: dict[int, set[Entry]]) -> Callable[[Entry], None]:
@@ -94,7 +102,7 @@ class Tidier:
         if self._expired:
             self._expired.pop(entry, None)
 
-    def after_fill(self, cache: BaseCache[Any, Any]) -> None:
+    def after_fill(self, cache: Expirable) -> None:
         """Tidy up a little. Called outside of every lock; what a key's methods or the clock raise here is nobody's."""
         self._fills_left -= 1
         if self._fills_left > 0 and not self._expired:
@@ -110,7 +118,7 @@ class Tidier:
         """Drop what was found: all of it is being removed."""
         self._expired = {}
 
-    def _look(self, cache: BaseCache[Any, Any], now: float) -> None:
+    def _look(self, cache: Expirable, now: float) -> None:
         """Look through the next part, or through some, where they are small."""
         if len(self._few) > FEW and not self._parts:
             self.note = _noting_in(self._parts)
@@ -125,7 +133,7 @@ class Tidier:
             found += self._look_through(cache, part, entries, now)
         self._fills_left = max(seen - found, LEAST_FILLS)
 
-    def _look_through(self, cache: BaseCache[Any, Any], part: set[Entry], entries: list[Entry], now: float) -> int:
+    def _look_through(self, cache: Expirable, part: set[Entry], entries: list[Entry], now: float) -> int:
         """Make known what has expired; return how many that are."""
         found = 0
         for entry in [entry for entry in entries if (deadline := entry.deadline) is not None and deadline <= now]:

@@ -32,10 +32,10 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .._core.stats import CacheInfo
 from .._index.bounded import BoundedIndex
 from .._platform.locks import run_locked
 from .._platform.weak import DroppingRef, WeakTable
+from ..typing import CacheInfo
 from .wrapper import HELPERS, AnyCache, Memo
 
 __all__ = ["CacheOfInstances", "InstanceMemo", "InstanceMethod", "asks_nobody", "attribute_of_function"]

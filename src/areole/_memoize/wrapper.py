@@ -15,10 +15,10 @@ from types import CodeType, FunctionType, MappingProxyType, MethodType
 from typing import Any, TypeAlias
 
 from .._core.entry import Empty, Flight
-from .._core.stats import CacheInfo
 from .._fill.protocol import SingleFlight
 from .._index.bounded import BoundedIndex
 from .._index.dict import AtomicDictIndex
+from ..typing import CacheInfo
 from .signature import Shape, shape_of
 
 __all__ = ["HELPERS", "AnyCache", "Memo", "define_get", "define_key"]
