@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from areole import AtomicCache, CacheInfo, Storage
-from areole._index import dict as _index
+from areole._index import atomic as _index
 from areole.testing import assert_valid
 
 from .worker import current_worker

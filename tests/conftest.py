@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from areole._index import dict as _index
+from areole._index import atomic as _index
 
 from .support import is_free_threaded
 

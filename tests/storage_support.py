@@ -9,7 +9,7 @@ import pytest
 
 from areole import AtomicCache, RemovalCause, Storage
 from areole._eviction.lazy_heap import Filing
-from areole._index.bounded import OVERHEAD
+from areole._index.limits import OVERHEAD
 from areole.testing import assert_valid
 
 __all__ = [

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache
-from areole._index import dict as _index
+from areole._index import atomic as _index
 
 from .support import assert_valid
 

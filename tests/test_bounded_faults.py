@@ -11,7 +11,7 @@ import pytest
 
 from areole import AtomicCache, Storage
 from areole._eviction.lru import FILED_A_TIME, LruPolicy
-from areole._index.bounded import OVERHEAD
+from areole._index.limits import OVERHEAD
 from areole.testing import ManualClock
 
 from .storage_support import Told, check_books, every_policy, make_store, make_weighed

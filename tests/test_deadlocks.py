@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, FillDeadlockError, FillTimeout, RecursiveFillError
-from areole._core.entry import Flight
+from areole._core.flight import Flight
 from areole._core.wait_graph import Caller, Wait, begin_wait, current_caller, end_wait
 
 from .support import PATIENCE, Gate, assert_valid, every_index, run_threads, start_threads

@@ -9,7 +9,9 @@ import pytest
 
 from areole import AtomicCache
 from areole._core.entry import Empty, Entry
-from areole._index.dict import AtomicDictIndex, DictIndex, Index
+from areole._index.atomic import AtomicDictIndex
+from areole._index.dict import DictIndex
+from areole._index.protocol import Index
 
 from .fills import Fill, unhashable_list
 from .support import assert_valid, every_index

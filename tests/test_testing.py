@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, Storage
-from areole._core.entry import NOT_YET, Empty, Flight
+from areole._core.entry import NOT_YET, Empty
+from areole._core.flight import Flight
 from areole.testing import ManualClock, assert_valid
 
 from .storage_support import every_policy, make_store

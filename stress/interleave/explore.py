@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import areole
-from areole._index import dict as _index
+from areole._index import atomic as _index
 
 from .locks import seen_locks
 from .schedule import Choice, Deadlock, Fixed, Pct, Schedule, Strategy

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, FillTimeout
-from areole._core.entry import Flight
+from areole._core.flight import Flight
 from areole._fill import tasks as _single_flight
 
 from ..support import PATIENCE, assert_valid, run_threads, start_threads, wait_until_waiting

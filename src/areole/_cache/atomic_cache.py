@@ -9,12 +9,13 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from .._core.entry import Empty, Flight
+from .._core.entry import Empty
+from .._core.flight import Flight
 from .._core.ttl import make_deadline, make_seconds, seconds_of
 from .._fill.resilience import Resilience, plan_of
 from .._fill.single_use import SINGLE_USE
 from .._fill.threads import StayingUp
-from .._index.bounded import bounded_index
+from .._index.make import bounded_index
 from .._memoize.decorator import Memoizing
 from .._platform.arguments import check_bool, check_callable, check_keys, check_name, is_async_function, suggests_names
 from ..typing import Clock, IndexName, PolicyName, RemovalListener, Ttl

@@ -16,8 +16,11 @@ from .._core.stats import Counters, make_hit_counter, make_on_hit
 from .._core.ttl import DeadlineOf, as_float, make_deadline
 from .._expiry.freed_functions import DroppedFunctions
 from .._expiry.lazy_expirer import Tidier
-from .._index.bounded import OVERHEAD, BoundedIndex, is_kept, size_of, weigh_none
-from .._index.dict import DictIndex, EntriesView, Index, make_index
+from .._index.bounded import BoundedIndex, is_kept
+from .._index.dict import DictIndex
+from .._index.limits import OVERHEAD, size_of, weigh_none
+from .._index.make import make_index
+from .._index.protocol import EntriesView, Index
 from .._platform.arguments import check_bool, check_keys, check_name, check_plain, shown
 from .._platform.locks import run_locked
 from .._platform.refcount import defer

@@ -22,7 +22,8 @@ from .._fill.resilience import Plan, Resilience, plan_of
 from .._fill.single_use import SINGLE_USE
 from .._fill.stale import Order
 from .._fill.threads import StayingUp
-from .._index.bounded import OVERHEAD, BoundedIndex, check_at_least, size_of, weigh_all, weigh_none
+from .._index.bounded import BoundedIndex
+from .._index.limits import OVERHEAD, check_at_least, size_of, weigh_all, weigh_none
 from .._platform.arguments import check_bool, check_keys, check_plain, is_async_function, shown, suggests_names
 from ..errors import CacheClosedError
 from ..typing import CacheInfo, Clock, PolicyName, RemovalListener

@@ -39,7 +39,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
-from .._index.dict import others_that_hold
+from .._index.registry import others_that_hold
 from .._platform.locks import run_locked
 from .._platform.weak import WeakTable
 from ..errors import CacheClosedError

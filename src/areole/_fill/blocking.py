@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .._core.entry import Flight
+from .._core.flight import Flight
 from .._core.wait_graph import Wait, add_wait, current_caller, current_fill, end_wait
 from .._platform.arguments import is_async_function
 from .task_waiter import running_loop

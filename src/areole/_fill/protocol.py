@@ -51,11 +51,12 @@ from operator import call
 from typing import Any, Final, TypeVar
 
 from .._cache.lookups import LOST_AFTER, BaseCache, slots_of
-from .._core.entry import Empty, Entry, Flight
+from .._core.entry import Empty, Entry
+from .._core.flight import Flight
 from .._core.ttl import EXPIRED_AT_ONCE, DeadlineOf, SecondsOf
 from .._core.wait_graph import Wait, begin_wait, current_caller, current_fill, end_wait, holds_graph, needs_thread
 from .._index.bounded import BoundedIndex
-from .._index.dict import holds_a_lock
+from .._index.registry import holds_a_lock
 from .._platform.locks import run_locked
 from .._platform.module_imports import is_importing, waits_for_my_imports
 from ..errors import FillDeadlockError, FillTimeout, RecursiveFillError

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from .._core.entry import NOT_YET, Empty, Entry, Flight
+from .._core.entry import NOT_YET, Empty, Entry
+from .._core.flight import Flight
 from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf
 from .._platform.locks import run_locked
 from ..errors import FillTimeout

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from .._core.entry import Empty, Entry, Flight
+from .._core.entry import Empty, Entry
+from .._core.flight import Flight
 from .._core.ttl import DeadlineOf
 from .resilience import ResilientEntry, resilient
 from .stale import Claim, NoValue, Order, Serving

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from .._core.entry import Entry, Flight
+from .._core.entry import Entry
+from .._core.flight import Flight
 from .._core.wait_graph import Caller, Wait
 from .task_waiter import Waiter, running_loop
 

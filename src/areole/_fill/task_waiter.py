@@ -21,13 +21,13 @@ from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, Final
 
 from .._core.wait_graph import holds_graph
-from .._index.dict import holds_a_lock
+from .._index.registry import holds_a_lock
 from .._platform.module_imports import is_importing
 
 if TYPE_CHECKING:
     import asyncio
 
-    from .._core.entry import Flight
+    from .._core.flight import Flight
 
 __all__ = ["Waiter", "limit_of", "running_loop", "wake"]
 

@@ -28,7 +28,8 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from .._core.entry import Empty, Entry, Flight
+from .._core.entry import Empty, Entry
+from .._core.flight import Flight
 from .._core.ttl import DeadlineOf
 from .._core.wait_graph import Wait, add_wait, begin_wait, current_caller, current_fill, end_wait
 from ..errors import FillDeadlockError, FillTimeout, RecursiveFillError

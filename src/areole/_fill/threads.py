@@ -30,7 +30,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Self, TypeVar
 
-from .._core.entry import Empty, Flight
+from .._core.entry import Empty
+from .._core.flight import Flight
 from .._core.ttl import DeadlineOf
 from .._core.wait_graph import current_caller, current_fill
 from .._platform.worker_pool import HUNG_SECONDS, Client, pool

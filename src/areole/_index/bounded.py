@@ -30,44 +30,24 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from operator import call
-from operator import index as as_int
 from sys import getsizeof
 from typing import Any, Final, TypeVar
 
 from .._core.entry import NOT_YET, Empty, Entry, Removal
 from .._eviction.policy import make_policy
-from .._platform.arguments import check_plain, shown
 from .._platform.locks import run_locked
 from ..typing import RemovalCause
 from .deadline_queue import Deadlines
-from .dict import INSERTS_TAKE_THE_LOCK, DictIndex, SameKey, register
+from .dict import INSERTS_TAKE_THE_LOCK, DictIndex, SameKey
+from .limits import OVERHEAD
+from .registry import register
 
-__all__ = [
-    "OVERHEAD",
-    "PLAIN",
-    "BoundedIndex",
-    "bounded_index",
-    "check_at_least",
-    "is_kept",
-    "size_of",
-    "weigh_all",
-    "weigh_none",
-]
+__all__ = ["BoundedIndex", "is_kept"]
 
 R = TypeVar("R")
 
 EVICTED, EXPIRED = RemovalCause.EVICTED, RemovalCause.EXPIRED  # an enum's attribute takes as long as ten others
 OVERSIZE, REPLACED = RemovalCause.OVERSIZE, RemovalCause.REPLACED
-
-OVERHEAD: Final = 320
-"""Bytes that an entry counts for besides its key and value.
-
-Measured by tracemalloc on full stores of 10,000 to 17,500 entries that never expire, keys and values left out: lru 261
-to 279 on 3.11 and 3.13, 314 to 331 on 3.13t; s3fifo 234 to 251, and 266 to 284. A deadline takes some 140 to 180 more,
-and what an entry is replaced by is more than what is filled once: see benchmarks/results/storage.md. A test holds it.
-"""
-
-PLAIN: Final = frozenset({int, float, str, bytes, bool, type(None)})
 
 MOST_TRIES: Final = 50
 """How often an operation is done again because one inside it has made it fail; a key's method may do that each time."""
@@ -739,70 +719,3 @@ def is_kept(entry: Any) -> bool:
         return True
     flight = entry.flight
     return flight is not None and bool(flight.is_stored)
-
-
-def bounded_index(
-    index: str, max_items: int | None, max_bytes: int | None, weigher: Callable[[Any, Any], int] | None, policy: str
-) -> BoundedIndex | None:
-    """Make the index of a read-through cache with limits; None if it has none. ValueError for what does not fit."""
-    max_items = check_at_least("max_items", max_items, 1)
-    max_bytes = check_at_least("max_bytes", max_bytes, 1)
-    if index not in ("auto", "atomic", "dict"):
-        raise ValueError(f'index must be "auto", "atomic" or "dict", not {index!r}')
-    if weigher is not None:
-        check_plain("weigher", weigher)
-    make_policy(policy)  # refuses an unknown name, limits or no limits
-    if weigher is not None and max_bytes is None:
-        raise ValueError("a weigher needs max_bytes, the limit that it is for")
-    if max_items is None and max_bytes is None:
-        return None
-    if index == "atomic":
-        raise ValueError('index="atomic" keeps the keys that are removed, so it cannot have a limit: use index="dict"')
-    if weigher is None and max_bytes is not None:
-        raise ValueError("max_bytes needs a weigher, called as (key, value), for the bytes of a value")
-    weigh = weigh_none if weigher is None else weigh_all(weigher)
-    return BoundedIndex(
-        max_items=max_items, max_weight=max_bytes, most_weight_each=max_bytes, weigh=weigh, policy=policy
-    )
-
-
-def weigh_none(key: Any, value: Any) -> int:
-    """Give every entry the same weight, where there is no limit on weights."""
-    return 1
-
-
-def weigh_all(weigher: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
-    """Make the function that weighs an entry with all that belongs to it, from one that weighs its value."""
-
-    def weigh(key: Any, value: Any) -> int:
-        size = weigher(key, value)
-        try:
-            weight = as_int(size)  # an int of another library's too, such as numpy's
-        except TypeError:
-            weight = -1
-        if weight < 0:
-            raise ValueError(f"weigher must return an int of at least 0, not {shown(size)}")
-        return weight + size_of(key) + OVERHEAD
-
-    return weigh
-
-
-def size_of(thing: Any) -> int:
-    """Return `sys.getsizeof(thing)`, for what has no header of the collector's by the method that this calls.
-
-    Called as a method it takes a tenth of the time, and this is done twice in each `set`.
-    """
-    return thing.__sizeof__() if type(thing) in PLAIN else getsizeof(thing)
-
-
-def check_at_least(name: str, value: Any, least: int) -> int | None:
-    """Return `value`, None or an int of any library's; raise ValueError unless that is at least `least`."""
-    if value is None:
-        return None
-    try:
-        number = least - 1 if isinstance(value, bool) else as_int(value)
-    except TypeError:
-        number = least - 1
-    if number < least:
-        raise ValueError(f"{name} must be an int of at least {least}, not {shown(value)}")
-    return number

@@ -14,10 +14,11 @@ from keyword import iskeyword
 from types import CodeType, FunctionType, MappingProxyType, MethodType
 from typing import Any, TypeAlias
 
-from .._core.entry import Empty, Flight
+from .._core.entry import Empty
+from .._core.flight import Flight
 from .._fill.protocol import SingleFlight
+from .._index.atomic import AtomicDictIndex
 from .._index.bounded import BoundedIndex
-from .._index.dict import AtomicDictIndex
 from ..typing import CacheInfo
 from .signature import Shape, shape_of
 

@@ -1,0 +1,117 @@
+"""Flight: the fill that is running for a key."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from .entry import NOT_YET, Empty, Entry, Removal
+from .wait_graph import Caller, current_caller
+
+if TYPE_CHECKING:
+    from .wait_graph import Wait
+
+__all__ = ["Flight"]
+
+
+class Flight:
+    """The future of one fill.
+
+    The latch is a lock, held from birth, so from before the flight can be seen; the leader releases it in a `finally`,
+    when it has settled the flight or whatever has ended it. An interrupt between the birth and the leader's
+    `try` leaves a flight that nobody has seen. So *an open latch on a flight that is still attached to an entry* means
+    that the leader is gone, and the thread that sees it may clear up after it: invariant 4 does not rest on cleaning
+    code that could itself be interrupted (but for the release, see `_locks`).
+
+    Settled means: `value` is not Empty, or `error` is not None; the value counts if both are there (an interrupt came
+    after it). What is settled is final once the latch is open.
+
+    `error` is the leader's alone: other callers read nothing of it but its type. A waiter gets a copy of `for_waiters`;
+    if that is None, as the leader was interrupted or knew of no waiter, the waiter looks again. If a task, or another
+    thread, leads on behalf of a caller, that caller gets the very object, by `for_requester`: a list which it
+    removes when it leaves. See _exceptions.
+    """
+
+    __slots__ = (
+        "deadline",
+        "entry",
+        "error",
+        "for_requester",
+        "for_waiters",
+        "is_detached",
+        "is_joined",
+        "joined",
+        "latch",
+        "leader",
+        "leads",
+        "old",
+        "removed",
+        "value",
+        "waiters",
+    )
+    look_every: float = inf
+    """For how many seconds a thread may wait without looking whether the leader is still there."""
+    may_be_left = False
+    """Whether others may retract it while its leader is about to settle it: then that needs the index's lock."""
+    runs_a_loop = False
+    """Whether this stands for a loop that its waiter's own thread runs, see `aio._blocking`."""
+
+    def __init__(self, key: Any, entry_type: type[Entry] = Entry) -> None:
+        self.leader: Caller = current_caller()
+        self.latch = threading.Lock()
+        self.latch.acquire()
+        self.value: Any = Empty
+        self.error: BaseException | None = None
+        self.for_waiters: Exception | None = None
+        self.for_requester: list[BaseException] | None = None
+        self.is_joined = False  # whether a lookup has found it, which may wait for it
+        self.deadline: float | None = NOT_YET  # until when `for_waiters` is stored; not while NOT_YET
+        self.is_detached = False  # its entry was taken out of the index: set under the index's lock
+        self.leads = False
+        self.joined: Flight | None = None  # the flight that was found instead, where this one does not lead
+        self.old: Entry | None = None  # the ready entry whose place a refresh takes: set before that can be seen
+        self.removed: Sequence[Removal] = ()  # what it put out of the cache: to be told once the latch is open
+        self.waiters: dict[Any, None] = {}  # tasks to be woken, once the latch is open
+        self.entry = entry_type(key, self)  # this cycle is broken as soon as the flight is over
+
+    @property
+    def is_pending(self) -> bool:
+        return self.value is Empty and self.error is None
+
+    @property
+    def has_no_leader(self) -> bool:
+        """Say whether nobody is there any more to bring an outcome: the leader left, or is not in this process.
+
+        A stored exception is an outcome that is there for good. Its latch tells nothing in the child of a fork, where a
+        waiter that had just taken it, and was about to release it, does not exist.
+        """
+        return self.leader.is_gone or self.is_stored or not self.latch.locked()
+
+    @property
+    def is_running(self) -> bool:
+        """Say whether a leader is there still, who has not settled it."""
+        return self.is_pending and not self.has_no_leader
+
+    def join(self, wait: Wait) -> None:
+        """Note a wait; called under the lock of the graph of waits. Of a thread's fill, nobody needs their number."""
+
+    def leave(self, wait: Wait) -> bool:
+        """Forget it; say whether it was the last, and the fill is to be cancelled: never that of a thread."""
+        return False
+
+    def go_on(self) -> None:
+        """Have the fill go on, even if all leave; called by one that waits. That of a thread does anyway."""
+
+    def cancel(self) -> None:
+        """Cancel the fill, after `leave` has said so."""
+        raise NotImplementedError
+
+    @property
+    def is_stored(self) -> bool:
+        """Say whether `error` is kept for later callers too (`cache_exceptions`), until `deadline`."""
+        return self.deadline != NOT_YET
+
+    def stores_error(self, now: float) -> bool:
+        return self.is_stored and (self.deadline is None or self.deadline > now)
