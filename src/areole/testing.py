@@ -10,7 +10,6 @@ from typing import Any
 
 from ._cache.lookups import BaseCache
 from ._core.entry import NOT_YET, Empty
-from ._fill.resilience import ResilientEntry
 from ._index.bounded import BoundedIndex, is_kept
 from ._memoize.instances import CacheOfInstances
 from ._platform.locks import run_locked
@@ -76,8 +75,9 @@ def assert_valid(cache: object) -> None:
         if flight is None:
             assert entry.value is not Empty, "an entry has neither a value nor a flight"
             assert entry.deadline != NOT_YET, "a value was stored and not published"
-            if isinstance(entry, ResilientEntry):
-                assert entry.deadline is None or entry.deadline <= entry.expires <= entry.stale_until, "times disagree"
+            times = entry.times
+            if times is not None:
+                assert entry.deadline is None or entry.deadline <= times.expires <= times.stale_until, "times disagree"
         else:
             assert flight.is_stored, "a flight is left that has not settled"
             assert isinstance(flight.error, Exception), "a flight is stored without an exception"

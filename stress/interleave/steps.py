@@ -21,7 +21,7 @@ _PACKAGE = os.path.dirname(areole.__file__) + os.sep
 _TABLE_STEPS = ("BINARY_SUBSCR", "STORE_SUBSCR", "DELETE_SUBSCR", "BINARY_OP_SUBSCR")
 _ATTRIBUTE_STEPS = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR")
 _SHARED_SLOTS = ("flight", "value", "deadline", "error", "entry", "waits", "locked", "old")
-_SHARED_SLOTS += ("asked", "expires", "retry_at", "stale_until")  # of resilient entries
+_SHARED_SLOTS += ("asked", "expires", "stale_until", "throttled_until", "times")  # of entries with StaleTimes
 _UNDER_THE_LOCK = ("_leaving", "_placed", "_retiring", "_successors")  # used by the holder of the index's lock alone
 _SHARED_TABLES = ("setdefault", "pop", "values", "compare_and_set", "append", "remove", "copy")
 

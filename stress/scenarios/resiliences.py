@@ -5,9 +5,9 @@ Proves: what one call leaves behind keeps no other from going on, whatever that 
 (invariant 2).
 
 Hunts:
-    1. a call with fail_safe fails: the stale value is served, and nobody fills again before `retry_at`
+    1. a call with fail_safe fails: the stale value is served, and nobody fills again before `throttled_until`
     2. a call without stale_ttl may not serve it; its claim leaves the entry alone, since it is not time yet
-    3. it looks again, and again, on a whole CPU, until the clock has reached `retry_at`.
+    3. it looks again, and again, on a whole CPU, until the clock has reached `throttled_until`.
 
 Allowed: a value of the key, however old it is: scenarios/expiry judges that; an error that a fill of the key raised; a
 fill that begins after the one before it has ended; one more for each invalidation that overlaps. None is in the

@@ -334,7 +334,7 @@ class BaseCache(Generic[K, V]):
     @staticmethod
     def _is_useless(entry: Entry, now: float) -> bool:
         """Say whether an entry has a value that is of no use any more, and that nobody is refilling."""
-        return entry.flight is None and entry.is_published and not entry.is_servable(now)  # in this order: see _entry
+        return entry.flight is None and entry.is_published and not entry.is_usable(now)  # in this order: see _entry
 
     def _tell_expired(self, entry: Entry) -> None:
         self._tell([(entry.key, entry.value, RemovalCause.EXPIRED)])

@@ -25,7 +25,7 @@ from typing import Any, Final, TypeAlias
 
 from ..typing import RemovalCause
 
-__all__ = ["NOT_YET", "Empty", "Entry", "Removal", "StoredEntry"]
+__all__ = ["NOT_YET", "Empty", "Entry", "Removal", "StaleTimes", "StoredEntry", "TimedEntry"]
 
 NOT_YET: Final = -inf
 """The deadline of an entry without a value: in the past, whatever the clock says, so that a hit needs one look."""
@@ -39,12 +39,31 @@ class Empty:
     """Stands for "no value". A class, and used as itself: classes are not reference-counted between threads."""
 
 
+class StaleTimes:
+    """The times of a value that may be served for longer than it is live, and how long its fill took.
+
+    Each publication makes another one. All but the last two never change.
+    """
+
+    __slots__ = ("asked", "deadline", "expires", "stale_until", "throttled_until", "took")
+
+    def __init__(self, deadline: float | None, expires: float, stale_until: float, took: float = 0.0) -> None:
+        self.deadline = deadline  # from here on a lookup looks closer: the point of refreshing ahead, or `expires`
+        self.expires = expires  # the end of the ttl
+        self.stale_until = stale_until  # from here on it is of no use to anything
+        self.took = took
+        self.throttled_until = NOT_YET  # after a failed or a slow fill: when the next one may be tried
+        self.asked = 0  # the generation of the pool that was asked to refresh it; 0: none
+
+
 class Entry:
     """What an index holds for a key."""
 
     __slots__ = ("deadline", "flight", "key", "value")
     is_plain = True
     """Whether its first value is published by two stores, and no index need know."""
+    times: StaleTimes | None = None
+    """Of a value that was filled under a Resilience; only a TimedEntry has some."""
 
     def __init__(self, key: Any, flight: Any = None) -> None:
         self.key = key
@@ -56,17 +75,6 @@ class Entry:
     def is_published(self) -> bool:
         return self.deadline != NOT_YET
 
-    def is_live(self, now: float) -> bool:
-        """Say whether there is a value to be read; an entry has expired at exactly its deadline."""
-        deadline = self.deadline
-        return deadline is None or deadline > now
-
-    # What follows differs in the entries of resilient caches (see _resilience), whose values are of use for longer than
-    # they are live.
-
-    is_servable = is_live
-    """Say whether the value may still be served by anything; until then nobody drops it."""
-
     @property
     def expires(self) -> float | None:
         """The end of the ttl."""
@@ -76,26 +84,92 @@ class Entry:
     def stale_until(self) -> float | None:
         return self.deadline
 
+    def is_live(self, now: float) -> bool:
+        """Say whether there is a value to be read; an entry has expired at exactly its deadline."""
+        deadline = self.deadline
+        return deadline is None or deadline > now
+
+    def is_usable(self, now: float) -> bool:
+        """Say whether the value may still be served by anything; until then nobody drops it."""
+        return self.is_live(now)
+
     def publish(self, value: Any, deadline: Any) -> None:
         self.value = value
         self.deadline = deadline  # from here on the entry is a hit
 
-    def show(self, old: Entry) -> None:
-        """Show the value of `old`, a ready entry whose place this one is to take, for as long as it counts."""
+    def carry_over(self, old: Entry) -> None:
+        """Show the value of `old`, a ready entry that this one is to replace, for as long as it counts."""
         self.key, self.value, self.deadline = old.key, old.value, old.expires
 
     def expire_at(self, deadline: float | None) -> None:
         self.deadline = deadline
 
 
-class StoredEntry(Entry):
+class TimedEntry(Entry):
+    """An entry whose value may have StaleTimes.
+
+    A writer stores `times` before `deadline`; a reader of both loads them in the opposite order. So the deadline of one
+    publication is never seen with the times of an earlier one.
+    """
+
+    __slots__ = ("times",)
+    is_plain = False
+    times: StaleTimes | None
+
+    def __init__(self, key: Any, flight: Any = None) -> None:
+        super().__init__(key, flight)
+        self.times = None
+
+    @property
+    def expires(self) -> float | None:
+        deadline, times = self.deadline, self.times
+        return deadline if times is None else times.expires
+
+    @property
+    def stale_until(self) -> float | None:
+        deadline, times = self.deadline, self.times
+        return deadline if times is None else times.stale_until
+
+    def is_live(self, now: float) -> bool:
+        expires = self.expires
+        return expires is None or expires > now
+
+    def is_usable(self, now: float) -> bool:
+        until = self.stale_until
+        return until is None or until > now
+
+    def publish(self, value: Any, deadline: Any) -> None:
+        """Publish `value`; `deadline` is a number or None, or StaleTimes."""
+        self.value = value
+        self.times, self.deadline = (deadline, deadline.deadline) if type(deadline) is StaleTimes else (None, deadline)
+
+    def carry_over(self, old: Entry) -> None:
+        if old.times is not None:
+            self.times = StaleTimes(old.deadline, old.times.expires, old.times.stale_until, old.times.took)
+        super().carry_over(old)
+
+    def expire_at(self, deadline: float | None) -> None:
+        """Change the end of the ttl, which nothing is served after."""
+        if self.times is not None:
+            end = inf if deadline is None else deadline
+            self.times = StaleTimes(deadline, end, end, self.times.took)
+        self.deadline = deadline
+
+    def throttle(self, until: float) -> None:
+        """Have no fill begun before `until`, unless the ttl ends; under the index's lock, as `expire_at` is."""
+        if self.times is not None:
+            self.times.throttled_until = until
+            if self.deadline is not None:
+                self.deadline = min(until, self.times.expires)
+
+
+class StoredEntry(TimedEntry):
     """An entry of a store with limits; what follows the key is the index's, and is written under its lock.
 
     Each policy's own makes all of it in one `__init__`: calls of others up the line would cost more than the rest.
     """
 
     __slots__ = ("asks", "filing", "hash", "is_stored", "weight")
-    is_plain = False
     asks: bool | None  # False or None: the policy has no use for more hits, until it says so again
     hash: (
         Any  # of the key, an int where it is needed: set before the lock is taken, under which none should have to run

@@ -86,7 +86,7 @@ class LruEntry(StoredEntry):
         self.hash = key_hash
         self.weight = weight
         self.is_stored = False
-        self.filing = None
+        self.filing = self.times = None
         self.asks = True
         self.place: Any = None
 

@@ -92,7 +92,7 @@ class S3FifoEntry(StoredEntry):
         self.hash = key_hash
         self.weight = weight
         self.is_stored = False
-        self.filing = None
+        self.filing = self.times = None
         self.uses = 0
         self.asks = True
         self.queue: Ring | None = None  # that it stands in

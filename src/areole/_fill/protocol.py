@@ -139,7 +139,7 @@ class SingleFlight(BaseCache[K, V]):
                     return False
             elif not found.is_published:
                 self._index.remove_if(found)  # neither a value nor a flight: nobody else would remove it
-            elif not found.is_servable(now):
+            elif not found.is_usable(now):
                 self._drop_expired(found, now)
             elif serves_stale is not None and serves_stale(found, now):
                 self._counters.misses.decrement_and_get()

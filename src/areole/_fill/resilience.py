@@ -1,14 +1,9 @@
-"""Resilience: what a cache does to stay up when its fills fail, or take long; and the entries of such a cache.
+"""Resilience: what a cache does to stay up when its fills fail, or take long.
 
-An entry has three moments, by the cache's clock:
-
-    deadline      from here on a lookup looks closer: the point of refreshing ahead, or else the end of the ttl
-    expires       the end of the ttl: from here on the value is stale
-    stale_until   from here on it is of no use to anything
-
-so that a hit goes on comparing one number, and costs what it costs without all this. A leader publishes them in the
-order value, stale_until, expires, deadline. Each is compared on its own, by a reader that loads the value after it; so
-whoever sees a new moment sees the new value, and an old moment with a new value is the cautious way to be wrong.
+A value that is filled under one has three moments by the cache's clock (see StaleTimes), so that a hit goes on
+comparing one number, and costs what it costs without all this. A leader publishes them in the order value, times,
+deadline. A reader loads the value last; so whoever sees new times sees the new value, and old times with a new value
+are the cautious way to be wrong.
 
 After RFC 5861 (stale-while-revalidate, stale-if-error) and FusionCache (fail-safe, soft and hard timeouts, eager
 refresh, throttling), by Jody Donetti.
@@ -22,28 +17,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from numbers import Real
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal
 
-from .._core.entry import NOT_YET, Entry
+from .._core.entry import Entry, StaleTimes, TimedEntry
 from .._core.ttl import as_float, seconds_of
 from .._platform.arguments import check_plain, shown, suggests_names
 
-__all__ = ["Plan", "Resilience", "ResilientEntry", "Times", "plan_of", "resilient"]
+__all__ = ["Plan", "Resilience", "plan_of", "resilient"]
 
 RETRY_AFTER: Final = 1.0
 """Seconds for which a failed fill is not tried again while a value can be served, where no `negative_ttl` says."""
 
 LEAST_CHANCE: Final = 0.001
 """At what chance of a refresh the probabilistic form begins to draw; see `Plan._ahead`."""
-
-
-class Times(NamedTuple):
-    """The moments of a value that was filled just now, and how long that took."""
-
-    deadline: float | None  # None: the cache has no ttl
-    expires: float
-    stale_until: float
-    took: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,16 +131,16 @@ class Plan:
         """Return how many seconds a lookup waits for a fill; None: what the cache says."""
         return self.soft_timeout if has_stale and self.soft_timeout is not None else self.hard_timeout
 
-    def times(self, seconds: float | None, began: float, now: float) -> Times:
+    def times(self, seconds: float | None, began: float, now: float) -> StaleTimes:
         """Return the moments of a value whose fill began and ended then, and whose ttl is so many seconds."""
         took = now - began
         if seconds is None:
-            return Times(None, math.inf, math.inf, took)
+            return StaleTimes(None, math.inf, math.inf, took)
         if self.jitter:
             seconds *= 1 - self.jitter * self.random()
         expires = now + seconds
         stale_until = expires if self.stale_ttl is None else expires + self.stale_ttl
-        return Times(expires - self._ahead(seconds, took), expires, stale_until, took)
+        return StaleTimes(expires - self._ahead(seconds, took), expires, stale_until, took)
 
     def _ahead(self, seconds: float, took: float) -> float:
         """Return how many seconds before the end of the ttl a lookup is to look closer.
@@ -178,22 +164,22 @@ class Plan:
 
         The lookup that serves and the claim that leaves the entry to it must go by this one rule. Where they had two:
 
-            1. a call with fail_safe fails: no other fill before `retry_at`
+            1. a call with fail_safe fails: no other fill before `throttled_until`
             2. a call with another Resilience, without stale_ttl: it may not serve the stale value
-            3. its claim leaves the entry alone, because of `retry_at`, for the lookup to serve    -- back to 2.
+            3. its claim leaves the entry alone, because of `throttled_until`, for the lookup to serve    -- back to 2.
         """
-        if self.stale_ttl is None or not isinstance(entry, ResilientEntry) or not entry.is_servable(now):
+        times = entry.times
+        if self.stale_ttl is None or times is None or times.stale_until <= now:
             return False
-        return not self.fail_safe or entry.retry_at > now
+        return not self.fail_safe or times.throttled_until > now
 
-    def is_due(self, entry: ResilientEntry, now: float) -> bool:
-        """Say whether a lookup of a live value is to start a background fill."""
-        deadline = entry.deadline
+    def is_due(self, deadline: float | None, times: StaleTimes, now: float) -> bool:
+        """Say whether a lookup of a live value with this deadline is to start a background fill."""
         if deadline is None or deadline > now:
             return False
         if self.refresh_ahead != "xfetch":
             return True
-        return now - entry.took * math.log(1 - self.random()) >= entry.expires
+        return now - times.took * math.log(1 - self.random()) >= times.expires
 
 
 def plan_of(resilience: object) -> Plan:
@@ -222,75 +208,6 @@ def _check_fractions(refresh_ahead: object, jitter: object) -> None:
         raise ValueError(f"jitter must be a fraction, 0 <= jitter < 1, not {shown(jitter)}")
 
 
-_SLOTS: tuple[str, ...] = ("asked", "expires", "retry_at", "stale_until", "took")
-_NONE: tuple[str, ...] = ()  # a class that adds slots cannot be combined with another one that does
-
-
-class ResilientEntry(Entry):
-    """What the entries of a resilient cache are, besides what the index makes of them: see `resilient`.
-
-    `took` is how long the fill took. `retry_at`: after a failed or a slow fill, when the next one may be tried.
-    `asked` is the generation of the pool that was asked to refresh it; 0: none.
-    """
-
-    __slots__ = _NONE
-    expires: float
-    stale_until: float
-    took: float
-    retry_at: float
-    asked: int
-
-    def __init__(self, key: Any, flight: Any = None) -> None:
-        super().__init__(key, flight)
-        self.expires = self.stale_until = self.retry_at = NOT_YET
-        self.took = 0.0
-        self.asked = 0
-
-    is_plain = False
-
-    def is_live(self, now: float) -> bool:
-        return self.expires > now
-
-    def is_servable(self, now: float) -> bool:
-        return self.stale_until > now
-
-    def publish(self, value: Any, deadline: Any) -> None:
-        times = Times(deadline, NOT_YET, NOT_YET, 0.0) if deadline == NOT_YET else deadline
-        self.value = value
-        self.took, self.asked, self.retry_at = times.took, 0, NOT_YET
-        self.stale_until = times.stale_until
-        self.expires = times.expires
-        self.deadline = times.deadline  # last: see the module
-
-    def show(self, old: Entry) -> None:
-        """Show an old value while its fill is on its way: until its ttl ends, nobody need look closer."""
-        super().show(old)
-        self.expires, self.stale_until = _or_never(old.expires), _or_never(old.stale_until)
-        self.took = getattr(old, "took", 0.0)
-
-    def expire_at(self, deadline: float | None) -> None:
-        """Change the end of the ttl: whoever does means that end, so that nothing is served stale."""
-        self.stale_until = self.expires = _or_never(deadline)
-        self.deadline = deadline
-
-    def hold_off(self, until: float) -> None:
-        """Have no fill begun before `until`, unless the ttl ends; under the index's lock, as `expire_at` is."""
-        self.retry_at = until
-        if self.deadline is not None:
-            self.deadline = min(until, self.expires)
-
-
-def _or_never(deadline: float | None) -> float:
-    return math.inf if deadline is None else deadline
-
-
-_types: dict[type[Entry], type[ResilientEntry]] = {}
-
-
-def resilient(entry_type: type[Entry]) -> type[ResilientEntry]:
-    """Return the type of what is an entry of `entry_type` and a ResilientEntry."""
-    try:
-        return _types[entry_type]
-    except KeyError:
-        made = type(f"Resilient{entry_type.__name__}", (ResilientEntry, entry_type), {"__slots__": _SLOTS})
-        return _types.setdefault(entry_type, made)
+def resilient(entry_type: type[Entry]) -> type[Entry]:
+    """Return the type of entry that holds what `entry_type` does, and stale times."""
+    return TimedEntry if entry_type is Entry else entry_type

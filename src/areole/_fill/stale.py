@@ -17,7 +17,7 @@ from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf
 from .._platform.locks import run_locked
 from ..errors import FillTimeout
 from .protocol import SingleFlight
-from .resilience import Plan, ResilientEntry
+from .resilience import Plan
 
 __all__ = ["Claim", "NoValue", "Order", "Serving"]
 
@@ -73,18 +73,19 @@ class Serving(SingleFlight[K, V]):
         See that it will be replaced, if it is stale, or due.
         """
         entry = self._find(order.key)
-        if not isinstance(entry, ResilientEntry):
+        if entry is None or entry.times is None:
             return Empty
         return self._serve_at_once(entry, order, self._clock() if now is None else now)
 
-    def _serve_at_once(self, entry: ResilientEntry, order: Order, now: float) -> Any:
+    def _serve_at_once(self, entry: Entry, order: Order, now: float) -> Any:
         """Return the value of `entry` if this lookup need not wait for a better one, and see that there will be one."""
         plan, flight = order.plan, entry.flight  # the flight before the moments, as in _entry: they are final without
+        deadline, times = entry.deadline, entry.times
         is_live = entry.is_live(now)
-        if not is_live and not plan.serves_stale(entry, now):
+        if times is None or not (is_live or plan.serves_stale(entry, now)):
             return Empty
         value = entry.value
-        if entry.retry_at <= now and (not is_live or plan.is_due(entry, now)):
+        if times.throttled_until <= now and (not is_live or plan.is_due(deadline, times, now)):
             if flight is None:
                 self._ask_for_refresh(entry, order)
             elif flight.has_no_leader:
@@ -95,7 +96,7 @@ class Serving(SingleFlight[K, V]):
             self._on_hit(entry)
         return value
 
-    def _ask_for_refresh(self, entry: ResilientEntry, order: Order) -> None:
+    def _ask_for_refresh(self, entry: Entry, order: Order) -> None:
         """Have `entry` refreshed in the background."""
         raise NotImplementedError
 
@@ -109,7 +110,7 @@ class Serving(SingleFlight[K, V]):
 
     def _has_stale(self, flight: Flight, now: float) -> bool:
         """Say whether there is an old value to be served instead of what `flight` is to bring."""
-        return flight.old is not None and flight.entry.is_servable(now)
+        return flight.old is not None and flight.entry.is_usable(now)
 
     def _in_place_of(self, error: Exception, flight: Flight, order: Order, has_stale: bool) -> Any:
         """Return what to serve where waiting for `flight` raised `error`; Empty: look again; NoValue: raise it.
@@ -133,10 +134,10 @@ class Serving(SingleFlight[K, V]):
     def _fall_back(self, order: Order, is_late: bool) -> Any:
         """Return the value that may be served now in the place of one that did not come, or Empty."""
         entry, now = self._find(order.key), self._clock()
-        if entry is None or not entry.is_servable(now):
+        if entry is None or not entry.is_usable(now):
             return Empty
-        if is_late and isinstance(entry, ResilientEntry):
-            entry.retry_at = now + order.plan.retry_after  # until then nobody waits for the fill that is so slow
+        if is_late and entry.times is not None:
+            entry.times.throttled_until = now + order.plan.retry_after  # until then nobody waits for so slow a fill
         if not entry.is_live(now):
             self._counters.stale_hits.increment_and_get()
         elif self._on_hit is not None:
@@ -151,7 +152,7 @@ class Serving(SingleFlight[K, V]):
             return seconds  # it is not to be stored: see `_settle`
         return order.plan.times(seconds, began, self._clock())
 
-    def _hold_off(self, flight: Flight, error: BaseException, plan: Plan) -> None:
+    def _throttle(self, flight: Flight, error: BaseException, plan: Plan) -> None:
         """Have the old value of a failed refresh served without another one for a while, and log the failure.
 
         Only its type: a message or a traceback may show keys and values.
@@ -159,5 +160,5 @@ class Serving(SingleFlight[K, V]):
         with suppress(Exception):  # from the clock; what counts is the error of the fill
             entry: Any = flight.entry
             until = self._clock() + plan.retry_after
-            run_locked(self._index.lock, entry.hold_off, until)
+            run_locked(self._index.lock, entry.throttle, until)
         _log.warning("%s: a refresh raised %s", self.name, type(error).__name__)

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from .._core.entry import Empty, Entry
 from .._core.flight import Flight
 from .._core.ttl import DeadlineOf
-from .resilience import ResilientEntry, resilient
+from .resilience import resilient
 from .stale import Claim, NoValue, Order, Serving
 from .task_flight import TaskFlight
 from .tasks import AsyncSingleFlight
@@ -75,7 +75,7 @@ class AsyncStayingUp(AsyncSingleFlight[K, V], Serving[K, V]):
 
     # ---- in the background
 
-    def _ask_for_refresh(self, entry: ResilientEntry, order: Order) -> None:
+    def _ask_for_refresh(self, entry: Entry, order: Order) -> None:
         """Have a task refresh `entry`, if it is still in the index."""
         flight = self._new_flight(order.key)
         flight.is_cancellable = False
@@ -115,7 +115,7 @@ class AsyncStayingUp(AsyncSingleFlight[K, V], Serving[K, V]):
 
     def _note(self, flight: TaskFlight, error: BaseException) -> None:
         if self._plan is not None and flight.old is not None and flight.value is Empty and _has_failed(flight, error):
-            self._hold_off(flight, error, self._plan)
+            self._throttle(flight, error, self._plan)
         super()._note(flight, error)
 
 

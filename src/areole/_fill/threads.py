@@ -30,7 +30,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Self, TypeVar
 
-from .._core.entry import Empty
+from .._core.entry import Empty, Entry, StaleTimes
 from .._core.flight import Flight
 from .._core.ttl import DeadlineOf
 from .._core.wait_graph import current_caller, current_fill
@@ -38,7 +38,7 @@ from .._platform.worker_pool import HUNG_SECONDS, Client, pool
 from ..errors import FillTimeout
 from .exceptions import raise_unchanged
 from .protocol import SingleFlight, timed_out
-from .resilience import Plan, ResilientEntry, resilient
+from .resilience import Plan, resilient
 from .stale import Claim, NoValue, Order, Serving
 
 __all__ = ["StayingUp"]
@@ -83,24 +83,27 @@ class StayingUp(Serving[K, V]):
 
     # ---- in the background
 
-    def _ask_for_refresh(self, entry: ResilientEntry, order: Order) -> None:
+    def _ask_for_refresh(self, entry: Entry, order: Order) -> None:
         """Have the pool refresh `entry`, unless it was asked already (two lookups may both ask: see the module)."""
-        if entry.asked == pool.generation:
+        times = entry.times
+        if times is None:
+            return None
+        if times.asked == pool.generation:
             return pool.look()
-        task = partial(self._refresh_behind, entry, order._replace(fill=_in_context(order.fill)))
+        task = partial(self._refresh_behind, entry, times, order._replace(fill=_in_context(order.fill)))
         patience = order.plan.hard_timeout or HUNG_SECONDS
         if pool.submit(task, Client(self._counters, self.name, self._counters.hung_fills.increment_and_get), patience):
-            entry.asked = pool.generation
+            times.asked = pool.generation
         return None
 
-    def _refresh_behind(self, entry: ResilientEntry, order: Order) -> None:
+    def _refresh_behind(self, entry: Entry, times: StaleTimes, order: Order) -> None:
         """Refresh `entry`, in a thread of the pool, if it is still in the index."""
         flight = Flight(entry.key, type(entry))
         try:
             if self._fly(flight, partial(self._claim_place_of, entry), order) is None:
                 self._finish(flight)
         finally:
-            entry.asked = 0  # where the claim failed, and `entry` is still there, it is to be asked for again
+            times.asked = 0  # where the claim failed, and `entry` is still there, it is to be asked for again
 
     # ---- in the foreground
 
@@ -158,7 +161,7 @@ class StayingUp(Serving[K, V]):
             flight.error = error
             raised = flight.for_requester  # read once: the requester takes it away when it leaves
             if flight.old is not None and flight.value is Empty:
-                self._hold_off(flight, error, order.plan)
+                self._throttle(flight, error, order.plan)
             self._fail(flight)
             if raised is not None:
                 raised.append(error)  # last: once it is there, the requester may raise it, and nobody else may read it

@@ -137,7 +137,7 @@ class AtomicDictIndex(IndexBase):
         return run_locked(self.lock, self._remove, entry, expired_by)
 
     def _remove(self, entry: Entry, expired_by: float | None) -> bool:
-        if expired_by is not None and entry.is_servable(expired_by):
+        if expired_by is not None and entry.is_usable(expired_by):
             return False
         return self._swap(entry, _VACANT)
 

@@ -92,7 +92,7 @@ class IndexBase:
         try:
             if self.find(old.key) is not old:
                 return False
-            new.show(old)  # under the lock: a task that ends late may publish into it until then
+            new.carry_over(old)  # under the lock: a task that ends late may publish into it until then
             if old not in self._successors:  # removed by nested code, which came before `new` showed all of it
                 new.expire_at(NOT_YET)
                 return False

@@ -526,7 +526,7 @@ class BoundedIndex(DictIndex):
         return self._tell_later(self._do(self._remove_if, entry, expired_by))
 
     def _remove_if(self, entry: Any, expired_by: float | None, removed: list[Removal]) -> bool:
-        if not self._holds(entry) or (expired_by is not None and entry.is_servable(expired_by)):
+        if not self._holds(entry) or (expired_by is not None and entry.is_usable(expired_by)):
             return False
         self._strike_out(entry)
         return self._pop(entry, removed)

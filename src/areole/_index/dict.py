@@ -122,7 +122,7 @@ class DictIndex(IndexBase):
     def _remove_plainly(self, entry: Entry, expired_by: float | None) -> bool:
         if self.entries.get(entry.key) is not entry:
             return False
-        if expired_by is not None and entry.is_servable(expired_by):
+        if expired_by is not None and entry.is_usable(expired_by):
             return False
         # If the key's own methods call the cache in here and fill the key again, that goes instead: a value may
         # always go, while one that is put back could outlive an invalidation.
