@@ -23,7 +23,7 @@ import pytest
 
 from areole import AtomicCache, FillTimeout
 from areole._core import wait_graph as _caller
-from areole._memoize import wrapper as _memoize
+from areole._platform import generated
 
 from .schedules import Injected, every_step, inject, met_new_code, signal_steps, watched
 from .support import (
@@ -220,7 +220,7 @@ def test_instructions_are_seen_in_code_that_equals_what_was_seen_before() -> Non
     """A wrapper that is generated anew, as after a thousand others, is other code, if equal."""
     steps = []
     for _ in range(2):
-        _memoize._compile.cache_clear()
+        generated._compile.cache_clear()
         with watched(every_step):
             steps.append(interrupted(a_memoized_hit, "dict", 10_000).steps)
     assert steps[0] == steps[1] > 10

@@ -102,7 +102,7 @@ def test_a_new_instance_at_the_address_of_a_dead_one_gets_none_of_its_results() 
     assert reused, "no address was used again: the test shows nothing"
     del instance
     gc.collect()
-    assert len(Scale.times.cache_info.__self__.twins.records) < 10
+    assert len(Scale.times.cache_info.__self__.living.records) < 10
 
 
 def test_threads_that_create_and_drop_instances_get_no_results_of_dead_ones() -> None:
@@ -142,7 +142,7 @@ def test_a_finalizer_may_call_the_method() -> None:
     gc.collect()
     assert said == ["in a cycle"]
     assert Dying.who.cache_info().currsize == 0
-    assert Dying.who.cache_info.__self__.twins.records == {}
+    assert Dying.who.cache_info.__self__.living.records == {}
 
 
 def test_slots_without_weakref_are_refused_with_advice() -> None:

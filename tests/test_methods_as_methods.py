@@ -25,7 +25,7 @@ from unittest import mock
 import pytest
 
 from areole import AtomicCache, Storage, cached
-from areole._memoize.instances import asks_nobody
+from areole._memoize.instances import has_plain_attributes
 from areole.testing import assert_valid
 
 from .support import run_threads
@@ -531,11 +531,11 @@ def test_a_hit_asks_no_attribute_hook_for_a_name_of_ours(limit: Any) -> None:
 
 @pytest.mark.parametrize("cls", [object, dict, list, int, str, Exception])
 def test_instances_of_classes_without_hooks_are_looked_up_the_fast_way(cls: Any) -> None:
-    assert asks_nobody(cls) and asks_nobody(type("Below", (cls,), {}))
+    assert has_plain_attributes(cls) and has_plain_attributes(type("Below", (cls,), {}))
     for hook in ("__getattr__", "__getattribute__"):
         asking: Any = type("Asking", (cls,), {hook: lambda self, name: name})
-        assert not asks_nobody(asking) and not asks_nobody(type("Below", (asking,), {}))
-    assert not asks_nobody(types.ModuleType)
+        assert not has_plain_attributes(asking) and not has_plain_attributes(type("Below", (asking,), {}))
+    assert not has_plain_attributes(types.ModuleType)
 
 
 def test_no_subclass_is_kept_alive_by_a_method_of_its_base() -> None:

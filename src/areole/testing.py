@@ -11,7 +11,7 @@ from typing import Any
 from ._cache.lookups import BaseCache
 from ._core.entry import NOT_YET, Empty
 from ._index.bounded import BoundedIndex, is_kept
-from ._memoize.instances import CacheOfInstances
+from ._memoize.class_cache import CacheOfInstances
 from ._platform.locks import run_locked
 
 __all__ = ["ManualClock", "assert_valid"]

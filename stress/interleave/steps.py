@@ -11,6 +11,7 @@ from types import CodeType
 from typing import TypeAlias
 
 import areole
+from areole._platform import generated
 
 __all__ = ["StepsOf", "every_step", "is_areole_code", "shared_steps", "signal_steps"]
 
@@ -27,7 +28,7 @@ _SHARED_TABLES = ("setdefault", "pop", "values", "compare_and_set", "append", "r
 
 
 def is_areole_code(code: CodeType) -> bool:
-    return code.co_filename.startswith(_PACKAGE) or code.co_filename == "<areole.memoize>"
+    return code.co_filename.startswith(_PACKAGE) or code.co_filename.startswith(generated.FILE)
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from .._cache.async_cache import AsyncAtomicCache
@@ -21,11 +21,12 @@ from .._fill.single_use import SINGLE_USE, refuse_result
 from .._fill.stale import Order
 from .._fill.stale_tasks import AsyncStayingUp
 from .._fill.threads import StayingUp
-from .._memoize.methods import BoundFunction, FunctionInClass, check_suitable, full_name_of, stands_in_class_body
-from .._memoize.signature import check_key_options, shape_of
-from .._memoize.wrapper import HELPERS, define_key
+from .._memoize.helpers import Helpers
+from .._memoize.kinds import check_suitable, classes_of, full_name_of
+from .._memoize.signature import KeyOptions
 from .._platform.arguments import check_bool, check_plain, is_async_function, suggests_names
 from ..typing import CacheInfo, MemoizeDecorator, Ttl
+from .methods import CachedClassMethod, CachedMethod
 
 __all__ = ["cached"]
 
@@ -73,11 +74,10 @@ def cached(
     if skip is not None:
         check_plain("skip", skip)
     _check_ttl(ttl)
-    check_key_options(typed, key, ignore)
+    key_options = KeyOptions(typed, key, ignore)
     check_bool("allow_single_use", allow_single_use)
     expiry_after = _in_storage(cache) if isinstance(cache, Storage) else _in_read_through(cache)
-    options = {"key": key, "typed": typed, "ignore": ignore}
-    rules = _Rules(skip, ttl, expiry_after, options, frozenset() if allow_single_use else SINGLE_USE)
+    rules = _Rules(skip, ttl, expiry_after, key_options, frozenset() if allow_single_use else SINGLE_USE)
 
     def decorate(function: Any) -> Any:
         if dropped := cache._dropped:
@@ -89,8 +89,8 @@ def cached(
         if isinstance(function, staticmethod):
             return staticmethod(wrapper)
         if isinstance(function, classmethod):
-            return _CachedClassMethod(wrapper)
-        return _CachedMethod(wrapper) if stands_in_class_body(function) else wrapper
+            return CachedClassMethod(wrapper)
+        return CachedMethod(wrapper) if classes_of(function) else wrapper
 
     return decorate
 
@@ -115,7 +115,7 @@ class _Rules:
     skip: Callable[[Any], bool] | None
     ttl: Any
     expiry_after: Callable[[Any], ExpiryOf]
-    key_options: dict[str, Any]
+    key_options: KeyOptions
     refused_results: frozenset[type[Any]]
 
     def expiry_of(self, key: Any, result: Any) -> ExpiryOf:
@@ -188,8 +188,8 @@ class _Call:
         return self.expiry(key, value)
 
 
-class _CachedFunction:
-    """What a decorated function offers beside being called; each takes the arguments that the function takes.
+class _CachedFunction(Helpers):
+    """A function that is memoized in a cache, and what it offers besides being called.
 
     It looks up, and fills, in a view of the cache that counts for the function and for the cache.
     """
@@ -198,9 +198,9 @@ class _CachedFunction:
 
     def __init__(self, cache: Any, function: Callable[..., Any], rules: _Rules) -> None:
         self.cache = cache
-        self.function = function
         self.rules = rules
         self.owner = Owner(full_name_of(function))
+        super().__init__(function, rules.key_options)
         self.hits = None if cache._hits is None else make_hit_counter()
         self.view = self.view_type._view_of(cache)
         self.view._counters = cache._counters.within()
@@ -210,12 +210,6 @@ class _CachedFunction:
             self.view._on_hit = make_on_hit([cache._hits, self.hits], getattr(cache._index, "policy", None))
         self.dump: Callable[[Any], Any] = cache._dump if isinstance(cache, Cache) else _same
         self.load: Callable[[Any, Any], Any] = cache._load_or_drop if isinstance(cache, Cache) else _stored
-        shape, options = shape_of(function, **rules.key_options), rules.key_options
-        names = {"key_function": options["key"], "ignored": frozenset(options["ignore"]), "owner": self.owner}
-        self.cache_key = define_key(shape, f"(owner{shape.suffix}, {shape.key})", **names)
-        self._explain_key = shape.explain_key
-        if shape.takes_default:
-            self.peek = self._peek_where_default_is_its_own  # type: ignore[method-assign]
         self.dropped = cache._dropped
         self.dropped.watch(self, self.owner)
 
@@ -223,13 +217,15 @@ class _CachedFunction:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             return self.call(args, kwargs)
 
-        return self._finish(wrapper)
+        return self.decorate(wrapper)
 
-    def _finish(self, wrapper: Any) -> Any:
-        functools.update_wrapper(wrapper, self.function)
-        for name in HELPERS:
-            setattr(wrapper, name, getattr(self, name))
-        return wrapper
+    def key_expression(self) -> tuple[str, dict[str, Any]]:
+        return f"(owner{self.signature.suffix}, {self.signature.key})", {"owner": self.owner}
+
+    def locate(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        key = self._make_key(args, kwargs)
+        self._check_hashable(key)
+        return self.cache, key
 
     def call(self, args: Any, kwargs: Any) -> Any:
         key, view = self._make_key(args, kwargs), self.view
@@ -250,7 +246,7 @@ class _CachedFunction:
 
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""
-        key, view = self._key(args, kwargs), self.view
+        key, view = self.locate(args, kwargs)[1], self.view
         if view._plan is None:
             call = _Call(self, args, kwargs)
             value = view._refresh(key, call, (key,), {}, call.deadline_of)
@@ -268,22 +264,6 @@ class _CachedFunction:
         # stores something else than the result.
         return self.rules.expiry_of(key[1], result)(key, result)
 
-    def invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Forget the result of this call; say whether there was one, stored or running."""
-        invalidated: bool = self.cache.invalidate(self._key(args, kwargs))
-        return invalidated
-
-    def peek(self, /, *args: Any, default: Any = None, **kwargs: Any) -> Any:
-        """Return the stored result of this call, or `default`; never calls, never waits, counts as no use."""
-        return self.cache.peek(self._key(args, kwargs), default)
-
-    def _peek_where_default_is_its_own(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Return the stored result of this call, or None; never calls, never waits, counts as no use.
-
-        `default` is an argument of the function. For another answer than None: `cache.peek(cache_key(...), answer)`.
-        """
-        return self.cache.peek(self._key(args, kwargs), None)
-
     def cache_info(self) -> CacheInfo:
         """Return this function's counters so far, and how many results it has.
 
@@ -298,7 +278,7 @@ class _CachedFunction:
 
     def cache_parameters(self) -> dict[str, Any]:
         """Return what the function was decorated with."""
-        return self.rules.key_options | {"skip": self.rules.skip, "ttl": self.rules.ttl}
+        return asdict(self.rules.key_options) | {"skip": self.rules.skip, "ttl": self.rules.ttl}
 
     def cache_clear(self) -> None:
         """Forget all results of this function, and those of running calls; start its own counters at 0 again."""
@@ -312,11 +292,6 @@ class _CachedFunction:
     def _owns(self, key: Any) -> bool:
         return type(key) is tuple and len(key) == 2 and key[0] is self.owner
 
-    def _key(self, args: Any, kwargs: Any) -> Any:
-        key = self._make_key(args, kwargs)
-        self._check_hashable(key)
-        return key
-
     def _make_key(self, args: Any, kwargs: Any) -> Any:
         if isinstance(self.cache, Storage):
             self.cache._check_open()
@@ -327,7 +302,7 @@ class _CachedFunction:
         try:
             hash(key)
         except TypeError as error:
-            raise TypeError(f"{self.owner.name}: {self._explain_key(key[1])} ({error})") from error
+            raise TypeError(f"{self.owner.name}: {self.signature.explain_key(key[1])} ({error})") from error
 
 
 class _AsyncCachedFunction(_CachedFunction):
@@ -339,7 +314,7 @@ class _AsyncCachedFunction(_CachedFunction):
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
             return await self.call(args, kwargs)
 
-        return self._finish(wrapper)
+        return self.decorate(wrapper)
 
     async def call(self, args: Any, kwargs: Any) -> Any:
         key, view = self._make_key(args, kwargs), self.view
@@ -360,7 +335,7 @@ class _AsyncCachedFunction(_CachedFunction):
 
     async def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""
-        key, view = self._key(args, kwargs), self.view
+        key, view = self.locate(args, kwargs)[1], self.view
         if view._plan is None:
             call = _Call(self, args, kwargs)
             value = await view._refresh(key, call.awaited, (key,), {}, call.deadline_of)
@@ -375,36 +350,3 @@ def _same(result: Any) -> Any:
 
 def _stored(key: Any, value: Any) -> Any:
     return value
-
-
-# ---- methods
-
-
-class _BoundCall(BoundFunction):
-    """One whose instance is part of the key."""
-
-
-class _CachedMethod(FunctionInClass):
-    """A decorated function in a class body."""
-
-    def __init__(self, wrapper: Any) -> None:
-        functools.update_wrapper(self, wrapper)
-        self.__wrapped__ = self._function = wrapper.__wrapped__
-        self._unbound = wrapper
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self._unbound if instance is None else _BoundCall(self._unbound, instance)
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self._unbound(*args, **kwargs)
-
-
-class _CachedClassMethod(_CachedMethod):
-    __class__ = property(lambda self: classmethod)
-
-    @property
-    def __func__(self) -> Any:
-        return self._function
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return _BoundCall(self._unbound, type(instance) if owner is None else owner)
