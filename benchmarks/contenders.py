@@ -1,7 +1,7 @@
 """The contenders: one small class for each cache, or each way of using one, behind one façade.
 
 A further contender is one class: say its name, its distribution and the shapes that it can take, and make it. Values
-are `-key`: objects of their own, made by whoever fills.
+are `-key`: objects of their own, made by the thread that fills.
 """
 
 from __future__ import annotations

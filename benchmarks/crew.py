@@ -69,9 +69,9 @@ class Crew:
     def _serve(self, i: int) -> None:
         _stay_on_cpu(i)
         while (order := self._work[i].get()) is not None:
-            self._done.put((i, self._outcome_of(i, *order)))
+            self._done.put((i, self._outcome(i, *order)))
 
-    def _outcome_of(self, i: int, barrier: threading.Barrier, work: Work) -> Any:
+    def _outcome(self, i: int, barrier: threading.Barrier, work: Work) -> Any:
         barrier.wait()
         try:
             return work(i)

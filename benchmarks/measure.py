@@ -40,13 +40,13 @@ class Plan:
     """How much to measure. Bursts are in seconds: how long one case is to run in one round."""
 
     threads: tuple[int, ...] = (1, 2)
-    keys: int = 1000  # a block of keys to hit, one a thread
+    keys: int = 1000  # a block of keys to hit, one per thread
     hit_rounds: int = 41
     hit_burst: float = 0.004
     thread_rounds: int = 21
     thread_burst: float = 0.015  # with a GIL, several of the 5 ms after which threads take turns
     fill_rounds: int = 21
-    fill_keys: int = 5000  # a block of cold keys, one a thread
+    fill_keys: int = 5000  # a block of cold keys, one per thread
     memory_keys: int = 100_000
 
 
@@ -189,7 +189,7 @@ def measure_memory(plan: Plan) -> dict[str, float]:
 def _bytes_a_key(keys: list[int], index: str, work: Callable[[Any, list[int]], None]) -> float:
     cache = Areole("areole", (), index=index).mapping(_none)
     cache[-1]  # what the first fill of a thread makes for good
-    cache.invalidate(-1)  # a dict lets go of its table once it is empty
+    cache.invalidate(-1)  # a dict frees its table once it is empty
     gc.collect()
     tracemalloc.start()
     try:

@@ -77,11 +77,11 @@ def hits_of_published_s3fifo(trace: Keys, size: int) -> int:
             hits += 1
             uses[key] = min(3, uses[key] + 1)
             continue
-        came_back = key in ghosts
+        was_ghost = key in ghosts
         while len(uses) >= size:
             evict()
         uses[key] = 0
-        if came_back:
+        if was_ghost:
             ghosts.pop(key, None)
             main.append(key)
         else:

@@ -61,8 +61,8 @@ def run_apart(name: str, scenario: str, deadline: float = 20.0) -> Outcome:
         return Outcome(None, {}, loops * tasks)
     if ran.returncode:
         return Outcome(0, {f"exit status {ran.returncode}": loops * tasks}, loops * tasks)
-    told = json.loads(ran.stdout.splitlines()[-1])
-    return Outcome(told["calls"], told["errors"], loops * tasks)
+    outcome = json.loads(ran.stdout.splitlines()[-1])
+    return Outcome(outcome["calls"], outcome["errors"], loops * tasks)
 
 
 def main(name: str, scenario: str) -> None:

@@ -49,14 +49,14 @@ __all__ = ["QUICK", "Plan", "Results", "main", "run", "targets_of"]
 
 POLICIES = ("lru", "s3fifo")
 MANY = 1 << 20
-"""Limit of the stores that hits are measured on: nothing is put out there."""
+"""Limit of the stores that hits are measured on: nothing is evicted there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How much to measure. Bursts are in seconds: how long one case is to run in one round."""
 
-    keys: int = 1000  # a block of keys to hit, one a thread; the limit of what is bounded
+    keys: int = 1000  # a block of keys to hit, one per thread; the limit of what is bounded
     rounds: int = 41
     burst: float = 0.004
     thread_rounds: int = 21

@@ -14,7 +14,7 @@ Keys = list[int]
 SCAN_SHARE = 0.3  # of all requests, in "zipf with scans"
 SCAN_LENGTH = 2.0  # in caches
 LOOP_LENGTH = 1.1  # in caches
-SHIFTS = 10  # how often popularity is dealt anew
+SHIFTS = 10  # how often popularity is dealt again
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def _loop(requests: int, keys: int, cache: int, seed: int) -> Keys:
 
 
 def _shifting(requests: int, keys: int, cache: int, seed: int) -> Keys:
-    """Zipf 1.0, in which which key has which rank is dealt anew now and then."""
+    """Zipf 1.0, in which which key has which rank is dealt again now and then."""
     chance = random.Random(f"{seed} shifting")
     trace: Keys = []
     for ranks in _parts(_zipf(1.0)(requests, keys, cache, seed), SHIFTS):

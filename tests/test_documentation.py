@@ -1,18 +1,24 @@
-"""The examples in the documentation run as they stand, and the commands that it names are there."""
+"""The documentation: its examples run, what it names exists, and its figures are those that were measured."""
 
 from __future__ import annotations
 
+import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 
 import pytest
+
+from benchmarks.build import Build
+from stress.contenders.outcome import Outcome
+from stress.contenders.report import compact_markdown
 
 from .support import run_python
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-TEXTS = {path.name: path.read_text() for path in DOCUMENTS}
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(ROOT.glob("docs/*.md"))
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
 
 ASSUMED = """
 class Loaded:
@@ -47,13 +53,13 @@ def test_the_values_that_an_example_shows() -> None:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_the_commands_and_files_that_it_names_are_there(name: str) -> None:
-    for module in set(re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)*)", TEXTS[name])):
+    for module in set(re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)*)", TEXTS[name])) - {"pytest"}:
         assert find_spec(module) is not None, module
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"[`\n]make ([a-z]+)", TEXTS[name])) <= set(targets)
-    here = ROOT if name == "README.md" else ROOT / "docs"
-    linked = re.findall(r"\]\(([\w./-]+\.\w+)\)", TEXTS[name])
-    assert [path for path in linked if not (here / path).exists()] == []
+    named = re.findall(r"`((?:benchmarks|docs|src|stress|tests)/[\w./-]+)", TEXTS[name])
+    named += [f"docs/{path}" for path in re.findall(r"\]\(([\w./-]+\.\w+)[)#]", TEXTS[name])]
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -61,3 +67,82 @@ def test_the_sections_that_it_links_to_are_there(name: str) -> None:
     for document, section in re.findall(r"\]\(([\w./-]*)#([\w-]+)\)", TEXTS[name]):
         headings = re.findall(r"^#+ (.*)$", TEXTS[Path(document).name or name], re.MULTILINE)
         assert section in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
+
+
+def test_the_readme_has_no_link_that_works_in_the_repository_alone() -> None:
+    """A package index shows it too. There is no public host of the repository that a link could name."""
+    targets = re.findall(r"\]\(([^)]*)\)", TEXTS["README.md"])
+    assert [target for target in targets if not target.startswith("https://")] == []
+
+
+def test_the_readme_names_every_document() -> None:
+    assert [f for f in (ROOT / "docs").iterdir() if f"`docs/{f.name}`" not in TEXTS["README.md"]] == []
+
+
+# ---- figures
+
+
+def rows_of(name: str) -> dict[str, list[str]]:
+    """The rows of all tables of a document, by their first cell."""
+    rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in TEXTS[name].splitlines() if "|" in line]
+    return {row[0]: row[1:] for row in rows}
+
+
+def measured(build: str, group: str, case: str, threads: str = "1") -> str:
+    samples = json.loads((ROOT / f"benchmarks/results/{build}.json").read_text())[group]
+    return f"{median(samples[case][threads]):,.0f}" if threads in samples.get(case, {}) else ""
+
+
+@pytest.mark.parametrize("group", ["hits", "fills"])
+def test_the_tables_of_hits_and_fills_are_the_medians_of_the_samples(group: str) -> None:
+    section = TEXTS["speed.md"].split(f"\n## {group.capitalize()}\n")[1].split("\n## ")[0]
+    rows = re.findall(
+        r"^\| ((?:\w+ )*\S.*?) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]*) +\|$", section, re.MULTILINE
+    )
+    assert len(rows) > 5
+    two_threads = "threads" if group == "hits" else group
+    for case, *cells in rows:
+        expected = [measured(build, group, case) for build in ("3.11", "3.13", "3.13t")]
+        assert cells == [*expected, measured("3.13t", two_threads, case, "2")], case
+
+
+def test_the_other_tables_of_speed_are_those_of_the_results() -> None:
+    rows = rows_of("speed.md")
+    for case in json.loads((ROOT / "benchmarks/results/aio-3.13.json").read_text())["hits"]:
+        assert rows[case] == [measured("aio-3.13", "hits", case)]
+    for what, value in json.loads((ROOT / "benchmarks/results/3.13.json").read_text())["bytes a key"].items():
+        assert rows[what] == [f"{value:.0f}"]
+    stores = (ROOT / "benchmarks/results/storage.md").read_text()
+    for case, cells in rows.items():
+        if len(cells) == 2 and re.fullmatch(r"[\d,]+", cells[0]):
+            assert all(f" {cell.replace(',', '')} " in stores for cell in cells if cell), case
+
+
+def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
+    hits = [measured("3.13", "hits", case) for case in ("areole f(k)", "lru_cache f(k)", "cereggii f(k)")]
+    assert "areole {}, `functools.lru_cache` {}, cereggii's cache {};".format(*hits) in " ".join(
+        TEXTS["README.md"].split()
+    )
+    speed = rows_of("speed.md")
+    stores = [
+        speed[case][0]
+        for case in (
+            'areole, memoized, `policy="s3fifo"`',
+            "`functools.lru_cache(1000)`, a call",
+            "`cachetools.TTLCache` under a lock",
+        )
+    ]
+    expected = "areole {}, `functools.lru_cache` {}, `cachetools.TTLCache` under a lock {} (CPython 3.13"
+    assert expected.format(*stores) in " ".join(TEXTS["README.md"].split())
+
+
+def test_the_comparison_is_the_one_that_was_made() -> None:
+    saved = json.loads((ROOT / "stress/results/contenders-3.13.json").read_text())
+    build = Build(**{name: value for name, value in saved["build"].items() if name != "label"})
+    made = compact_markdown([Outcome.of_json(each) for each in saved["outcomes"]], build)
+    assert made in TEXTS["comparison.md"]
+    threads = [line.strip("| ").split(" | ")[1:] for line in made.split("\n\n")[0].splitlines()[2:]]
+    answered = [column.count("yes") for column in zip(*threads, strict=True)]
+    assert f"Of {len(threads)} questions about threads" in TEXTS["README.md"] and answered[0] == len(threads)
+    assert f"the best of eight other caches answers {max(answered[1:])}" in " ".join(TEXTS["README.md"].split())
+    assert len(answered) == 9

@@ -1,4 +1,4 @@
-"""python -m stress.contenders: asks areole and other caches the same questions, and says who survives what."""
+"""python -m stress.contenders: asks areole and other caches the same questions, and compares the answers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default 2)")
     parser.add_argument("--json", metavar="FILE", type=Path)
     parser.add_argument("--markdown", metavar="FILE", type=Path)
-    parser.add_argument("--compact", metavar="FILE", type=Path, help="the tables for the README")
+    parser.add_argument("--compact", metavar="FILE", type=Path, help="the tables of docs/comparison.md")
     parser.add_argument("--list", action="store_true", help="the rows and the contenders")
     return parser
 

@@ -113,7 +113,7 @@ class Contender(benchmarks.contenders.Contender):
         raise NotOffered("a decorator")
 
     def for_methods(self) -> tuple[Callable[[Any], Any], Callable[[Any], None]]:
-        """Return a decorator for methods, as the documentation tells, and what it wants done in `__init__`."""
+        """Return a decorator for methods, as the documentation says, and what it wants done in `__init__`."""
         return self.decorate, lambda instance: None
 
 

@@ -70,9 +70,9 @@ def run_command(row: str, contender: str, command: Sequence[str], deadline: floa
     except BaseException:
         _end(process)
         raise
-    told = [line.removeprefix(MARK) for line in out.splitlines() if line.startswith(MARK)]
-    if process.returncode == 0 and told:
-        return Outcome.of_json(json.loads(told[-1]))
+    reported = [line.removeprefix(MARK) for line in out.splitlines() if line.startswith(MARK)]
+    if process.returncode == 0 and reported:
+        return Outcome.of_json(json.loads(reported[-1]))
     return Outcome(row, contender, CRASHES, _describe_end(process.returncode, err), time.perf_counter() - began)
 
 
@@ -84,5 +84,5 @@ def _end(process: subprocess.Popen[str]) -> None:
 def _describe_end(status: int, err: str) -> str:
     if status < 0:
         return signal.Signals(-status).name
-    last = err.strip().splitlines()[-1:] or ["no outcome was told"]
+    last = err.strip().splitlines()[-1:] or ["no outcome was reported"]
     return f"exit status {status}: {last[0][:100]}"

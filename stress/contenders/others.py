@@ -1,4 +1,4 @@
-"""The other caches, each used as its documentation tells, with the lock or the waiting that it offers."""
+"""The other caches, each used as its documentation says, with the lock or the waiting that it offers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LruCache(Contender):
 
 
 class Cereggii(Contender):
-    """It caches exceptions, always, and cannot be told not to."""
+    """It caches exceptions, always, and there is no way to turn that off."""
 
     name = "cereggii AtomicCache"
     distribution = module = "cereggii"

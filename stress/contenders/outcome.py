@@ -61,8 +61,8 @@ class Outcome:
         return cls(row, contender, RAISES, type(error).__name__ + (f": {text}" if text else ""))
 
     @classmethod
-    def of_json(cls, told: dict[str, Any]) -> Outcome:
-        outcome = cls(**told)
+    def of_json(cls, reported: dict[str, Any]) -> Outcome:
+        outcome = cls(**reported)
         if outcome.kind not in KINDS:
             raise ValueError(f"an outcome is one of {', '.join(KINDS)}, not {outcome.kind!r}")
         return outcome

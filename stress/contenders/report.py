@@ -50,7 +50,7 @@ def as_json(outcomes: Outcomes, build: Build) -> dict[str, Any]:
 def as_markdown(outcomes: Outcomes, build: Build) -> str:
     """Lay out two tables, of threads and of event loops, with the details below and what they come from at the foot."""
     parts = [
-        f"# Who survives what: {build.label}",
+        f"# Comparison with other libraries: {build.label}",
         "Made by `python -m stress.contenders`, not by hand. A row is a small program, in a process of its own, of "
         "`stress/contenders/rows`, whose header says what it asks and what counts as surviving.",
     ]
@@ -63,7 +63,7 @@ def as_markdown(outcomes: Outcomes, build: Build) -> str:
 
 
 def compact_markdown(outcomes: Outcomes, build: Build) -> str:
-    """Lay out the tables for a README: in one column a library's forms, of which the worst outcome is shown.
+    """Lay out the tables of docs/comparison.md: in one column a library's forms, of which the worst outcome is shown.
 
     Left out are those that are not installed, and questions that nobody's features raise.
     """

@@ -2,7 +2,7 @@
 
 Asks: four threads call 1,000 keys at random in a cache of 100 items, one in ten calls removes a key where that can be
 done; a fifth thread asks for the count.
-Survives: no count is over 100 or under 0. How many values are alive at rest is told.
+Survives: no count is over 100 or under 0. How many values are alive when it is idle is reported.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def run(contender: Contender, effort: Effort) -> str:
     samples = together(effort, "one of four callers", [*threads, sample], effort.seconds)
     most, least = samples[-1]
     most = max(most, cached.count())
-    told = f"{most} at most, {alive(references)} values alive at rest"
+    reported = f"{most} at most, {alive(references)} values alive when idle"
     if most > LIMIT or least < 0:
-        raise Wrong(told + (f", {least} at least" if least < 0 else ""))
-    return told
+        raise Wrong(reported + (f", {least} at least" if least < 0 else ""))
+    return reported

@@ -2,8 +2,8 @@
 
 Asks: 200 entries go into a cache of 16 KiB: values of 1 KiB under short keys, then short values under keys of 1 KiB
 (unless weighing is left to a function that is not shown the key). Then a value is replaced by one over the limit.
-Survives: what can be read never adds up to more than the limit; the size told is never over it; the replaced value is
-gone, or the replacement was refused by an error.
+Survives: what can be read never adds up to more than the limit; the size reported is never over it; the replaced
+value is gone, or the replacement was refused by an error.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ LIMIT = 16 * 1024
 
 
 def run(contender: Contender, effort: Effort) -> str:
-    told = [_fill(contender, "values", lambda i: f"k{i}", 1024)]
+    reported = [_fill(contender, "values", lambda i: f"k{i}", 1024)]
     if not contender.name.startswith("cachetools"):
-        told.append(_fill(contender, "keys", lambda i: f"{i:01024}", 10))
-    return ", ".join(filter(None, [*told, _replace(contender)]))
+        reported.append(_fill(contender, "keys", lambda i: f"{i:01024}", 10))
+    return ", ".join(filter(None, [*reported, _replace(contender)]))
 
 
 def _fill(contender: Contender, what: str, key_of: Any, size: int) -> str:
@@ -38,7 +38,7 @@ def _fill(contender: Contender, what: str, key_of: Any, size: int) -> str:
 
 def _check_size(cached: Cached) -> None:
     if cached.offers("size") and cached.size() > LIMIT:
-        raise Wrong(f"it tells {cached.size():,} bytes itself, of {LIMIT:,}")
+        raise Wrong(f"it reports {cached.size():,} bytes itself, of {LIMIT:,}")
 
 
 def _replace(contender: Contender) -> str:

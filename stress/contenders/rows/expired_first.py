@@ -1,4 +1,4 @@
-"""What has expired is put out before what lives.
+"""Expired entries are removed before live ones are evicted.
 
 Asks: a cache of 10 items holds 5 without a ttl and, newer, 5 that have expired; 5 more come.
 Survives: the 5 that live are all still there.
@@ -25,5 +25,5 @@ def run(contender: Contender, effort: Effort) -> str:
         cached.store(i, "new")
     left = sum(cached.contains(i) for i in range(5))
     if left < 5:
-        raise Wrong(f"{5 - left} of 5 that live were put out")
+        raise Wrong(f"{5 - left} of 5 live ones were evicted")
     return ""

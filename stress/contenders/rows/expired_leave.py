@@ -1,4 +1,4 @@
-"""What has expired leaves memory.
+"""Expired values are freed.
 
 Asks: 2,000 keys are filled under a small ttl, and expire; then 2,000 others are filled, and what the documentation
 offers for dropping expired entries is called, for up to some seconds.

@@ -1,8 +1,8 @@
-"""A function that dies of KeyboardInterrupt or SystemExit does not poison its key.
+"""A function interrupted by KeyboardInterrupt or SystemExit does not poison its key.
 
 Asks: the function raises a BaseException while another thread waits; then the key is called again.
-Survives: the first caller gets that; whoever waits does not hang; the next call gives a value. What those who waited
-got is told.
+Survives: the first caller gets that; a waiter does not hang; the next call gives a value. What the waiters got is
+reported.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def _die_of(error: type[BaseException], contender: Contender, effort: Effort) ->
         return "value"
 
     cached = contender.cached(fill)
-    leader = start(effort, f"the caller whose function died of {error.__name__}", cached.call, 1)
+    leader = start(effort, f"the caller whose function raised {error.__name__}", cached.call, 1)
     gate.wait_until_entered()
-    waiter = start(effort, f"a thread that waited for a fill that died of {error.__name__}", cached.call, 1)
+    waiter = start(effort, f"a thread that waited for a fill that raised {error.__name__}", cached.call, 1)
     pause()
     gate.open()
     if not isinstance(leader.join().error, error):

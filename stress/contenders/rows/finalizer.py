@@ -1,6 +1,6 @@
 """A finalizer that calls the cache works.
 
-Asks: values whose `__del__` calls the cache are put out, by a limit of four items, or by removal.
+Asks: values whose `__del__` calls the cache leave it, by a limit of four items, or by removal.
 Survives: all come to an end, no finalizer fails, and the values are right.
 """
 
@@ -52,5 +52,5 @@ def run(contender: Contender, effort: Effort) -> str:
     if set(finalized) - {"small"}:
         raise Wrong("a finalizer's call gives another key's value")
     if not finalized:
-        raise Wrong("no value that was put out has been let go")
+        raise Wrong("no value that was removed has been freed")
     return f"{len(finalized)} finalizers"

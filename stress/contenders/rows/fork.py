@@ -1,4 +1,4 @@
-"""A child forked while a fill is under way can use the cache.
+"""A child forked while a fill is running can use the cache.
 
 Asks: while a thread fills a key, the process forks; the child calls that key and another.
 Survives: the child gets both values.

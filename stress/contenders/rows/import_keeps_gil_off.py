@@ -23,7 +23,9 @@ def run(contender: Contender, effort: Effort) -> str:
         raise NotOffered("a build without a GIL to ask it on")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
     code = f"import sys, {contender.module}; print(sys._is_gil_enabled())"
-    told = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, capture_output=True, text=True)
-    if told.stdout.strip() != "False":
-        raise Wrong("the GIL is on" if told.stdout.strip() == "True" else told.stderr.strip()[-100:])
+    reported = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], env=environment, capture_output=True, text=True
+    )
+    if reported.stdout.strip() != "False":
+        raise Wrong("the GIL is on" if reported.stdout.strip() == "True" else reported.stderr.strip()[-100:])
     return ""

@@ -48,7 +48,7 @@ def _wait_interrupted(cached: Any, gate: Gate, effort: Effort, callers: list[thr
         cached.call(1)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        """Raise within `ask` alone: another signal may come before whoever took the first one can say so."""
+        """Raise within `ask` alone: another signal may come before the caller that took the first one can say so."""
         while frame is not None:
             if frame.f_code is ask.__code__:
                 raise KeyboardInterrupt

@@ -1,7 +1,7 @@
-"""A fill that was removed while under way touches nothing of the newer one.
+"""A fill whose key was removed while it ran touches nothing of the newer one.
 
-Asks: a key is removed (or the cache cleared) while a task fills it, and filled anew by another; then the old task ends,
-once with a value, once with an exception.
+Asks: a key is removed (or the cache cleared) while a task fills it, and filled again by another; then the old task
+ends, once with a value, once with an exception.
 Survives: the newer value stays, and is not filled a third time.
 """
 

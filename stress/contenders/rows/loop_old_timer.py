@@ -1,6 +1,6 @@
 """The timer of an entry that was removed does not expire a newer one.
 
-Asks: under a ttl of one second a key is removed (or the cache cleared) while a task fills it, filled anew, and, when
+Asks: under a ttl of one second a key is removed (or the cache cleared) while a task fills it, filled again, and, when
 the old task has ended, removed and filled a third time, 0.7 s after the second; then it is called once the ttl of the
 second is over, and that of the third is not.
 Survives: the third value is still there.

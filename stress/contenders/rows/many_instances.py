@@ -1,4 +1,4 @@
-"""There can be thousands of caches, and they go when they are dropped.
+"""There can be thousands of caches, and they are freed when they are dropped.
 
 Asks: 3,000 caches, one key in each; then all are dropped.
 Survives: each works; there are no more than ten threads more; nine in ten of the values are no longer held afterwards.

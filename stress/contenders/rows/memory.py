@@ -1,6 +1,6 @@
 """Keys that were removed leave no memory behind.
 
-Asks: four rounds of 50,000 distinct keys each, filled, and removed again one by one (or by clearing, or put out by a
+Asks: four rounds of 50,000 distinct keys each, filled, and removed again one by one (or by clearing, or evicted by a
 limit of 1,000 items).
 Survives: the rounds after the first add less than half of what the first took, all three together; in a short run 4 MB
 are granted besides, for what an allocator keeps in pieces does not shrink with the number of keys.
@@ -37,10 +37,10 @@ def run(contender: Contender, effort: Effort) -> str:
             cached.clear()
         ends.append(resident_bytes())
     taken, added = max(peak - start, 1_000_000), ends[-1] - ends[0]
-    told = f"{added / 1e6:+.1f} MB after {ROUNDS - 1} more rounds; the first took {taken / 1e6:.1f} MB"
+    reported = f"{added / 1e6:+.1f} MB after {ROUNDS - 1} more rounds; the first took {taken / 1e6:.1f} MB"
     if added > taken / 2 + (GRANTED if effort.scale < 1 else 0):
-        raise Wrong(told)
-    return told
+        raise Wrong(reported)
+    return reported
 
 
 def _value_of(key: Any) -> bytes:

@@ -1,6 +1,6 @@
-"""Memoized methods work, and let go of their objects.
+"""Memoized methods work, and keep no object alive.
 
-Asks: a class with a memoized method, made as the documentation tells.
+Asks: a class with a memoized method, made as the documentation says.
 Survives: each object has results of its own; an object that nobody else holds goes; one without a hash works.
 """
 

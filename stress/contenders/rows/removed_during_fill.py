@@ -1,7 +1,7 @@
 """A key removed while it is being filled does not get the old value.
 
 Asks: while the function of a key runs, another thread removes the key, or clears the cache; what the function would
-give has changed by then. (If the removal waits for the function, that is let go on.)
+give has changed by then. (If the removal waits for the function, the function is released.)
 Survives: a call made after the removal has returned gives the new value.
 """
 
@@ -16,7 +16,7 @@ from ..tools import Effort, Gate, start
 
 def run(contender: Contender, effort: Effort) -> str:
     contender.require_fills()
-    told: list[str] = []
+    reported: list[str] = []
     offered = 0
     for operation in ("invalidate", "clear"):
         try:
@@ -24,11 +24,11 @@ def run(contender: Contender, effort: Effort) -> str:
         except NotOffered:
             continue
         offered += 1
-        told += [wrong] if wrong else []
+        reported += [wrong] if wrong else []
     if not offered:
         raise NotOffered("removing a key, nor clearing")
-    if told:
-        raise Wrong("; ".join(told))
+    if reported:
+        raise Wrong("; ".join(reported))
     return "by key and by clearing" if offered == 2 else ""
 
 

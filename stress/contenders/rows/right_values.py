@@ -3,7 +3,7 @@
 Asks: three threads read 50 keys while a fourth removes them (or clears, or, with a limit of 25, they put each other
 out) as fast as it can.
 Survives: every value is one that the function gave for that very key. How many were older than a removal that had
-returned before the call began is told; what makes those is asked, without luck, by `removed_during_fill`.
+returned before the call began is reported; what makes those is asked, without luck, by `removed_during_fill`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def run(contender: Contender, effort: Effort) -> str:
     readers: list[Callable[[], Any]] = [read] * 3
     counts = together(effort, "a reader", [*readers, replace], 2 * effort.seconds)
     calls, wrong, stale = (sum(column) for column in zip(*counts, strict=True))
-    told = f"{calls:,} calls" + (f", {stale} values older than a removal" if stale else "")
+    reported = f"{calls:,} calls" + (f", {stale} values older than a removal" if stale else "")
     if wrong:
-        raise Wrong(f"{wrong} values that are not the key's, in {told}")
-    return told
+        raise Wrong(f"{wrong} values that are not the key's, in {reported}")
+    return reported

@@ -4,7 +4,7 @@ Asks: 20,000 short threads, one after another, each call a warm key.
 Survives: the calls of the last tenth take at most three times as long as those of the first, and memory grows by less
 than 200 bytes a thread. What is compared is each tenth's quick ones, which other work on the machine does not touch,
 over the quick ones of a plain call in the same threads, which run now on this processor and now on that; in a short run
-it is told, not judged.
+it is reported, not judged.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def run(contender: Contender, effort: Effort) -> str:
     first, last = slice(number // 10), slice(-(number // 10), None)
     plain_ratio = _quick(plain_times[last]) / _quick(plain_times[first])
     ratio = _quick(times[last]) / _quick(times[first]) / plain_ratio
-    told = f"{ratio:.1f} times the first lookups' time, {max(0.0, grown):.0f} bytes a thread"
+    reported = f"{ratio:.1f} times the first lookups' time, {max(0.0, grown):.0f} bytes a thread"
     if (ratio > 3 and effort.scale >= 1) or grown > max(200.0, 3_000_000 / number):
-        raise Wrong(told)
-    return told
+        raise Wrong(reported)
+    return reported
 
 
 def _plain(key: int) -> list[int]:

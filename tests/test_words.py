@@ -1,0 +1,109 @@
+"""Words that are not to be used, since a reader who learned English at school stumbles over them, and old names.
+
+Docstrings, comments, messages, names and documentation use the field's terms: `docs/architecture.md` explains them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+WORDS = {  # a regular expression, and what to write instead
+    r"anew": "again; recompute",
+    r"at rest": "idle; when no operation is running",
+    r"(?:keeps|in) (?:its|the|their) books|the books|books": "accounting",
+    r"(?:come|comes|coming|came) upon": "accessed; found",
+    r"(?:die|dies|died|dying) of": "is interrupted by; raises",
+    r"(?:one|once|examples|line) an? (?:cache|case|entry|key|row|store|test|thread)": "per key, per test",
+    r"for so long(?: after)?": "for this long",
+    r"from \d+ on": "0 <= x < 1",
+    r"in (?:his|its|their) stead": "on behalf of; instead",
+    r"in need only": "only as a fallback",
+    r"(?:let|lets|letting) (?:\w+ )?go": "release a lock; drop or free an object",
+    r"(?:let|lets|letting) (?:the )?others out": "evict",
+    r"looks? again later": "retries",
+    r"on (?:its|the|their) way": "running; in flight",
+    r"(?:put|puts|putting) (?:it |them )?out": "evict; remove",
+    r"rather than ask often": "store it: creating one costs",
+    r"struck|strikes? (?:out|off)": "subtract; remove",
+    r"told": "notified; reported",
+    r"under way": "running; in flight",
+    r"weighs \d+": "is charged",
+    r"who (?:comes next|goes)|whoever": "the caller; the thread; the next operation",
+    r"who survives": "comparison with other libraries",
+}
+
+OLD_NAMES = (
+    "_aloft|_fly|_fly_and_tell|_give_way|_hand_over|_land|_leads_to|_most_items|_note_replaced|_outcome_of"
+    "|_put_out|_reach|_repair|_retract|_serialised|_served_at_once|_settle|_share_with|_strike_evicted"
+    "|_strike_out|_take_out|_take_over|_tell|_tell_later|_twin|_under_way|_untold|after_fill|AsyncSingleFlight"
+    "|AsyncStayingUp|came_back|current_caller|Filing|find_results|has_no_leader|hold_off|is_servable|keeps_asking"
+    "|let_go|LONG_AGO|look_every|may_be_left|most_weight_each|NOT_YET|retry_at|Slip|staying-up|StayingUp|take_off"
+    "|Tidier|view_of"
+)
+
+FORBIDDEN = [(re.compile(rf"\b(?:{words})\b", re.IGNORECASE), instead) for words, instead in WORDS.items()]
+FORBIDDEN_NAMES = re.compile(rf"(?<![\w-])(?:{OLD_NAMES})(?![\w-])")
+
+ALLOWED: dict[str, int] = {}
+"""How many there still may be, by file. A number may be lowered and a line removed; nothing is added."""
+
+TEXTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile", "pyproject.toml")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "src").rglob("*.py")),
+    *sorted((ROOT / "benchmarks").rglob("*.py")),
+]
+
+
+def found_in(text: str) -> Iterator[str]:
+    for number, line in enumerate(text.splitlines(), 1):
+        for pattern, instead in FORBIDDEN:
+            for match in pattern.finditer(line):
+                yield f"line {number}: {match.group()!r}; write: {instead}"
+        for match in FORBIDDEN_NAMES.finditer(line):
+            yield f"line {number}: {match.group()!r}, a name that has been replaced"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_word_is_used_that_is_not_to_be_used(path: Path) -> None:
+    found = list(found_in(path.read_text(encoding="utf-8")))
+    allowed = ALLOWED.get(path.relative_to(ROOT).as_posix(), 0)
+    assert len(found) <= allowed, "\n".join(found)
+
+
+def test_what_is_allowed_is_needed() -> None:
+    """So that it can only shrink."""
+    unneeded = {name for name, allowed in ALLOWED.items() if allowed > _count(ROOT / name)}
+    assert not unneeded, "lower their numbers in ALLOWED, or remove their lines"
+
+
+def _count(path: Path) -> int:
+    return len(list(found_in(path.read_text(encoding="utf-8")))) if path.exists() else 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "the leader lets go of the latch",
+        "a fill on its way",
+        "it puts them out",
+        "Whoever fills",
+        "self._settle(flight)",
+    ],
+)
+def test_finds_such_words(line: str) -> None:
+    assert list(found_in(line))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["outlet good", "bookshelf", "a thread who goes_on", "an inputs outlook", "_settled", "unfold", "is let through"],
+)
+def test_finds_no_others(line: str) -> None:
+    assert not list(found_in(line))
