@@ -115,11 +115,11 @@ def test_an_outcome_is_read_from_the_last_line_that_has_one() -> None:
     [
         (f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})", "SIGSEGV"),
         ("raise SystemExit(3)", "exit status 3"),
-        ("pass", "exit status 0: no outcome was told"),
+        ("pass", "exit status 0: no outcome was reported"),
         ("import nothing_of_that_name", "exit status 1: ModuleNotFoundError"),
     ],
 )
-def test_a_process_that_tells_no_outcome_crashed(code: str, detail: str) -> None:
+def test_a_process_that_reports_no_outcome_crashed(code: str, detail: str) -> None:
     outcome = run_code(code)
     assert outcome.kind == CRASHES
     assert outcome.detail.startswith(detail)
