@@ -82,7 +82,7 @@ def _in_a_sentence(result: Result) -> str:
         return f"{result.variant} made no redundant fill this time: no two threads missed the same key at once."
     return (
         f"{result.variant} ran the function again {result.redundant_fills:,} times while the first run was still "
-        f"going: {result.redundant_seconds:.1f} s of needless work."
+        f"going: {result.redundant_seconds:.2f} s of needless work."
     )
 
 
