@@ -18,7 +18,8 @@ import pytest
 
 from areole._fill import protocol as _single_flight
 from areole._fill.protocol import SingleFlight
-from areole._index import atomic, base
+from areole._index import atomic
+from areole._platform import locks as areole_locks
 from areole._platform import refcount as _refcount
 from stress.hunt import find_fault
 from stress.interleave import BadSchedule, Deadlock, WithInvariant, explore, point, replay, sample
@@ -127,7 +128,7 @@ def test_caches_that_only_a_collection_frees_do_not_turn_an_atomic_race_into_one
 
 def test_the_modules_under_test_are_patched_only_while_a_schedule_runs() -> None:
     explore(RACES["cold-key/dict"].scenario, 0, at_least=1)
-    assert base.threading is threading
+    assert areole_locks.threading is threading
     assert type(_single_flight.current_caller().waits) is dict
 
 
@@ -224,7 +225,7 @@ def test_threads_that_wait_for_each_other_are_a_deadlock_and_a_wait_with_a_limit
     """The locks are made in the scenario by the library's own means: only those are seen."""
 
     def scenario(timeout: float) -> Any:
-        locks = [base.threading.Lock(), base.threading.Lock()]
+        locks = [areole_locks.threading.Lock(), areole_locks.threading.Lock()]
 
         def take(first: int) -> bool:
             with locks[first]:

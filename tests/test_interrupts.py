@@ -198,8 +198,8 @@ def check_all_works(cache: AnyCache, ask: Callable[[Any], Any]) -> None:
 def check_locks_and_ask(cache: AnyCache, ask: Callable[[Any], Any]) -> Any:
     assert cache._index.lock.acquire(blocking=False), "the index's lock is held"
     cache._index.lock.release()
-    assert _caller._graph.acquire(blocking=False), "the lock of the graph of waits is held"
-    _caller._graph.release()
+    assert _caller._graph.lock.acquire(blocking=False), "the lock of the graph of waits is held"
+    _caller._graph.lock.release()
     for entry in cache._index.snapshot():
         flight = entry.flight
         assert flight is None or not (flight.is_pending and flight.latch.locked()), "a dead leader holds its latch"

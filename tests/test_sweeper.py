@@ -534,7 +534,7 @@ def test_a_lookup_in_the_midst_of_a_step_of_the_sweeper_may_not_wait() -> None:
     join = start_threads(lambda: cache["key"])
     gate.wait_until_entered()
     with pytest.raises(FillDeadlockError):
-        run_locked(_sweeper.sweeper._lock, cache.__getitem__, "key")
+        run_locked(_sweeper.sweeper.lock, cache.__getitem__, "key")
     gate.open()
     assert join() == [None]
     assert_valid(cache)

@@ -106,7 +106,7 @@ def test_a_child_forked_while_the_thread_holds_a_lock_has_one_too() -> None:
     held, let_go = threading.Event(), threading.Event()
 
     def hold():
-        with sweeper._lock, store._index.lock:
+        with sweeper.lock, store._index.lock:
             held.set()
             let_go.wait()
 

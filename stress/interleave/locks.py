@@ -119,5 +119,5 @@ def _to_patch(module: ModuleType, instead: Any, wrap: Callable[[Any], Any]) -> I
             yield module, name, wrap(_MAKERS[type(value)]())
         elif value is threading.Lock or value is threading.RLock:
             yield module, name, instead.Lock if value is threading.Lock else instead.RLock
-        elif type(value).__module__ == module.__name__ and type(getattr(value, "_lock", None)) in _MAKERS:
-            yield value, "_lock", wrap(_MAKERS[type(value._lock)]())
+        elif type(value).__module__.startswith("areole.") and type(getattr(value, "lock", None)) in _MAKERS:
+            yield value, "lock", wrap(_MAKERS[type(value.lock)]())

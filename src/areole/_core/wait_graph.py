@@ -43,14 +43,14 @@ of all others keep the old one, and a flight led by such a caller is dropped by 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Collection, Generator
 from contextvars import ContextVar
 from operator import attrgetter
 from typing import Protocol
 
-from .._platform.locks import run_locked
+from .._platform import fork
+from .._platform.locks import Guarded, run_locked
 
 __all__ = [
     "Awaited",
@@ -91,14 +91,14 @@ class Caller(Node):
 
     def __init__(self, host: Caller | None = None) -> None:
         super().__init__(threading.get_ident() if host is None else 0)
-        self.epoch = _epoch
+        self.epoch = fork.epoch
         self.host = host
         self.loop = Node(self.ident) if host is None else None
 
     @property
     def is_gone(self) -> bool:
         """Say whether this thread, or task, was left behind in the parent process by a fork."""
-        return self.epoch != _epoch
+        return self.epoch != fork.epoch
 
 
 class Awaited(Protocol):
@@ -126,9 +126,7 @@ class Wait:
             self.holds_up += (thread,) if flight.runs_a_loop or thread.loop is None else (thread, thread.loop)
 
 
-_epoch = 0
-# Makes one step of adding an edge and walking. Re-entrant: a finalizer that runs under it may begin waits itself.
-_graph = threading.RLock()
+_graph = Guarded()  # its lock makes one step of adding an edge and walking
 _local = threading.local()
 current_fill: ContextVar[Caller | None] = ContextVar("areole.current_fill", default=None)
 """The fill in a task, if any, on whose behalf the running code works."""
@@ -151,23 +149,22 @@ def holds_graph() -> bool:
         1. A is about to wait, and has the lock        3. B's fill is about to wait for C's, and waits for the lock
         2. A's finalizer waits for what B fills        -- and A waits for B, which nobody sees.
     """
-    held: bool = _graph._is_owned()  # type: ignore[attr-defined]
-    return held
+    return _graph.is_held()
 
 
 def begin_wait(wait: Wait, flight: Awaited) -> bool:
     """Add the edges of a wait for `flight`, and count it there; say whether it can end: not if it closes a cycle."""
-    return run_locked(_graph, _begin, wait, flight)
+    return run_locked(_graph.lock, _begin, wait, flight)
 
 
 def add_wait(wait: Wait, flight: Awaited) -> None:
     """The same for a flight that has only been made: it waits for nothing yet, so there is no cycle."""
-    run_locked(_graph, _add, wait, flight)
+    run_locked(_graph.lock, _add, wait, flight)
 
 
 def end_wait(wait: Wait, flight: Awaited) -> bool:
     """Remove what was added, if it was and still is there; say whether the flight is to be abandoned."""
-    return run_locked(_graph, _end, wait, flight)
+    return run_locked(_graph.lock, _end, wait, flight)
 
 
 def _begin(wait: Wait, flight: Awaited) -> bool:
@@ -275,13 +272,9 @@ def needs_thread(flight: Awaited, is_it: Callable[[int], bool]) -> bool:
     return flight.is_running and _first_to_end(search)
 
 
-def _start_epoch_in_child() -> None:
-    global _epoch
-    _epoch += 1
-    if not holds_graph():  # else the thread that forked releases it
-        _graph._at_fork_reinit()  # type: ignore[attr-defined]
-    current_caller().epoch = _epoch
+def _come_along() -> None:
+    """Have the thread that forked be a caller of the child."""
+    current_caller().epoch = fork.epoch
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_epoch_in_child)
+fork.after_fork_in_child("participants", _come_along)

@@ -5,7 +5,7 @@ it sleeps. What it is to notice is put into its `queue.SimpleQueue`, whose `put`
 that can be taken anywhere, in a finalizer and in a signal handler too; a store that dies does so by a weak reference
 whose callback is that `put` itself.
 
-`_lock` guards `_runs`, which says that there is a thread that has yet to look for stores, and `_thread`, the latest.
+`lock` guards `_runs`, which says that there is a thread that has yet to look for stores, and `_thread`, the latest.
 Looking for stores and ending is one step under it, and so is looking for a thread and starting one. Otherwise:
 
     1. the thread looks: no store              3. the thread ends
@@ -30,7 +30,6 @@ After a fork the child has no such thread; it is started anew there if there are
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import threading
 import time
@@ -39,8 +38,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
-from .._index.registry import others_that_hold
-from .._platform.locks import run_locked
+from .._platform.fork import after_fork_in_child
+from .._platform.locks import Guarded, run_locked
 from .._platform.weak import WeakTable
 from ..errors import CacheClosedError
 from ..typing import Clock
@@ -71,13 +70,13 @@ def _no_start() -> None:
     """Stands for the weak reference to a start where there was none yet."""
 
 
-class Sweeper:
+class Sweeper(Guarded):
     """See the module. With a clock of its own, it has to be told to `wake` when that has moved."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._stores: WeakTable[weakref.ref[Any]] = WeakTable()
-        self._lock = threading.RLock()
+        super().__init__()
         self._news: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._runs = False
         self._thread: threading.Thread | None = None
@@ -93,7 +92,7 @@ class Sweeper:
         """Sweep `store` from now on, every `_sweep_delay` seconds, until it is removed or gone."""
         store._sweep_due = self._clock() + store._sweep_delay
         self._file(store)
-        run_locked(self._lock, self._start_if_needed)
+        run_locked(self.lock, self._start_if_needed)
         self.wake()  # it may be due before whatever the thread waits for
 
     def remove(self, store: Sweepable, wait: bool = False) -> None:
@@ -113,14 +112,13 @@ class Sweeper:
 
     def restart_in_child(self) -> None:
         """Begin anew with the same stores: in the child of a fork."""
-        self._lock = threading.RLock()
         self._news = queue.SimpleQueue()
         self._runs = False
         self._thread = None
         self._start = _no_start
         for store in self._stores.objects():
             self._file(store)  # with a reference that tells the new queue
-        run_locked(self._lock, self._start_if_needed)
+        run_locked(self.lock, self._start_if_needed)
 
     def _file(self, store: Any) -> None:
         self._stores.discard(store)
@@ -156,18 +154,13 @@ class Sweeper:
 
     def _look_or_end(self) -> list[Any]:
         stores: list[Any] = []  # filled under the lock, and released after it
-        run_locked(self._lock, self._collect_or_end, stores)
+        run_locked(self.lock, self._collect_or_end, stores)
         return stores
 
     def _collect_or_end(self, stores: list[Any]) -> None:
         if self._thread is threading.current_thread():
             stores += self._stores.objects()
             self._runs = bool(stores)
-
-    @property
-    def is_locked_by_me(self) -> bool:
-        """Say whether this thread is in the middle of a step here: others may need the lock to make a store."""
-        return bool(self._lock._is_owned())  # type: ignore[attr-defined]
 
     def _sweep_if_due(self, store: Sweepable) -> float:
         """Return how many seconds are left until `store` is due again."""
@@ -187,7 +180,4 @@ class Sweeper:
 
 
 sweeper = Sweeper()
-others_that_hold.append(lambda: sweeper.is_locked_by_me)
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=sweeper.restart_in_child)
+after_fork_in_child("threads", sweeper.restart_in_child)

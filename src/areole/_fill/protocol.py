@@ -56,8 +56,7 @@ from .._core.flight import Flight
 from .._core.ttl import EXPIRED_AT_ONCE, DeadlineOf, SecondsOf
 from .._core.wait_graph import Wait, begin_wait, current_caller, current_fill, end_wait, holds_graph, needs_thread
 from .._index.bounded import BoundedIndex
-from .._index.registry import holds_a_lock
-from .._platform.locks import run_locked
+from .._platform.locks import holds_a_lock, run_locked
 from .._platform.module_imports import is_importing, waits_for_my_imports
 from ..errors import FillDeadlockError, FillTimeout, RecursiveFillError
 from ..typing import RemovalCause
@@ -451,7 +450,7 @@ class SingleFlight(BaseCache[K, V]):
 
     def _check_wait(self, flight: Flight) -> None:
         """Raise if the wait for `flight` is seen, a moment after it has begun, never to end."""
-        if holds_a_lock() or holds_graph():  # the latter where a task waits, on a loop that a finalizer runs
+        if holds_a_lock():  # the graph of waits, where a task waits, on a loop that a finalizer runs
             raise self._under_a_lock(flight)
         if is_importing() and needs_thread(flight, waits_for_my_imports):
             reason = "its fill waits for the import of a module that this thread executes; ask in a function, which is "

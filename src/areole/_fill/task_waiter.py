@@ -20,8 +20,7 @@ from math import inf
 from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, Final
 
-from .._core.wait_graph import holds_graph
-from .._index.registry import holds_a_lock
+from .._platform.locks import holds_a_lock
 from .._platform.module_imports import is_importing
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ class _Watch:
     def _look(self, token: object) -> None:
         if token is not self._token:
             return
-        may_be_stuck = holds_graph() or is_importing() or holds_a_lock()  # asked once for all
+        may_be_stuck = is_importing() or holds_a_lock()  # asked once for all
         self._look_at(list(self.waiters), may_be_stuck)
 
     def _look_at(self, waiters: list[Waiter], may_be_stuck: bool) -> None:

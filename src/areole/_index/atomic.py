@@ -17,7 +17,6 @@ from .._core.entry import NOT_YET, Empty, Entry
 from .._platform.locks import run_locked
 from .base import IndexBase
 from .dict import DictIndex
-from .registry import register
 
 __all__ = ["AtomicDictIndex", "may_make_another"]
 
@@ -70,7 +69,7 @@ class _CellsView:
 class AtomicDictIndex(IndexBase):
     """An insert-only AtomicDict of cells: an invalidated key's cell stays, and is used again."""
 
-    __slots__ = ("__weakref__", "_shards", "cells", "entries")
+    __slots__ = ("_shards", "cells", "entries")
     name = "atomic"
 
     def __init__(self) -> None:
@@ -80,7 +79,6 @@ class AtomicDictIndex(IndexBase):
         self.entries = _CellsView(self.cells)
         # All cells, for `snapshot`: an AtomicDict cannot be scanned while others insert. Threads share no list.
         self._shards: list[list[_Cell]] = [[] for _ in range(SHARDS)]
-        register(self)
 
     def __del__(self, count_out: Any = _atomic_dicts.decrement_and_get) -> None:
         count_out()  # bound early: at interpreter exit the module's names are gone

@@ -28,18 +28,17 @@ without another lookup of the key.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._core.entry import NOT_YET, Empty, Entry, Removal
-from .._platform.locks import run_locked
+from .._platform.locks import Guarded, run_locked
 from ..typing import RemovalCause
 
 __all__ = ["IndexBase"]
 
 
-class IndexBase:
+class IndexBase(Guarded):
     """What the two indexes without a limit share."""
 
     __slots__ = (
@@ -49,7 +48,6 @@ class IndexBase:
         "_placed",
         "_retiring",
         "_successors",
-        "lock",
         "rebuilds",
         "unreported",
     )
@@ -57,11 +55,8 @@ class IndexBase:
     max_items: int | None = None
     entry_type: type[Entry] = Entry
     touch: Callable[[Any], None] | None = None
-    lock: Any
 
     def __init__(self, lock: Any = None) -> None:
-        self.lock = lock or threading.RLock()  # makes one step of looking and removing or replacing
-        self._acquire = (self.lock.acquire,)
         self._successors: dict[Entry, Entry] = {}  # see the module; both are used under the lock
         self._retiring: dict[Entry, Any] = {}
         self._leaving: dict[Entry, None] = {}
@@ -69,12 +64,13 @@ class IndexBase:
         self.unreported: list[Removal] = []  # values that were removed where nobody could report them: for the next
         self.rebuilds = 0  # odd while `discard` has the entries out: what is not found then may be there all the same
         self._is_abandoned = False
+        super().__init__(lock)  # the lock makes one step of looking and removing or replacing
+        self._acquire = (self.lock.acquire,)
 
     def twin(self) -> Any:
         raise NotImplementedError
 
-    def start_anew_in_child(self) -> None:
-        """Put right what a thread that does not exist in this child of a fork was in the middle of."""
+    def repair_in_child(self) -> None:
         for register in (self._successors, self._retiring, self._leaving):
             register.clear()
 

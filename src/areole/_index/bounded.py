@@ -40,7 +40,6 @@ from ..typing import RemovalCause
 from .deadline_queue import Deadlines
 from .dict import INSERTS_TAKE_THE_LOCK, DictIndex, SameKey
 from .limits import OVERHEAD
-from .registry import register
 
 __all__ = ["BoundedIndex", "is_kept"]
 
@@ -108,7 +107,7 @@ class BoundedIndex(DictIndex):
         self._trusts_marks = True  # see `_is_attached`
         self._untold: list[Removal] = []
         self._start_books()
-        register(self)  # a twin too, which shares a lock
+        self.register()  # a twin too, which shares a lock
 
     def twin(self) -> BoundedIndex:
         return BoundedIndex(
@@ -239,9 +238,9 @@ class BoundedIndex(DictIndex):
         untold, self._untold = self._untold, []
         removed.extend(untold)
 
-    def start_anew_in_child(self) -> None:
+    def repair_in_child(self) -> None:
         """After a fork: the thread that was in the middle of something does not exist here."""
-        super().start_anew_in_child()
+        super().repair_in_child()
         self._under_way = [0]
 
     def _holds(self, entry: Any) -> bool:

@@ -24,7 +24,6 @@ from .._core.entry import NOT_YET, Empty, Entry
 from .._platform.locks import run_locked
 from ..typing import RemovalCause
 from .base import IndexBase
-from .registry import register
 
 __all__ = ["INSERTS_TAKE_THE_LOCK", "DictIndex", "SameKey"]
 
@@ -43,15 +42,13 @@ _FILLER: dict[Any, Entry] = {Empty: Entry(Empty)}
 class DictIndex(IndexBase):
     """A builtin dict of entries: a key that is gone leaves nothing."""
 
-    __slots__ = ("__weakref__", "_insertions", "entries")
+    __slots__ = ("_insertions", "entries")
     name = "dict"
 
     def __init__(self, lock: Any = None) -> None:
         super().__init__(lock)
         self.entries: dict[Any, Entry] = {}
         self._insertions = 0  # so that one notices another that came in between; a lost count hides none
-        if lock is None:
-            register(self)
 
     def twin(self) -> Any:
         """Make a dict index with the same lock."""

@@ -71,11 +71,15 @@ acts checks afterwards that nothing has come between: see `_index` and `_bounded
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from operator import call
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["run_locked"]
+from .fork import after_fork_in_child
+from .weak import WeakTable
+
+__all__ = ["Guarded", "holds_a_lock", "run_locked"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -90,3 +94,52 @@ def run_locked(lock: Any, function: Callable[P, R], /, *args: P.args, **kwargs: 
     finally:
         if taken:
             lock.release()
+
+
+class Guarded:
+    """Has a re-entrant lock, which is freed in the child of a fork, and which `holds_a_lock` knows of.
+
+    For every lock that the fill of another thread may need. With the `lock` of another one it is not known by itself,
+    unless it calls `register`.
+    """
+
+    __slots__ = ("__weakref__", "lock")
+    lock: Any
+
+    def __init__(self, lock: Any = None) -> None:
+        self.lock = lock or threading.RLock()
+        if lock is None:
+            self.register()
+
+    def register(self) -> None:
+        _guarded.add_if_absent(self, None)
+
+    def is_held(self) -> bool:
+        """Say whether this thread has the lock: a method of a key, a finalizer or a signal handler asks."""
+        return bool(self.lock._is_owned())
+
+    def repair_in_child(self) -> None:
+        """Repair, in the child of a fork, what a thread that does not exist there was in the middle of."""
+
+
+_guarded: WeakTable[None] = WeakTable()
+
+
+def holds_a_lock() -> bool:
+    """Say whether this thread holds a lock that a fill may need, so that it must not wait for one.
+
+    1. A's step on X calls a method of a key, which asks Y for what B is filling
+    2. B's fill asks X, and waits for the lock that A holds    -- and A waits for B.
+    """
+    return any(each.is_held() for each in _guarded.objects())
+
+
+def _free_locks_in_child() -> None:
+    """Free the locks of other threads. One that the thread which forked holds is released by it: it goes on here."""
+    for each in _guarded.objects():
+        if not each.is_held():
+            each.lock._at_fork_reinit()
+            each.repair_in_child()
+
+
+after_fork_in_child("locks", _free_locks_in_child)

@@ -16,7 +16,7 @@ Who may begin
     fills stay in the queue: their values are served stale for as long as they may be, and then lookups fill themselves.
 
 Who takes what is queued
-    A *drainer*: a thread that runs one queued task after another. It chooses under `_lock`, which is taken by threads
+    A *drainer*: a thread that runs one queued task after another. It chooses under `lock`, which is taken by threads
     of the pool alone, so `submit` waits for nothing and can be called in a finalizer, which may hold any lock.
     `submit` puts the task into the queue, and then calls a drainer, unless one was called that has not looked yet:
 
@@ -42,7 +42,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import queue
 import threading
 import time
@@ -54,6 +53,7 @@ from operator import attrgetter, call
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..typing import Clock
+from .fork import after_fork_in_child
 from .locks import run_locked
 
 __all__ = ["HUNG_SECONDS", "Client", "Pool", "pool"]
@@ -265,7 +265,7 @@ class Pool:
         self._idle: list[Callable[[Task], None]] = []
         self._tasks = _Queues()
         self._drainers: set[int] = set()
-        self._lock = threading.RLock()  # of the drainers alone
+        self.lock = threading.RLock()  # of the drainers alone
         self._turn = 0
         self._called_until = -inf  # a drainer was called and has not looked yet; counts until then
         self._look_at = inf  # from when on `look` calls a drainer
@@ -323,12 +323,12 @@ class Pool:
                 job.task = None  # before the thread is idle: it keeps its arguments alive
         finally:
             if job is not None:
-                run_locked(self._lock, job.end, self._clock())
+                run_locked(self.lock, job.end, self._clock())
             self._drainers.discard(me)
 
     def _begin(self, ended: _Job | None) -> _Job | None:
         """Begin the next task; call another drainer if there is one more for it; report the lanes that are stuck."""
-        job, has_more, stuck = run_locked(self._lock, self._choose, ended, self._clock())
+        job, has_more, stuck = run_locked(self.lock, self._choose, ended, self._clock())
         if has_more:
             self._call_drainer(self._clock())
         for lane in stuck:
@@ -386,6 +386,4 @@ def _rule(lanes: list[_Lane]) -> Callable[[_Lane], bool]:
 
 pool = Pool()
 atexit.register(pool.close)
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=pool.start_anew)
+after_fork_in_child("threads", pool.start_anew)
