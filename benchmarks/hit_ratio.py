@@ -100,7 +100,7 @@ def hits_of_policy(name: str) -> Callable[[Keys, int], int]:
             entry = entries.get(key)
             if entry is not None:
                 hits += 1
-                policy.touch(entry)
+                policy.record_access(entry)
                 continue
             if len(entries) >= size:
                 del entries[policy.evict().key]

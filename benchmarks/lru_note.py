@@ -25,9 +25,9 @@ PASSES = 4
 
 WAYS = {
     "no note": "return entry.value",
-    "the next number, by a call": "entry.used = tick(); return entry.value",
-    "the next number, by a loop": "for entry.used in ticks: return entry.value",
-    "the clock's reading": "entry.used = clock(); return entry.value",
+    "the next number, by a call": "entry.last_used = tick(); return entry.value",
+    "the next number, by a loop": "for entry.last_used in ticks: return entry.value",
+    "the clock's reading": "entry.last_used = clock(); return entry.value",
     "appended to a log, which nobody empties": "log(entry); return entry.value",
 }
 
@@ -48,11 +48,11 @@ def loop(get, keys):
 
 
 class Entry:
-    __slots__ = ("used", "value")
+    __slots__ = ("last_used", "value")
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        self.used = 0
+        self.last_used = 0
 
 
 def make_get(way: str, keys: list[int]) -> Callable[[Any], Any]:

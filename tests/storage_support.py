@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, RemovalCause, Storage
-from areole._eviction.lazy_heap import Filing
+from areole._eviction.lazy_heap import SPARE, LazyHeap
 from areole._index.limits import OVERHEAD
 from areole.testing import assert_valid
 
@@ -98,8 +98,7 @@ def _check_sums(index: Any, stored: list[Any]) -> None:
 def _check_deadlines(index: Any, stored: list[Any]) -> None:
     expiring = [entry for entry in stored if _deadline_of(entry) is not None]
     assert sorted(map(id, expiring)) == sorted(deadlines_of(index)), "the deadlines are not those of what is stored"
-    # Room for what has left and was not come upon yet: as many as live, as many in the old heap, and a few.
-    assert len(index._deadlines) <= 4 * len(expiring) + 300, "the deadlines keep too many that are gone"
+    assert len(index._deadlines._heap) <= 2 * len(expiring) + SPARE, "the deadlines keep too many that are gone"
 
 
 def deadlines_of(index: Any) -> list[int]:
@@ -107,23 +106,26 @@ def deadlines_of(index: Any) -> list[int]:
     deadlines = index._deadlines
     assert_filing_sound(deadlines)
     filed = list(deadlines)
-    assert all(_deadline_of(entry) == entry.filing[0] for entry in filed), "one is filed under another deadline"
-    assert all(entry.filing[2] is entry for entry in filed), "an entry has another's slip"
-    assert all(entry.filing[0] >= deadlines.due for entry in filed), "an entry expires before anything is said to"
+    assert all(_deadline_of(entry) == entry.expiry[0] for entry in filed), "one is filed under another deadline"
+    assert all(entry.expiry[2] is entry for entry in filed), "an entry has another's item"
+    assert all(entry.expiry[0] >= deadlines.due for entry in filed), "an entry expires before anything is said to"
     return [id(entry) for entry in filed]
 
 
-def assert_filing_sound(filing: Filing) -> None:
+def count_items(heap: LazyHeap) -> int:
+    """Count the items of a heap, the empty ones too."""
+    return len(list(heap.queue())) + len(heap._heap)
+
+
+def assert_filing_sound(filing: LazyHeap) -> None:
     """Check that each part is in order, and that the counts are right."""
     queue = list(filing.queue())
-    assert queue == sorted(queue, key=lambda slip: slip[:2]), "the queue is out of order"
-    assert all(slip[3][4] is slip[4][3] is slip for slip in queue), "a slip of the queue is not linked"
-    assert all(slip[2] is not None for slip in queue), "one that has left is in the queue"
-    for heap in (filing._heap, filing._old):
-        assert all(heap[(i - 1) // 2][:2] <= heap[i][:2] for i in range(1, len(heap))), "a heap is none"
-    slips = [*queue, *filing._heap, *filing._old]
-    assert len(filing) == len(slips), "the slips are miscounted"
-    assert filing.held == len(list(filing)), "the entries are miscounted"
+    assert queue == sorted(queue, key=lambda item: item[:2]), "the queue is out of order"
+    assert all(item[3][4] is item[4][3] is item for item in queue), "an item of the queue is not linked"
+    assert all(item[2] is not None for item in queue), "one that has left is in the queue"
+    heap = filing._heap
+    assert all(heap[(i - 1) // 2][:2] <= heap[i][:2] for i in range(1, len(heap))), "the heap is none"
+    assert filing.live == len(list(filing)), "the entries are miscounted"
 
 
 def _deadline_of(entry: Any) -> Any:

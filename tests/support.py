@@ -116,7 +116,7 @@ def wait_until_settled(cache: Any) -> None:
     pause = threading.Event()
     for _ in range(PATIENCE * 1000):
         flights = [entry.flight for entry in cache._index.snapshot()]
-        if all(flight is None or flight.has_no_leader for flight in flights):
+        if all(flight is None or flight.is_orphaned for flight in flights):
             return
         pause.wait(0.001)
     pytest.fail("a fill did not end")

@@ -37,8 +37,8 @@ def test_threads_are_different_callers_even_where_one_gets_a_dead_ones_number() 
 
 
 def test_a_caller_of_this_process_is_not_gone() -> None:
-    assert not current_caller().is_gone
-    assert not run_threads(current_caller)[0].is_gone
+    assert not current_caller().is_from_before_fork
+    assert not run_threads(current_caller)[0].is_from_before_fork
 
 
 @every_index
@@ -159,13 +159,7 @@ def wait_within_wait_once(at: int) -> Injected:
     for join in joins:
         join()
     assert len(errors) == 1, injected
-    under_a_lock = (
-        "wait_graph.py",
-        "locks.py",
-        "flight.py",
-        "dict.py",
-        "base.py",
-    )  # a flight notes that it is waited for
+    under_a_lock = ("wait_graph.py", "locks.py", "flight.py", "base.py", "dict.py")  # flight: it notes its waiters
     assert not refused or any(place.startswith(under_a_lock) for place in injected[0].places), injected
     assert_valid(cache)
     return injected[0]

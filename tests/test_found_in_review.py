@@ -369,19 +369,19 @@ def test_a_late_value_that_is_interrupted_as_it_makes_room_leaves_nothing_pendin
 
 
 def test_a_hit_that_comes_between_does_not_keep_an_entry_from_asking() -> None:
-    """See `S3FifoPolicy.touch`: an eviction lowers the uses, and has it ask again, after a hit has read three."""
+    """`S3FifoPolicy.record_access`: an eviction lowers `freq` and sets `needs_access`, after a hit has read three."""
 
     class Lowered:
-        asks: bool | None = True
+        needs_access: bool | None = True
         readings = iter([3, 1])
 
         @property
-        def uses(self) -> int:
+        def freq(self) -> int:
             return next(self.readings)
 
     entry: Any = Lowered()
-    S3FifoPolicy().touch(entry)
-    assert entry.asks
+    S3FifoPolicy().record_access(entry)
+    assert entry.needs_access
 
 
 @pytest.mark.parametrize("resilience", [None, Resilience(hard_timeout=PATIENCE)], ids=["plain", "timeout"])

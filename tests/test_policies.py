@@ -28,7 +28,7 @@ from areole._eviction.s3fifo import (
 from benchmarks.hit_ratio import hits_of_policy, hits_of_the_optimum
 from benchmarks.traces import TRACES
 
-from .storage_support import assert_filing_sound
+from .storage_support import assert_filing_sound, count_items
 from .support import run_threads
 
 every_policy = pytest.mark.parametrize("name", sorted(POLICIES))
@@ -46,7 +46,7 @@ class Store:
     def get(self, key: Any) -> bool:
         entry = self.entries.get(key)
         if entry is not None:
-            self.policy.touch(entry)
+            self.policy.record_access(entry)
         return entry is not None
 
     def set(self, key: Any, weight: int = 1) -> None:
@@ -103,10 +103,10 @@ def assert_lru_sound(policy: LruPolicy, entries: list[LruEntry], peak: int) -> N
     held = set(policy)
     assert held == set(entries)
     again = policy._again
-    assert len(again) <= 4 * again.held + 4 * SPARE
+    assert len(again._heap) <= 2 * again.live + SPARE
     assert_filing_sound(again)
-    assert all(e.place[2] is e and e.place[0] == e.filed for e in again)
-    assert all(e.place is True for e in policy._ring)
+    assert all(e.position[2] is e and e.position[0] == e.filed_at for e in again)
+    assert all(e.position is True for e in policy._list)
 
 
 def assert_s3fifo_sound(policy: S3FifoPolicy, entries: list[S3FifoEntry], peak: int) -> None:
@@ -115,7 +115,7 @@ def assert_s3fifo_sound(policy: S3FifoPolicy, entries: list[S3FifoEntry], peak: 
     assert policy._main_weight == sum(entry.weight for entry in policy._main)
     for queue in (policy._small, policy._main):
         assert all(entry.queue is queue for entry in queue)
-    assert all(0 <= entry.uses <= 3 for entry in entries)
+    assert all(0 <= entry.freq <= 3 for entry in entries)
     assert len(policy._ghosts | policy._older_ghosts) <= peak
 
 
@@ -141,7 +141,7 @@ def test_each_entry_is_evicted_once_and_then_there_are_none(name: str) -> None:
     for entry in entries:
         policy.add(entry)
     for entry in entries[::3]:
-        policy.touch(entry)
+        policy.record_access(entry)
     evicted = [policy.evict() for _ in entries]
     assert sorted(entry.key for entry in evicted) == list(range(300))
     assert_sound(policy, [], 300)
@@ -153,7 +153,7 @@ def test_a_removed_entry_is_never_evicted(name: str) -> None:
     entries = [make_entry(policy, key) for key in range(20)]
     for entry in entries:
         policy.add(entry)
-        policy.touch(entry)
+        policy.record_access(entry)
     first = policy.evict()  # files others again, or moves them
     kept = [entry for entry in entries if entry is not first]
     for entry in kept[::2]:
@@ -171,9 +171,9 @@ def test_removing_what_is_not_there_and_touching_what_is_gone_change_nothing(nam
     policy.remove(entries[3])
     policy.remove(entries[0])
     policy.remove(entries[0])
-    policy.touch(entries[0])
+    policy.record_access(entries[0])
     gone = policy.evict()
-    policy.touch(gone)
+    policy.record_access(gone)
     policy.remove(gone)
     left = [entry for entry in entries[1:3] if entry is not gone]
     assert_sound(policy, left, 3)
@@ -246,7 +246,7 @@ def test_a_removed_or_evicted_entry_is_let_go_of_at_once(name: str) -> None:
     entries = {key: make_entry(policy, key) for key in range(50)}
     for entry in entries.values():
         policy.add(entry)
-        policy.touch(entry)
+        policy.record_access(entry)
     values = {key: Value() for key in entries}
     alive = {key: weakref.ref(value) for key, value in values.items()}
     for key, entry in entries.items():
@@ -269,7 +269,7 @@ def test_no_method_of_a_key_is_called(name: str) -> None:
     for number in range(60):
         entry = dress(policy.entry_type(Untouchable()), key_hash=number % 20)
         policy.add(entry)
-        policy.touch(entry)
+        policy.record_access(entry)
         if number >= 10:
             policy.evict()
         if number % 3 == 0:
@@ -288,13 +288,13 @@ class RestlessLruEntry(LruEntry):
     """Was used again whenever one looks."""
 
     __slots__ = ()
-    used = property(lambda self: next(self.looks), lambda self, value: None)  # type: ignore[assignment]
+    last_used = property(lambda self: next(self.looks), lambda self, value: None)  # type: ignore[assignment]
     looks: Iterator[int] = count(1)
 
 
 class RestlessS3FifoEntry(S3FifoEntry):
     __slots__ = ()
-    uses = property(lambda self: 3 + 0 * next(self.looks), lambda self, value: None)  # type: ignore[assignment]
+    freq = property(lambda self: 3 + 0 * next(self.looks), lambda self, value: None)  # type: ignore[assignment]
     looks: Iterator[int] = count(1)
 
 
@@ -320,7 +320,7 @@ def test_hits_from_other_threads_break_nothing(name: str) -> None:
     def hit() -> None:
         while not is_over:
             for entry in list(store.entries.values()):
-                store.policy.touch(entry)
+                store.policy.record_access(entry)
 
     def churn() -> None:
         chance = random.Random(name)
@@ -379,7 +379,7 @@ def test_lru_evicts_in_the_order_of_use_exactly(seed: int) -> None:
         else:
             key = chance.choice(list(model.order)[-50:] if step % 2 else list(model.order)[:50])
             if kind == "touch":
-                policy.touch(entries[key])
+                policy.record_access(entries[key])
                 model.use(key)
             else:
                 policy.remove(entries.pop(key))
@@ -405,7 +405,7 @@ def test_lru_copes_with_a_clock_that_stands_still() -> None:
     entries = [make_entry(policy, key) for key in range(10)]
     for entry in entries:
         policy.add(entry)
-        policy.touch(entry)
+        policy.record_access(entry)
     policy.remove(entries[3])
     assert [policy.evict().key for _ in range(9)] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     assert_sound(policy, [], 10)
@@ -423,13 +423,13 @@ def test_lru_does_not_keep_filings_of_what_was_removed() -> None:
     for entry in entries:
         policy.add(entry)
     for entry in entries:
-        policy.touch(entry)
+        policy.record_access(entry)
     gone = {policy.evict() for _ in range(10)}  # files all the others again
-    assert len(policy._again) >= 990
+    assert count_items(policy._again) >= 990
     for entry in entries:
         if entry not in gone:
             policy.remove(entry)
-    assert len(policy._again) <= SPARE
+    assert count_items(policy._again) <= SPARE
 
 
 class CountedLru(LruPolicy):
@@ -452,7 +452,7 @@ def used_lru(size: int, order: list[int]) -> tuple[CountedLru, dict[int, Any]]:
     for entry in entries.values():
         policy.add(entry)
     for key in order:
-        policy.touch(entries[key])
+        policy.record_access(entries[key])
     return policy, entries
 
 
@@ -504,7 +504,7 @@ def test_an_eviction_after_which_all_are_used_again_files_twice_the_bound_at_mos
     policy, entries = used_lru(size, list(range(size)))
     for _ in range(30):
         for entry in entries.values():
-            policy.touch(entry)
+            policy.record_access(entry)
         filings = policy.filings
         del entries[policy.evict().key]
         assert policy.filings - filings <= 2 * FILED_A_TIME
@@ -516,7 +516,7 @@ def test_an_eviction_after_which_all_are_used_again_files_twice_the_bound_at_mos
 def test_what_is_done_to_one_that_was_filed_again_costs_the_next_eviction_one_look(how: str) -> None:
     policy, entries = used_lru(100, list(range(100)))
     policy.evict()
-    (policy.remove if how == "removed" else policy.touch)(entries[1])
+    (policy.remove if how == "removed" else policy.record_access)(entries[1])
     filings = policy.filings
     assert policy.evict() is entries[2]
     assert policy.filings - filings == (how == "used")
@@ -639,15 +639,15 @@ def test_s3fifo_writes_nothing_from_the_third_hit_on() -> None:
     entry = Watched("key")
     entry.writes = 0
     for _ in range(10):
-        policy.touch(entry)
-    assert (entry.uses, entry.writes) == (3, 3)
+        policy.record_access(entry)
+    assert (entry.freq, entry.writes) == (3, 3)
 
 
 class Watched(S3FifoEntry):
     __slots__ = ("writes",)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "uses":
+        if name == "freq":
             object.__setattr__(self, "writes", getattr(self, "writes", 0) + 1)
         object.__setattr__(self, name, value)
 

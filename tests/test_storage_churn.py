@@ -14,7 +14,7 @@ import pytest
 from areole import Storage
 from areole.testing import ManualClock
 
-from .storage_support import check_books, every_policy, make_store
+from .storage_support import check_books, count_items, every_policy, make_store
 
 SETS = 400_000
 DISTINCT = 20_000
@@ -109,7 +109,7 @@ def sizes_of(store: Storage[Any]) -> dict[str, int]:
     return {
         "dict": len(index.entries),
         "policy": len(index.policy),
-        "deadlines": len(index._deadlines),
+        "deadlines": count_items(index._deadlines),
         "ghosts": len(getattr(index.policy, "_ghosts", ())) + len(getattr(index.policy, "_older_ghosts", ())),
         "heap of lru": len(getattr(index.policy, "_again", ())),
     }

@@ -434,7 +434,7 @@ FORKED: dict[str, tuple[str, str]] = {
     "Policy.evict": (SET, "new"),
     "Policy.add": (SET, "new"),
     "Policy.remove": ('store.set("a", 4)', "a"),
-    "Deadlines.file": ('store.set("new", 4, ttl=5)', "new"),
+    "DeadlineQueue.schedule": ('store.set("new", 4, ttl=5)', "new"),
 }
 """A function that comes in the midst of an operation, that operation, and the key that it sets to 4."""
 
@@ -453,7 +453,7 @@ def test_a_child_forked_while_another_thread_writes_has_its_books_in_order(where
     import faulthandler, os, signal, threading, traceback
     from areole import Storage
     from areole._index.bounded import BoundedIndex
-    from areole._index.deadline_queue import Deadlines
+    from areole._index.deadline_queue import DeadlineQueue
     from areole.testing import ManualClock, assert_valid
 
     clock = ManualClock()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, Storage
-from areole._core.entry import NOT_YET, Empty
+from areole._core.entry import UNPUBLISHED, Empty
 from areole._core.flight import Flight
 from areole.testing import ManualClock, assert_valid
 
@@ -99,7 +99,7 @@ def a_count_off_by_one(index: Any) -> None:
 
 
 def an_entry_filed_nowhere(index: Any) -> None:
-    index._deadlines.take_off(index.entries["a"])
+    index._deadlines.cancel(index.entries["a"])
 
 
 def an_entry_gone_from_the_dict_alone(index: Any) -> None:
@@ -136,7 +136,7 @@ def a_flight_left_on_a_value(index: Any) -> None:
 
 
 def a_value_that_was_never_published(index: Any) -> None:
-    index.entries["a"].deadline = NOT_YET
+    index.entries["a"].deadline = UNPUBLISHED
 
 
 def an_entry_emptied(index: Any) -> None:

@@ -44,10 +44,10 @@ class FakeFlight:
         self.looked_at += 1
         return self.running
 
-    def join(self, wait: Wait) -> None:
+    def add_waiter(self, wait: Wait) -> None:
         pass
 
-    def leave(self, wait: Wait) -> bool:
+    def remove_waiter(self, wait: Wait) -> bool:
         return False
 
 

@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any
 
 from ._cache.lookups import BaseCache
-from ._core.entry import NOT_YET, Empty
+from ._core.entry import UNPUBLISHED, Empty
 from ._index.bounded import BoundedIndex, is_kept
 from ._memoize.class_cache import CacheOfInstances
 from ._platform.locks import run_locked
@@ -74,7 +74,7 @@ def assert_valid(cache: object) -> None:
         assert index.find(entry.key) is entry, "an entry cannot be found by its key"
         if flight is None:
             assert entry.value is not Empty, "an entry has neither a value nor a flight"
-            assert entry.deadline != NOT_YET, "a value was stored and not published"
+            assert entry.deadline != UNPUBLISHED, "a value was stored and not published"
             times = entry.times
             if times is not None:
                 assert entry.deadline is None or entry.deadline <= times.expires <= times.stale_until, "times disagree"
@@ -110,4 +110,4 @@ def _assert_books(index: BoundedIndex) -> None:
     held = {id(entry) for entry in index.policy}
     assert held == {id(entry) for entry in stored}, "the policy holds others than the index"
     expiring = [entry for entry in stored if (entry if entry.is_published else entry.flight).deadline is not None]
-    assert all(entry.filing is not None for entry in expiring), "an entry would never be swept"
+    assert all(entry.expiry is not None for entry in expiring), "an entry would never be swept"

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any, TypeAlias
 
 from areole import AtomicCache
-from areole._core.entry import NOT_YET, Empty
+from areole._core.entry import UNPUBLISHED, Empty
 
 from .explore import Scenario, WithInvariant
 from .schedule import point
@@ -67,7 +67,7 @@ def guarded(cache: Any, check: Callable[[list[Any]], None]) -> WithInvariant:
     index = cache._index
 
     def invariant() -> None:
-        published = [entry for entry in index.snapshot() if entry.deadline != NOT_YET]
+        published = [entry for entry in index.snapshot() if entry.deadline != UNPUBLISHED]
         assert all(entry.value is not Empty for entry in published), "an entry is published before its value is stored"
         if index.max_items is not None and index.lock.is_free:
             assert len(published) <= index.max_items, "there are more items than may be"

@@ -11,7 +11,7 @@ from functools import lru_cache
 from numbers import Real
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar, overload
 
-from .._core.entry import NOT_YET, Empty, Entry, Removal
+from .._core.entry import UNPUBLISHED, Empty, Entry, Removal
 from .._core.stats import Counters, make_hit_counter, make_on_hit
 from .._core.ttl import DeadlineOf, as_float, make_deadline
 from .._expiry.freed_functions import DroppedFunctions
@@ -115,7 +115,7 @@ class BaseCache(Generic[K, V]):
 
     def _make_on_hit(self, index: Index) -> Callable[[Any], object] | None:
         """Return what is to be called with the entry of each hit; None if nothing is."""
-        if self._hits is None and index.touch is None:
+        if self._hits is None and index.record_access is None:
             return None
         return make_on_hit([] if self._hits is None else [self._hits], getattr(index, "policy", None))
 
@@ -235,7 +235,7 @@ class BaseCache(Generic[K, V]):
         found, times = None, 0
         while (entry := self._find_to_remove(key)) is not None:
             flight = entry.flight
-            had_flight = flight is not None and not flight.has_no_leader  # before it is removed: after it, it may land
+            had_flight = flight is not None and not flight.is_orphaned  # before it is removed: after it, it may land
             is_out = self._index.remove_if(entry)
             found, times = entry, times + 1 if entry is found else 1
             if not is_out and times >= LOST_AFTER:
@@ -305,7 +305,7 @@ class BaseCache(Generic[K, V]):
         if deadline is None or deadline > now:
             self._tell([(entry.key, entry.value, RemovalCause.EXPLICIT)])
             return True
-        if deadline != NOT_YET:
+        if deadline != UNPUBLISHED:
             self._tell_expired(entry)
         flight = entry.flight
         return flight is not None and flight.stores_error(now)

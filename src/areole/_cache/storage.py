@@ -186,7 +186,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         super().__init__(on_removal=on_removal, stats=stats, clock=clock, name=name, index=index)
         self._counted_in: Any = None if self._hits is None else self._hits.local
         self._tick = None if stats else getattr(index.policy, "tick", None)
-        index.policy.keeps_asking = stats
+        index.policy.always_records = stats
         self._stored_errors = ()
         self._wait_timeout = None
         self._refused_results = SINGLE_USE
@@ -205,10 +205,10 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
             self._ask_for_sweeps()
 
     def _make_on_hit(self, index: Any) -> Callable[[Any], object] | None:
-        """Have s3fifo told by its own `touch`, which notes which entries need no more of that: `get` looks there."""
+        """Call the `record_access` of s3fifo, which notes which entries need no more of that: `get` looks there."""
         if hasattr(index.policy, "tick"):
             return super()._make_on_hit(index)
-        return index.touch if self._hits is None else make_on_hit([self._hits], index.policy, calls_touch=True)
+        return index.record_access if self._hits is None else make_on_hit([self._hits], index.policy, calls_policy=True)
 
     # ---- what is asked
 
@@ -234,10 +234,10 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
             entry: Any = self._entries[key]
             deadline = entry.deadline  # read once: `expire_in` may change it
             if deadline is None or deadline > (now := self._clock()):
-                if entry.asks is not None:
+                if entry.needs_access is not None:
                     if self._tick is not None:
-                        entry.used = self._tick()  # `touch` of lru
-                    elif entry.asks:
+                        entry.last_used = self._tick()  # `record_access` of lru
+                    elif entry.needs_access:
                         self._on_hit(entry)  # type: ignore[misc]
                     else:  # to be counted alone
                         try:

@@ -12,7 +12,7 @@ from .._cache.atomic_cache import AtomicCache
 from .._cache.lookups import BaseCache
 from .._cache.serialized_cache import Cache
 from .._cache.storage import DEFAULT_TTL, DefaultTTLSentinel, Storage
-from .._core.entry import NOT_YET, Empty
+from .._core.entry import UNPUBLISHED, Empty
 from .._core.stats import make_hit_counter, make_on_hit
 from .._core.ttl import EXPIRED_AT_ONCE, deadline_after, seconds_from, seconds_of
 from .._expiry.freed_functions import Owner
@@ -105,7 +105,7 @@ def _check_ttl(ttl: Any) -> None:
 ExpiryOf: TypeAlias = Callable[[Any, Any], float | None]
 """Gives the deadline of a key and its value; in a cache with a Resilience, whose plan makes that, the ttl in seconds.
 
-NOT_YET, EXPIRED_AT_ONCE: it is not to be stored."""
+UNPUBLISHED, EXPIRED_AT_ONCE: it is not to be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class _Rules:
 
 
 def _never_stored(key: Any, value: Any) -> float:
-    return NOT_YET
+    return UNPUBLISHED
 
 
 # ---- what a ttl means, by the kind of cache

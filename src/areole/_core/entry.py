@@ -4,17 +4,17 @@ An entry belongs to the leader that made it, who publishes it by its `deadline`,
 depends on:
 
     state       value      deadline           flight
-    pending     Empty      NOT_YET            the fill that is on its way
+    pending     Empty      UNPUBLISHED            the fill that is on its way
     ready       a value    None or a reading  None
     refreshing  the old    the old            the fill that is on its way; then ready, with the new ones
-    failed      Empty      NOT_YET            the settled flight with the stored exception (`cache_exceptions`)
+    failed      Empty      UNPUBLISHED            the settled flight with the stored exception (`cache_exceptions`)
 
 The atomic steps relied on: loading and storing one slot (see `_locks`). A reader that sees a live deadline sees a
 value, which was stored before it. An entry has one flight in its life, given at birth; a reader that decides that an
 entry has *neither* value nor flight reads `flight` first and `deadline` after it, because the leader stores the
 deadline first and `flight = None` after it. The other way round:
 
-    1. a reader loads deadline: NOT_YET        3. the reader loads flight: None
+    1. a reader loads deadline: UNPUBLISHED        3. the reader loads flight: None
     2. the leader publishes, clears flight     4. "no flight, no value: an expired entry", and a fresh value is dropped.
 """
 
@@ -25,9 +25,9 @@ from typing import Any, Final, TypeAlias
 
 from ..typing import RemovalCause
 
-__all__ = ["NOT_YET", "Empty", "Entry", "Removal", "StaleTimes", "StoredEntry", "TimedEntry"]
+__all__ = ["UNPUBLISHED", "Empty", "Entry", "Removal", "StaleTimes", "StoredEntry", "TimedEntry"]
 
-NOT_YET: Final = -inf
+UNPUBLISHED: Final = -inf
 """The deadline of an entry without a value: in the past, whatever the clock says, so that a hit needs one look."""
 
 
@@ -52,7 +52,7 @@ class StaleTimes:
         self.expires = expires  # the end of the ttl
         self.stale_until = stale_until  # from here on it is of no use to anything
         self.took = took
-        self.throttled_until = NOT_YET  # after a failed or a slow fill: when the next one may be tried
+        self.throttled_until = UNPUBLISHED  # after a failed or a slow fill: when the next one may be tried
         self.asked = 0  # the generation of the pool that was asked to refresh it; 0: none
 
 
@@ -68,12 +68,12 @@ class Entry:
     def __init__(self, key: Any, flight: Any = None) -> None:
         self.key = key
         self.value: Any = Empty
-        self.deadline: float | None = NOT_YET
+        self.deadline: float | None = UNPUBLISHED
         self.flight = flight  # a Flight, or None
 
     @property
     def is_published(self) -> bool:
-        return self.deadline != NOT_YET
+        return self.deadline != UNPUBLISHED
 
     @property
     def expires(self) -> float | None:
@@ -169,11 +169,11 @@ class StoredEntry(TimedEntry):
     Each policy's own makes all of it in one `__init__`: calls of others up the line would cost more than the rest.
     """
 
-    __slots__ = ("asks", "filing", "hash", "is_stored", "weight")
-    asks: bool | None  # False or None: the policy has no use for more hits, until it says so again
+    __slots__ = ("expiry", "hash", "is_stored", "needs_access", "weight")
+    needs_access: bool | None  # False or None: the policy has no use for more hits, until it says so again
     hash: (
         Any  # of the key, an int where it is needed: set before the lock is taken, under which none should have to run
     )
     weight: int
     is_stored: bool
-    filing: list[Any] | None  # its slip among those that expire, see _filing; None: it never does
+    expiry: list[Any] | None  # its slip among those that expire, see _filing; None: it never does

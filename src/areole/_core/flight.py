@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from .entry import NOT_YET, Empty, Entry, Removal
+from .entry import UNPUBLISHED, Empty, Entry, Removal
 from .wait_graph import Caller, current_caller
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ class Flight:
         "value",
         "waiters",
     )
-    look_every: float = inf
+    poll_interval: float = inf
     """For how many seconds a thread may wait without looking whether the leader is still there."""
-    may_be_left = False
+    is_abandonable = False
     """Whether others may retract it while its leader is about to settle it: then that needs the index's lock."""
     runs_a_loop = False
     """Whether this stands for a loop that its waiter's own thread runs, see `aio._blocking`."""
@@ -67,7 +67,7 @@ class Flight:
         self.for_waiters: Exception | None = None
         self.for_requester: list[BaseException] | None = None
         self.is_joined = False  # whether a lookup has found it, which may wait for it
-        self.deadline: float | None = NOT_YET  # until when `for_waiters` is stored; not while NOT_YET
+        self.deadline: float | None = UNPUBLISHED  # until when `for_waiters` is stored; not while UNPUBLISHED
         self.is_detached = False  # its entry was taken out of the index: set under the index's lock
         self.leads = False
         self.joined: Flight | None = None  # the flight that was found instead, where this one does not lead
@@ -81,37 +81,37 @@ class Flight:
         return self.value is Empty and self.error is None
 
     @property
-    def has_no_leader(self) -> bool:
+    def is_orphaned(self) -> bool:
         """Say whether nobody is there any more to bring an outcome: the leader left, or is not in this process.
 
         A stored exception is an outcome that is there for good. Its latch tells nothing in the child of a fork, where a
         waiter that had just taken it, and was about to release it, does not exist.
         """
-        return self.leader.is_gone or self.is_stored or not self.latch.locked()
+        return self.leader.is_from_before_fork or self.is_stored or not self.latch.locked()
 
     @property
     def is_running(self) -> bool:
         """Say whether a leader is there still, who has not settled it."""
-        return self.is_pending and not self.has_no_leader
+        return self.is_pending and not self.is_orphaned
 
-    def join(self, wait: Wait) -> None:
+    def add_waiter(self, wait: Wait) -> None:
         """Note a wait; called under the lock of the graph of waits. Of a thread's fill, nobody needs their number."""
 
-    def leave(self, wait: Wait) -> bool:
+    def remove_waiter(self, wait: Wait) -> bool:
         """Forget it; say whether it was the last, and the fill is to be cancelled: never that of a thread."""
         return False
 
-    def go_on(self) -> None:
+    def keep_running(self) -> None:
         """Have the fill go on, even if all leave; called by one that waits. That of a thread does anyway."""
 
     def cancel(self) -> None:
-        """Cancel the fill, after `leave` has said so."""
+        """Cancel the fill, after `remove_waiter` has said so."""
         raise NotImplementedError
 
     @property
     def is_stored(self) -> bool:
         """Say whether `error` is kept for later callers too (`cache_exceptions`), until `deadline`."""
-        return self.deadline != NOT_YET
+        return self.deadline != UNPUBLISHED
 
     def stores_error(self, now: float) -> bool:
         return self.is_stored and (self.deadline is None or self.deadline > now)

@@ -247,21 +247,21 @@ def make_hit_counter() -> HitCounter:
     return HitCounterByThread() if is_free_threaded() else HitCounter()
 
 
-def make_on_hit(counters: Sequence[HitCounter], policy: Any, calls_touch: bool = False) -> Callable[[Any], object]:
+def make_on_hit(counters: Sequence[HitCounter], policy: Any, calls_policy: bool = False) -> Callable[[Any], object]:
     """Make what is to be called with the entry of each hit: one function that counts it, and notes it for a policy.
 
-    It has what the policy's `touch` does written out, or, with `calls_touch`, calls that.
+    It has what the policy's `record_access` does written out, or, with `calls_policy`, calls that.
     """
     if policy is None and len(counters) == 1 and type(counters[0]) is HitCounter:
         return counters[0].make_step()
     lines: list[str] = []
     names: dict[str, Any] = {}
-    if calls_touch:
-        lines.append("touch(entry)")
-        names["touch"] = policy.touch
+    if calls_policy:
+        lines.append("record_access(entry)")
+        names["record_access"] = policy.record_access
     elif policy is not None:
-        lines.append(policy.touch_source.format(entry="entry", tick="tick"))
-        names["tick"] = policy.touch_with
+        lines.append(policy.record_source.format(entry="entry", tick="tick"))
+        names["tick"] = policy.record_with
     for number, counter in enumerate(counters):
         more_lines, more_names = counter.write_step("", number)
         lines += more_lines

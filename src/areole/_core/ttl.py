@@ -50,7 +50,7 @@ SecondsOf: TypeAlias = Callable[[K, V], float | None]
 EXPIRED_AT_ONCE: Final = -sys.float_info.max
 """The deadline, and the seconds, of a value that has expired as soon as it was filled: it is not stored.
 
-What a refresh was to replace has been replaced, and leaves; where a fill's deadline is NOT_YET, that stays."""
+What a refresh was to replace has been replaced, and leaves; where a fill's deadline is UNPUBLISHED, that stays."""
 
 _RETURNED = "what the ttl callable returned"
 

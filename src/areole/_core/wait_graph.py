@@ -96,7 +96,7 @@ class Caller(Node):
         self.loop = Node(self.ident) if host is None else None
 
     @property
-    def is_gone(self) -> bool:
+    def is_from_before_fork(self) -> bool:
         """Say whether this thread, or task, was left behind in the parent process by a fork."""
         return self.epoch != fork.epoch
 
@@ -110,8 +110,8 @@ class Awaited(Protocol):
     def leader(self) -> Caller: ...
     @property
     def is_running(self) -> bool: ...
-    def join(self, wait: Wait) -> None: ...
-    def leave(self, wait: Wait) -> bool: ...
+    def add_waiter(self, wait: Wait) -> None: ...
+    def remove_waiter(self, wait: Wait) -> bool: ...
 
 
 class Wait:
@@ -173,7 +173,7 @@ def _begin(wait: Wait, flight: Awaited) -> bool:
 
 
 def _add(wait: Wait, flight: Awaited) -> None:
-    flight.join(wait)
+    flight.add_waiter(wait)
     if not wait.holds_up:
         return
     for node in wait.holds_up:
@@ -189,7 +189,7 @@ def _end(wait: Wait, flight: Awaited) -> bool:
     if wait.holds_up:
         for node in _needs(flight):
             node.awaited_by.pop(wait, None)
-    return flight.leave(wait)
+    return flight.remove_waiter(wait)
 
 
 def _needs(flight: Awaited) -> tuple[Node, ...]:

@@ -1,27 +1,24 @@
-"""Ring: a queue linked through its entries, first in, first out, from which any can be taken out."""
+"""IntrusiveList: a first-in, first-out queue linked through its entries, from which any entry can be removed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["Ring"]
+__all__ = ["IntrusiveList"]
 
 
-class Ring:
-    """Its entries have slots `before` and `after`, and stand in one ring at most.
+class IntrusiveList:
+    """Its entries have slots `before` and `after`, and are in one list at most.
 
-    An entry taken out is let go of at once, and keeps no other. Against an OrderedDict, a step takes some 30 ns where
-    that takes 100, and an entry 16 bytes where that takes 150.
+    A removed entry is released at once. Compared with an OrderedDict, a step takes 30 ns instead of 100, and an entry
+    16 bytes instead of 150.
     """
 
     __slots__ = ("after", "before", "length")
 
     def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        self.after: Any = self  # the first; where there is none, the ring itself
+        self.after: Any = self  # the first; of an empty list, the list itself
         self.before: Any = self
         self.length = 0
 

@@ -1,31 +1,24 @@
-"""Least-recently-used order, as seen from one thread, without a lock on a hit; exact as long as hits are not too many.
+"""Least-recently-used order, as seen from one thread, without a lock on a hit; exact unless hits are very many.
 
-A hit writes the time of it into the entry, `used`, and nothing else. In one source line, for those who write it out:
+A hit writes its time into the entry, `last_used`, and nothing else. In one source line, for generated code:
 
-    entry.used = tick()                      # `tick` is the policy's; with a GIL: for entry.used in ticks: break
+    entry.last_used = tick()                 # `tick` is the policy's; with a GIL: for entry.last_used in ticks: break
 
-Entries are filed by the `used` that they had then: new ones in a ring, where that order comes for free, those that
-were used since in `_again` (see _filing). What was filed first is evicted if it has not been used since, else it is
-filed again. As no entry is used before it was filed, what is evicted is the least recently used of all.
+An entry is filed by the `last_used` that it had then (`filed_at`): a new one in a list, where that order comes for
+free, one that was used since in `_again`, a heap. What was filed first is evicted if it has not been used since, else
+it is filed again. As no entry is used before it was filed, the one evicted is the least recently used of all.
 
-An eviction takes a bounded time, whatever was used before it: it files at most `FILED_A_TIME` entries again that way.
-So it is exact as long as fewer than that were used since they were filed and stand before the least recently used one.
-Past that, it evicts the least recently used of all that are in `_again`, for which it files again at most as many of
-them; past that too, the least recently used of those that it has looked at. The next eviction goes on from there: once
-all of n entries were used, evictions are exact again after n / FILED_A_TIME of them.
-
-Kept here:
-
-  - An entry is in the ring (its `place` is True) or in `_again` (`place` is its slip), or in neither (None).
-  - An entry that is removed is released at once.
-  - No key is touched: places compare by two numbers.
+An eviction takes a bounded time: it files at most `FILED_A_TIME` entries again that way, and then at most as many of
+those in `_again`. So it is exact as long as fewer were used since they were filed and come before the least recently
+used one; past that, it evicts the least recently used of those in `_again`. Once all of n entries were used, evictions
+are exact again after n / FILED_A_TIME of them.
 
 Not promised: the order of uses by several threads at once, where one may write its time after another wrote a later
 one.
 
 Compared (`python -m benchmarks.lru_note`, 3.13 with a GIL, where a lookup alone takes 40 ns): the next number written
-into the entry, 66 ns; the clock's reading, 95; appending the entry to a log, 54, which somebody has to empty, whether
-or not anything is ever evicted; `OrderedDict.move_to_end` needs a lock.
+into the entry, 66 ns; the clock's reading, 95; appending the entry to a log, 54, which somebody has to empty;
+`OrderedDict.move_to_end` needs a lock.
 """
 
 from __future__ import annotations
@@ -34,40 +27,35 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
-from operator import attrgetter
 from typing import Any, Final
 
-from .._core.entry import NOT_YET, Empty, StoredEntry
-from .intrusive_list import Ring
-from .lazy_heap import Filing
+from .._core.entry import UNPUBLISHED, Empty, StoredEntry
+from .intrusive_list import IntrusiveList
+from .lazy_heap import LazyHeap
 
 __all__ = ["LruPolicy"]
 
-_when_filed = attrgetter("filed")
-
 FILED_A_TIME: Final = 256
-"""How many entries one eviction files again at most before it goes by what is known; and then once more as many.
-
-One takes 1 to 4 microseconds, the most in a store of a million entries that were used in an order of their own.
-"""
+"""One takes 1 to 4 microseconds, the most in a store of a million entries that were used in an order of their own."""
 
 
 def make_tick() -> Callable[[], int]:
     """Return a function without arguments whose results do not go down.
 
-    With a GIL that is a counter: `count.__next__` is one atomic step (see `_locks`). Without one, threads would fight
-    over it (on two threads 17 million hits a second, against 33 million), so that it is the clock, and uses within one
-    step of it tie.
+    With a GIL that is a counter: `count.__next__` is one atomic step (see `_platform/locks`). Without one, threads
+    would fight over it (on two threads 17 million hits a second, against 33 million), so that it is the clock, and uses
+    within one step of it tie.
     """
     has_gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     return count(1).__next__ if has_gil else time.perf_counter_ns
 
 
 class LruEntry(StoredEntry):
-    __slots__ = ("after", "before", "filed", "place", "used")
-    used: int  # known from `add` on
-    filed: int  # what `used` was then; known from `add` on
-    after: Any  # the next in the ring, and the one before it; known while it is there
+    __slots__ = ("after", "before", "filed_at", "last_used", "position")
+    last_used: int  # known from `add` on, like the next
+    filed_at: int  # what `last_used` was then
+    position: Any  # True: in the list; its item in `_again`; None: in neither
+    after: Any  # its neighbours in the list, while it is there
     before: Any
 
     def __init__(
@@ -75,7 +63,7 @@ class LruEntry(StoredEntry):
         key: Any,
         flight: Any = None,
         value: Any = Empty,
-        deadline: float | None = NOT_YET,
+        deadline: float | None = UNPUBLISHED,
         weight: int = 0,
         key_hash: int | None = None,
     ) -> None:
@@ -86,9 +74,8 @@ class LruEntry(StoredEntry):
         self.hash = key_hash
         self.weight = weight
         self.is_stored = False
-        self.filing = self.times = None
-        self.asks = True
-        self.place: Any = None
+        self.expiry = self.times = self.position = None
+        self.needs_access = True
 
 
 class LruPolicy:
@@ -98,91 +85,83 @@ class LruPolicy:
     needs_hash = False
 
     def __init__(self) -> None:
-        self.keeps_asking = True
+        self.always_records = True
         self.tick = make_tick()
-        self.touch_source = "{entry}.used = {tick}()"
-        self.touch_with: Any = self.tick
+        self.record_source = "{entry}.last_used = {tick}()"
+        self.record_with: Any = self.tick
         ticks = getattr(self.tick, "__self__", None)
         if isinstance(ticks, count):  # one step of a `for` stores its next number without a call
-            self.touch_source, self.touch_with = "for {entry}.used in {tick}: break", ticks
+            self.record_source, self.record_with = "for {entry}.last_used in {tick}: break", ticks
         self.clear()
 
     def clear(self) -> None:
-        """Release all entries; ticks go on."""
-        self._ring = Ring()
-        self._again = Filing()
+        """Forget all entries; ticks go on."""
+        self._list = IntrusiveList()
+        self._again = LazyHeap()
 
     def __len__(self) -> int:
-        return self._ring.length + self._again.held
+        return self._list.length + self._again.live
 
     def __iter__(self) -> Iterator[LruEntry]:
-        """Go through the entries, in no order; nothing may change meanwhile."""
         yield from self._again
-        yield from self._ring
+        yield from self._list
 
-    def touch(self, entry: LruEntry) -> None:
-        entry.used = self.tick()
+    def record_access(self, entry: LruEntry) -> None:
+        entry.last_used = self.tick()
 
     def add(self, entry: LruEntry) -> None:
-        entry.filed = entry.used = self.tick()
-        entry.place = True
-        ring = self._ring  # `ring.append`, written out, as every `set` comes by here
-        entry.before = last = ring.before
-        entry.after = ring
-        last.after = ring.before = entry
-        ring.length += 1
+        entry.filed_at = entry.last_used = self.tick()
+        entry.position = True
+        entries = self._list  # `append`, written out, as every `set` comes here
+        entry.before = last = entries.before
+        entry.after = entries
+        last.after = entries.before = entry
+        entries.length += 1
 
     def remove(self, entry: LruEntry) -> None:
-        place, entry.place = entry.place, None
-        if place is True:
-            self._ring.remove(entry)
-        elif place is not None:
-            self._again.remove(place)
+        position, entry.position = entry.position, None
+        if position is True:
+            self._list.remove(entry)
+        elif position is not None:
+            self._again.remove(position)
 
     def evict(self) -> LruEntry:
-        ring = self._ring
-        entry: LruEntry = ring.after
-        if not self._again.held and entry.used == entry.filed:  # what follows, written out for what is most frequent
-            entry.place = None
-            ring.after = after = entry.after
-            after.before = ring
-            entry.before = entry.after = None
-            ring.length -= 1
+        entries = self._list
+        entry: LruEntry = entries.after
+        if self._again.live or entry.last_used != entry.filed_at:
+            entry = self._least_recently_used()
+            self.remove(entry)
             return entry
-        entry = self._least_recently_used()
-        self.remove(entry)
+        entry.position = None  # `remove`, written out
+        entries.after = after = entry.after
+        after.before = entries
+        entry.before = entry.after = None
+        entries.length -= 1
         return entry
 
     def _least_recently_used(self) -> LruEntry:
-        filed: list[LruEntry] = []
         most = min(FILED_A_TIME, len(self))  # others may use all entries again meanwhile
         for first in (self._first, self._first_again):
             for _ in range(most):
                 entry = first()
-                used = entry.used  # read once: others may write it
-                if used == entry.filed:
+                last_used = entry.last_used  # read once: others may write it
+                if last_used == entry.filed_at:
                     return entry
-                self._file_again(entry, used)
-                filed.append(entry)
-        return min(filed, key=_when_filed)
+                self._file_again(entry, last_used)
+        return self._first_again()
+
+    def _file_again(self, entry: LruEntry, last_used: int) -> None:
+        self.remove(entry)
+        entry.filed_at = last_used
+        entry.position = self._again.add(last_used, entry)
 
     def _first(self) -> LruEntry:
-        """Find the entry that was filed first."""
-        first = self._ring.after
+        """Return the entry that was filed first."""
+        first = self._list.after
         again = self._again.first()
-        if again is None or (first is not self._ring and first.filed <= again[0]):
+        if again is None or (first is not self._list and first.filed_at <= again[0]):
             return first  # type: ignore[no-any-return]
         return again[2]  # type: ignore[no-any-return]
 
     def _first_again(self) -> LruEntry:
-        """Find the first of those that were filed again; there are some."""
         return self._again.first()[2]  # type: ignore[index, no-any-return]
-
-    def _file_again(self, entry: LruEntry, used: int) -> None:
-        """Move the entry that was filed first to where it belongs by now."""
-        if entry.place is True:
-            self._ring.remove(entry)
-        else:
-            self._again.remove(entry.place)
-        entry.filed = used
-        entry.place = self._again.add(used, entry)

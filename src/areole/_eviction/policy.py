@@ -1,7 +1,7 @@
-"""Eviction policies: which entry goes next. One file each, behind one small protocol.
+"""Eviction policies: which entry is evicted next. One file each, behind one small protocol.
 
-A hit is the only thing that happens to a policy without the store's lock: it writes into the entry, as `touch` does,
-and nothing else. All methods but `touch` are called under that lock.
+A hit is the only thing that a policy learns without the store's lock: it writes into the entry, as `record_access`
+does, and nothing else. All other methods are called under that lock.
 """
 
 from __future__ import annotations
@@ -20,39 +20,38 @@ class Policy(Protocol):
     """Keeps the stored entries of one store in some order.
 
     `entry_type` has the slots that it needs, `weight` among them, which is set before an entry is added and does not
-    change from then on. `hash` is that of the key; None: nobody needs it.
+    change after that. `hash` is that of the key; None: nobody needs it.
     """
 
     entry_type: type[Entry]
     needs_hash: bool
     """Whether an entry's `hash` must be known when it is added."""
-    keeps_asking: bool
-    """Whether a hit is to be noted, by others, even where the policy has no use for it: then `entry.asks` is False
-    there, else None. `touch` need be called only where it is True."""
-    touch_source: str
-    """What `touch` does, as one statement for generated code, of `{entry}` and perhaps `{tick}`, `touch_with`."""
-    touch_with: Any
+    always_records: bool
+    """Whether others count hits, also those that the policy has no use for: `entry.needs_access` is False there, else
+    None. `record_access` need only be called where it is True."""
+    record_source: str
+    """`record_access` as one statement for generated code, of `{entry}` and perhaps `{tick}`, `record_with`."""
+    record_with: Any
 
-    def __len__(self) -> int:
-        """Count the entries taken in and not let go of."""
+    def __len__(self) -> int: ...
 
-    def touch(self, entry: Any) -> None:
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the entries, in no order; nothing may change meanwhile."""
+
+    def record_access(self, entry: Any) -> None:
         """Note a hit, without a lock. Whether the entry is still there does not matter."""
 
     def add(self, entry: Any) -> None:
-        """Take in an entry that was stored just now."""
+        """Add an entry that was just stored."""
 
     def remove(self, entry: Any) -> None:
-        """Let go of an entry that was taken out by somebody else; nothing happens if it is not there."""
-
-    def __iter__(self) -> Iterator[Any]:
-        """Go through the entries, in no order; nothing may change meanwhile."""
+        """Forget an entry that was removed by somebody else; nothing happens if it is not there."""
 
     def clear(self) -> None:
-        """Let go of all entries."""
+        """Forget all entries."""
 
     def evict(self) -> Any:
-        """Choose the entry that is evicted next, release it and return it; there is one. Takes a bounded time."""
+        """Choose the entry to evict next, forget it and return it; there is one. Takes a bounded time."""
 
 
 POLICIES: dict[str, Any] = {"lru": LruPolicy, "s3fifo": S3FifoPolicy}

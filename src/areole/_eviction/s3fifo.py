@@ -1,43 +1,37 @@
-"""S3-FIFO (Yang, Zhang, Qiu, Yue, Rashmi: "FIFO queues are all you need for cache eviction", SOSP 2023), adapting.
+"""S3-FIFO (Yang, Zhang, Qiu, Yue, Rashmi: "FIFO queues are all you need for cache eviction", SOSP 2023), adaptive.
 
-From the paper: three first-in-first-out queues. New entries go through a small one; those that were used there move on
-to the main one, where an entry that was used since goes round again, with one use less; of those that went, the ghost
-queue remembers the hashes, and who comes back while it is remembered belongs in main. A hit raises the entry's `uses`
-up to three, and from then on writes nothing. In two source lines, for those who write it out:
+From the paper: three first-in, first-out queues. New entries go through a small one; those that were used there move on
+to the main one, where an entry that was used since goes to the end again, with a `freq` lower by one; the ghost queue
+remembers the hashes of evicted entries, and an entry that comes back while it is remembered belongs in main. A hit
+raises the entry's `freq` up to three, and from then on writes nothing. In two source lines, for generated code:
 
-    if entry.uses < 3:
-        entry.uses += 1
+    if entry.freq < 3:
+        entry.freq += 1
 
-Not from the paper, two things.
+Two things are not from the paper.
 
 An entry moves to main only where main makes room. Each eviction looks at the first entry of main. If that was used it
-goes round, and the first in small is evicted, whatever it has earned; if not, it is evicted for a first in small that
-belongs in main; else that one is. So an eviction is a few steps, always, and on a loop larger than the cache main keeps
-what it holds, where the paper's rule puts what was just wanted again in its place. Only if the first in small was used
-there does the eviction look at more than one of main, for one that was not: on a loop none is, and to look at two of
-them for what merely comes back costs all hits of a loop that is a half longer than the cache. An entry that comes back
+goes to the end, and the head of small is evicted, whatever it has earned; if not, it is evicted in favour of a head of
+small that belongs in main; else the head of small is. So an eviction is a few steps, always, and on a loop larger than
+the cache main keeps what it holds, where the paper's rule replaces it by what was just asked for again. Only if the
+head of small was used there does the eviction look at more than one of main: on a loop none is, and to look at two for
+an entry that merely comes back costs all hits of a loop that is a half longer than the cache. An entry that comes back
 goes through small too, as room was made before it came.
 
-Small's share of the weight is not a tenth for good. Requests differ: on a loop small is lost, so the less the better,
-while keys that are asked for a few times and then no more are found only in a small queue that is long enough to see
-them twice. What tells is at which part of the evictions the first in small had been used. The share moves towards
-`MOST_SHARE` of that part, by `STEP` of the way for each set of ghosts, so twice in as many evictions as there are
-entries. While all leave unused it goes to `LEAST_SHARE`, where small may be too short to see a use at all; so it begins
-with `FIRST_SHARE` again after `FORGET_AFTER` sets of ghosts. What small has too much moves to main, used or not, one
-with each eviction. In a tiny cache a share is nothing, so that what came last would go first, and a
-recursion that asks for its last two results would never find them: there small has half of the weight. Figures, and how
-they compare with lru and others on recorded and on made-up requests: benchmarks/results/hit_ratio.md.
+Small's share of the weight is not a tenth for good. On a loop small is lost, so the less the better, while keys that
+are asked for a few times and then no more are found only in a small queue that is long enough to see them twice. The
+share follows the fraction of evictions at which the head of small had been used: it moves towards `MOST_SHARE` of that,
+by `STEP` of the way per set of ghosts, so twice in as many evictions as there are entries. While all leave unused it
+goes to `LEAST_SHARE`, where small may be too short to see a use at all; so it starts again with `FIRST_SHARE` after
+`FORGET_AFTER` sets of ghosts. What small has too much moves to main, used or not, one with each eviction. In a tiny
+cache, where a recursion that asks for its last two results would never find them, small has half of the weight.
+Figures, and a comparison with lru and others: benchmarks/results/hit_ratio.md.
 
-Kept here:
+The ghost queue is two sets of hashes: a new hash goes into the newer one; once that has had half as many as there are
+entries, it becomes the older one, whose hashes are forgotten. (An OrderedDict, which forgets one by one, took a fifth
+of the time of a `set`.) No key is touched: an entry's `hash` is set before it is added.
 
-  - An entry is in `_small`, in `_main`, or in neither, as its `queue` says.
-  - What stays of an entry that is gone is its hash. The ghost queue is two sets: each that goes is put into the newer
-    one, and once half as many as there are entries have gone, it becomes the older one, and what that held is
-    forgotten. So the last to go are remembered, between half as many and as many as there are entries. (A queue that
-    forgets one by one, an OrderedDict, took a fifth of the time of a `set`.)
-  - No key is touched: whoever adds an entry has set its `hash`. Entries are hashed and compared by identity.
-
-A hit that is lost, as two threads raise `uses` at once, or one of them while it is lowered here, is worth no lock.
+A hit may be lost, as two threads raise `freq` at once, or one of them while it is lowered here: worth no lock.
 """
 
 from __future__ import annotations
@@ -46,34 +40,34 @@ from collections.abc import Iterator
 from math import inf
 from typing import Any, Final
 
-from .._core.entry import NOT_YET, Empty, StoredEntry
-from .intrusive_list import Ring
+from .._core.entry import UNPUBLISHED, Empty, StoredEntry
+from .intrusive_list import IntrusiveList
 
 __all__ = ["S3FifoPolicy"]
 
 LEAST_SHARE: Final = 0.01
 MOST_SHARE: Final = 0.8
 FIRST_SHARE: Final = 1 / 9  # an eighth of what main has, exactly: so weights of any scale are compared alike
-"""Small's share of the weight: where it goes if the first in small never was used, if it always was, and where it
-begins. On the recorded requests all from 0.5 to 0.9 as the most do as well, within 0.1 points."""
+"""Small's share of the weight: where it goes if the head of small never was used, if it always was, and where it
+begins. On the recorded requests a MOST_SHARE from 0.5 to 0.9 does as well, within 0.1 points."""
 
 STEP: Final = 0.3
-"""By how much of the way the share moves with each set of ghosts."""
+"""How much of the way the share moves with each set of ghosts."""
 
 FORGET_AFTER: Final = 120
-"""After how many sets of ghosts the share begins again: each time costs a loop some of its hits."""
+"""After how many sets of ghosts the share starts again: each time costs a loop some of its hits."""
 
 MORE_LOOKS: Final = 2
-"""How many more entries of main an eviction looks at where the first was used, and the first in small was too."""
+"""How many more entries of main an eviction looks at where its head was used, and the head of small was too."""
 
 TINY: Final = 8
 """While main has no more entries than this, small is to have half of the weight."""
 
 
 class S3FifoEntry(StoredEntry):
-    __slots__ = ("after", "before", "came_back", "queue", "uses")
-    came_back: bool  # from the ghost queue; known from `add` on
-    after: Any  # the next in its queue, and the one before it; known while it stands there
+    __slots__ = ("after", "before", "freq", "queue", "was_ghost")
+    was_ghost: bool  # whether the ghost queue remembered it; known from `add` on
+    after: Any  # its neighbours in `queue`
     before: Any
 
     def __init__(
@@ -81,7 +75,7 @@ class S3FifoEntry(StoredEntry):
         key: Any,
         flight: Any = None,
         value: Any = Empty,
-        deadline: float | None = NOT_YET,
+        deadline: float | None = UNPUBLISHED,
         weight: int = 0,
         key_hash: int | None = None,
     ) -> None:
@@ -92,28 +86,28 @@ class S3FifoEntry(StoredEntry):
         self.hash = key_hash
         self.weight = weight
         self.is_stored = False
-        self.filing = self.times = None
-        self.uses = 0
-        self.asks = True
-        self.queue: Ring | None = None  # that it stands in
+        self.expiry = self.times = None
+        self.freq = 0
+        self.needs_access = True
+        self.queue: IntrusiveList | None = None  # that it stands in
 
 
 class S3FifoPolicy:
     """See the module."""
 
     entry_type = S3FifoEntry
-    touch_source = "if {entry}.uses < 3: {entry}.uses += 1"
-    touch_with = None
+    record_source = "if {entry}.freq < 3: {entry}.freq += 1"
+    record_with = None
     needs_hash = True
 
     def __init__(self) -> None:
-        self.keeps_asking = False
+        self.always_records = False
         self.clear()
 
     def clear(self) -> None:
-        """Let go of all entries, and forget those that went."""
-        self._small = Ring()
-        self._main = Ring()
+        """Forget all entries, and those that were evicted."""
+        self._small = IntrusiveList()
+        self._main = IntrusiveList()
         self._small_weight = 0
         self._main_weight = 0
         self._ghosts: set[int] = set()  # hashes
@@ -132,21 +126,21 @@ class S3FifoPolicy:
         yield from self._small
         yield from self._main
 
-    def touch(self, entry: S3FifoEntry) -> None:
-        if entry.uses < 3:
-            entry.uses += 1
+    def record_access(self, entry: S3FifoEntry) -> None:
+        if entry.freq < 3:
+            entry.freq += 1
         else:
-            entry.asks = False if self.keeps_asking else None
-            # Whoever lowers the uses does that first, and has it ask again after: one of the two sees the other.
+            entry.needs_access = False if self.always_records else None
+            # An eviction lowers `freq` first, and sets `needs_access` after that: one of the two sees the other. Else
             #
-            #     1. a hit sees three uses     2. an eviction lowers them, and lets the entry ask again
-            #     3. the hit lets it ask no more     -- and its hits would count no more, until it goes.
-            if entry.uses < 3:
-                entry.asks = True
+            #     1. a hit sees a `freq` of 3     2. an eviction lowers it, and sets `needs_access`
+            #     3. the hit clears `needs_access`     -- and its hits would count no more, until it is evicted.
+            if entry.freq < 3:
+                entry.needs_access = True
 
     def add(self, entry: S3FifoEntry) -> None:
         small, key_hash = self._small, entry.hash
-        entry.came_back = key_hash in self._ghosts or key_hash in self._older_ghosts
+        entry.was_ghost = key_hash in self._ghosts or key_hash in self._older_ghosts
         entry.queue = small
         entry.before = last = small.before  # `small.append`, written out, as every `set` comes by here
         entry.after = small
@@ -161,8 +155,8 @@ class S3FifoPolicy:
     def remove(self, entry: S3FifoEntry) -> None:
         queue = entry.queue
         if queue is not None:
-            self._take_out(entry)
-            if queue is self._main or entry.uses:
+            self._unlink(entry)
+            if queue is self._main or entry.freq:
                 self._remember(entry)  # it may well be replaced by another of the same key
             if not len(self):
                 self._ghosts, self._older_ghosts = set(), set()  # an emptied store keeps no tables
@@ -170,76 +164,77 @@ class S3FifoPolicy:
     def evict(self) -> S3FifoEntry:
         self._is_filling = False
         small, main = self._small, self._main
-        loser, holder = small.after, main.after
-        is_wanted = loser is not small and loser.uses > 0
+        small_head, main_head = small.after, main.after
+        is_wanted = small_head is not small and small_head.freq > 0
         if is_wanted:
             self._used += 1
         limit = inf
-        if holder is not main:
-            uses = holder.uses  # read once: others may write it
-            if uses:
-                holder.uses = uses - 1
-                holder.asks = True
+        if main_head is not main:
+            freq = main_head.freq  # read once: others may write it
+            if freq:
+                main_head.freq = freq - 1
+                main_head.needs_access = True
                 main.rotate()
                 if is_wanted and not self._look_on():
-                    holder, uses = main.after, 0
-            limit = self._main_weight * (self._balance if main.length > TINY else 1)
-            if loser is small or self._small_weight < limit:
+                    main_head, freq = main.after, 0
+            limit = self._limit()
+            if small_head is small or self._small_weight < limit:
                 return self._evict_one(main.after)
-            if not uses and (is_wanted or loser.came_back):
-                self._move_to_main(loser)
-                return self._evict_one(holder)
-        loser.queue = None  # `_evict_one(loser)`, written out
-        small.after = after = loser.after
+            if not freq and (is_wanted or small_head.was_ghost):
+                self._move_to_main(small_head)
+                return self._evict_one(main_head)
+        small_head.queue = None  # `_evict_one`, written out
+        small.after = after = small_head.after
         after.before = small
-        loser.before = loser.after = None
+        small_head.before = small_head.after = None
         small.length -= 1
-        weight = loser.weight
+        weight = small_head.weight
         self._small_weight -= weight
-        self._ghosts.add(loser.hash)
+        self._ghosts.add(small_head.hash)
         self._gone = gone = self._gone + 1
         if gone * 2 > main.length:
             self._forget()
         if self._small_weight > limit + weight and small.length > 1:
             self._move_to_main(small.after)
-        return loser  # type: ignore[no-any-return]
+        return small_head  # type: ignore[no-any-return]
 
     def _look_on(self) -> bool:
-        """Look at the first entries of main; say whether all that were looked at had been used, and went round."""
+        """Look at the next entries of main; say whether all of them had been used, and went to the end."""
         main = self._main
         for _ in range(MORE_LOOKS):
-            holder = main.after
-            uses = holder.uses
-            if not uses:
+            main_head = main.after
+            freq = main_head.freq
+            if not freq:
                 return False
-            holder.uses = uses - 1
-            holder.asks = True
+            main_head.freq = freq - 1
+            main_head.needs_access = True
             main.rotate()
         return True
 
     def _evict_one(self, entry: S3FifoEntry) -> S3FifoEntry:
-        self._take_out(entry)
+        self._unlink(entry)
         self._remember(entry)
         return entry
 
-    def _has_small_its_share(self) -> bool:
-        return self._small_weight >= self._main_weight * (self._balance if self._main.length > TINY else 1)
+    def _limit(self) -> float:
+        """Return the weight that is small's share."""
+        return self._main_weight * (self._balance if self._main.length > TINY else 1)
 
     def _fill_main(self) -> None:
         """Let small have its share and no more, while there is room for all; two at a time make up for what it grew."""
         for _ in range(2):
-            if self._small.length > 1 and self._has_small_its_share():
+            if self._small.length > 1 and self._small_weight >= self._limit():
                 self._move_to_main(self._small.after)
 
     def _move_to_main(self, entry: S3FifoEntry) -> None:
-        self._take_out(entry)
-        entry.uses = 0
-        entry.asks = True
+        self._unlink(entry)
+        entry.freq = 0
+        entry.needs_access = True
         entry.queue = self._main
         self._main.append(entry)
         self._main_weight += entry.weight
 
-    def _take_out(self, entry: S3FifoEntry) -> None:
+    def _unlink(self, entry: S3FifoEntry) -> None:
         queue, entry.queue = entry.queue, None
         queue.remove(entry)  # type: ignore[union-attr]
         if queue is self._small:
@@ -253,7 +248,7 @@ class S3FifoPolicy:
         self._forget()
 
     def _forget(self) -> None:
-        """Begin a new set of those that went once the last is large enough, and adapt small's share."""
+        """Start a new set of ghosts once the last is large enough, and adapt small's share."""
         gone = self._gone
         if gone * 2 > len(self):
             self._older_ghosts, self._ghosts = self._ghosts, set()
@@ -261,7 +256,7 @@ class S3FifoPolicy:
             self._used = self._gone = 0
 
     def _adapt(self, used: float) -> None:
-        """Move small's share towards where it is to be if its first was used at that part of the evictions."""
+        """Move small's share towards where it is to be if its head was used at that fraction of the evictions."""
         self._periods += 1
         if self._periods % FORGET_AFTER:
             self._set_share(self._share + STEP * (MOST_SHARE * used + LEAST_SHARE * (1 - used) - self._share))

@@ -207,8 +207,8 @@ class SingleFlight(BaseCache[K, V]):
         To a refresh (`now` is None) a stored exception is no answer; and what it finds counts as no lookup.
         """
         if not other.is_joined:
-            other.is_joined = True  # before `has_no_leader`: a leader that fails later sees it; see _exceptions
-        if other.has_no_leader:  # so what it left is final
+            other.is_joined = True  # before `is_orphaned`: a leader that fails later sees it; see _exceptions
+        if other.is_orphaned:  # so what it left is final
             if other.entry.flight is not other:
                 return False  # it settled after we had looked
             if now is None or not other.stores_error(now):
@@ -225,7 +225,7 @@ class SingleFlight(BaseCache[K, V]):
     def _settle(self, flight: Flight, value: V, deadline_of: DeadlineOf[K, V] | None = None) -> None:
         """Publish what the fill returned: in the entry for everybody, in the flight for those who wait.
 
-        A deadline of NOT_YET or EXPIRED_AT_ONCE means for those who wait alone: nothing is stored.
+        A deadline of UNPUBLISHED or EXPIRED_AT_ONCE means for those who wait alone: nothing is stored.
         """
         entry, index, weighed = flight.entry, self._index, None
         try:  # user code: before anything can be seen
@@ -236,7 +236,7 @@ class SingleFlight(BaseCache[K, V]):
             deadline = deadline_of(entry.key, value)
             if type(deadline) is float and deadline <= EXPIRED_AT_ONCE:
                 return self._settle_unstored(flight, value, deadline)
-            if flight.old is not None or flight.may_be_left or not entry.is_plain:
+            if flight.old is not None or flight.is_abandonable or not entry.is_plain:
                 weighed = index.weigh(entry.key, value), self._clock()
         except BaseException:
             del flight  # the traceback keeps this frame, and the flight will keep the exception
@@ -250,7 +250,7 @@ class SingleFlight(BaseCache[K, V]):
         entry.flight = None
 
     def _settle_unstored(self, flight: Flight, value: V, deadline: float) -> None:
-        """Settle for those who wait alone. NOT_YET: what is there stays; EXPIRED_AT_ONCE: `value` has replaced it."""
+        """Settle for waiters only. UNPUBLISHED: what is there stays; EXPIRED_AT_ONCE: `value` has replaced it."""
         entry = flight.entry
         if deadline == EXPIRED_AT_ONCE and flight.old is not None:
             now = self._clock()
@@ -366,7 +366,7 @@ class SingleFlight(BaseCache[K, V]):
         error = flight.error
         try:
             is_own = flight.leader is current_caller() or flight.leader is current_fill.get()
-            return error if is_own and isinstance(error, Exception) and not flight.has_no_leader else None
+            return error if is_own and isinstance(error, Exception) and not flight.is_orphaned else None
         finally:
             del error, flight
 
@@ -388,7 +388,7 @@ class SingleFlight(BaseCache[K, V]):
 
         One's own fill, which another thread leads in one's stead, counts as no wait for another's.
         """
-        if flight.has_no_leader:
+        if flight.is_orphaned:
             return
         me, fill = current_caller(), current_fill.get()
         wait = Wait(flight, me, fill)
@@ -417,7 +417,7 @@ class SingleFlight(BaseCache[K, V]):
     def _let_go_on(self, flight: Flight) -> None:
         """Under the timeouts of a Resilience, to give up in time is not to abandon: called before it is left."""
         if self._plan is not None and self._plan.has_timeouts:
-            flight.go_on()
+            flight.keep_running()
 
     def _end_wait(self, wait: Wait, flight: Flight) -> bool:
         """End a wait; if it was the last one for a fill that is to be cancelled then, do that, and say so."""
@@ -439,13 +439,13 @@ class SingleFlight(BaseCache[K, V]):
         after a moment only.
         """
         left = limit_of(timeout)
-        next_look = min(A_MOMENT, flight.look_every)
+        next_look = min(A_MOMENT, flight.poll_interval)
         while not _opens(flight.latch, min(left, next_look)):
             left -= next_look
-            if left <= 0 or flight.has_no_leader:
+            if left <= 0 or flight.is_orphaned:
                 return left > 0 or not flight.is_pending
             self._check_wait(flight)
-            next_look = A_MOMENT if is_importing() else flight.look_every  # the fill may import that module later
+            next_look = A_MOMENT if is_importing() else flight.poll_interval  # the fill may import that module later
         return True
 
     def _check_wait(self, flight: Flight) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from .._core.entry import NOT_YET, Empty, Entry
+from .._core.entry import UNPUBLISHED, Empty, Entry
 from .._core.flight import Flight
 from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf
 from .._platform.locks import run_locked
@@ -40,7 +40,7 @@ class Order(NamedTuple):
     key: Any
     fill: Callable[[], Any]
     plan: Plan
-    seconds_of: SecondsOf[Any, Any]  # NOT_YET: for those who wait alone
+    seconds_of: SecondsOf[Any, Any]  # UNPUBLISHED: for those who wait alone
 
 
 class Serving(SingleFlight[K, V]):
@@ -88,7 +88,7 @@ class Serving(SingleFlight[K, V]):
         if times.throttled_until <= now and (not is_live or plan.is_due(deadline, times, now)):
             if flight is None:
                 self._ask_for_refresh(entry, order)
-            elif flight.has_no_leader:
+            elif flight.is_orphaned:
                 self._retract(flight)  # it settled meanwhile, or was interrupted, or left behind by a fork
         if not is_live:
             self._counters.stale_hits.increment_and_get()
@@ -148,7 +148,7 @@ class Serving(SingleFlight[K, V]):
 
     def _times_of(self, order: Order, began: float, key: Any, value: Any) -> Any:
         seconds = order.seconds_of(key, value)
-        if seconds in (NOT_YET, EXPIRED_AT_ONCE):
+        if seconds in (UNPUBLISHED, EXPIRED_AT_ONCE):
             return seconds  # it is not to be stored: see `_settle`
         return order.plan.times(seconds, began, self._clock())
 

@@ -35,8 +35,8 @@ class TaskFlight(Flight):
     """
 
     __slots__ = ("is_abandoned", "is_cancellable", "joiners", "loop", "own_wait", "task")
-    look_every = 0.5
-    may_be_left = True
+    poll_interval = 0.5
+    is_abandonable = True
 
     def __init__(
         self, key: Any, entry_type: type[Entry], loop: asyncio.AbstractEventLoop, *, is_cancellable: bool
@@ -51,18 +51,18 @@ class TaskFlight(Flight):
         self.task: asyncio.Task[None] | None = None
 
     @property
-    def has_no_leader(self) -> bool:
+    def is_orphaned(self) -> bool:
         return self.is_abandoned or self.has_stopped
 
     @property
     def has_stopped(self) -> bool:
         """Say whether nothing of the fill runs any more, its `finally` clauses included."""
-        return super().has_no_leader or self.loop.is_closed()
+        return super().is_orphaned or self.loop.is_closed()
 
-    def join(self, wait: Wait) -> None:
+    def add_waiter(self, wait: Wait) -> None:
         self.joiners[wait] = None
 
-    def leave(self, wait: Wait) -> bool:
+    def remove_waiter(self, wait: Wait) -> bool:
         if self.joiners.pop(wait, wait) is wait:
             return False  # it had not joined, or has left
         if self.joiners or self.task is None or self.is_abandoned or not (self.is_cancellable and self.is_pending):
@@ -70,7 +70,7 @@ class TaskFlight(Flight):
         self.is_abandoned = True
         return True
 
-    def go_on(self) -> None:
+    def keep_running(self) -> None:
         # Before the caller leaves, so one is left that keeps others from being the last: no lock is needed.
         self.is_cancellable = False
 
@@ -117,10 +117,10 @@ class CleanUp:
     def is_running(self) -> bool:
         return not self._flight.has_stopped
 
-    def join(self, wait: Wait) -> None:
+    def add_waiter(self, wait: Wait) -> None:
         pass
 
-    def leave(self, wait: Wait) -> bool:
+    def remove_waiter(self, wait: Wait) -> bool:
         return False
 
 

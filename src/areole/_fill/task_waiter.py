@@ -92,7 +92,7 @@ class Waiter:
                     timer.cancel()
 
     def _has_ended(self) -> bool:
-        return self._flight.has_no_leader
+        return self._flight.is_orphaned
 
     def look(self) -> None:
         """End the wait if it can be, else look again: soon where the leader is about to leave, or as all others do."""

@@ -6,7 +6,7 @@ leads, it is handed over to a task, in which it goes on. So a thousand tasks tha
 
 Invariant 4: whatever happens to that generator, its `finally` opens the latch: the fill returns, raises, is cancelled;
 or the task is cancelled before its first step, and the generator is closed as soon as the task is done; or the task
-never gets any further, and is collected. If its loop is closed and nothing is collected, `TaskFlight.has_no_leader`
+never gets any further, and is collected. If its loop is closed and nothing is collected, `TaskFlight.is_orphaned`
 says so.
 
 Its requester waits for it as all others do, and has no part in the fill: it may be cancelled and leave.
@@ -304,7 +304,7 @@ class AsyncSingleFlight(SingleFlight[K, V]):
 
     async def _wait_async(self, flight: Flight, timeout: float | None) -> None:
         """Return once the leader of `flight` has left; raise where that would be never, or not in time."""
-        if flight.has_no_leader:
+        if flight.is_orphaned:
             return
         fill = current_fill.get()
         try:

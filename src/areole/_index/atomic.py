@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cereggii import NOT_FOUND, AtomicDict, AtomicInt64, ExpectationFailed
 
-from .._core.entry import NOT_YET, Empty, Entry
+from .._core.entry import UNPUBLISHED, Empty, Entry
 from .._platform.locks import run_locked
 from .base import IndexBase
 from .dict import DictIndex
@@ -35,7 +35,7 @@ class _Vacant:
     """Stands in a cell for "no entry", and looks like an entry without a value to a hit."""
 
     value = Empty
-    deadline = NOT_YET
+    deadline = UNPUBLISHED
     flight = None
     is_published = False
 

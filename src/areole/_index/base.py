@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .._core.entry import NOT_YET, Empty, Entry, Removal
+from .._core.entry import UNPUBLISHED, Empty, Entry, Removal
 from .._platform.locks import Guarded, run_locked
 from ..typing import RemovalCause
 
@@ -54,7 +54,7 @@ class IndexBase(Guarded):
     is_bounded = False
     max_items: int | None = None
     entry_type: type[Entry] = Entry
-    touch: Callable[[Any], None] | None = None
+    record_access: Callable[[Any], None] | None = None
 
     def __init__(self, lock: Any = None) -> None:
         self._successors: dict[Entry, Entry] = {}  # see the module; both are used under the lock
@@ -90,10 +90,10 @@ class IndexBase(Guarded):
                 return False
             new.carry_over(old)  # under the lock: a task that ends late may publish into it until then
             if old not in self._successors:  # removed by nested code, which came before `new` showed all of it
-                new.expire_at(NOT_YET)
+                new.expire_at(UNPUBLISHED)
                 return False
             if not self._store_successor(old, new):
-                new.expire_at(NOT_YET)
+                new.expire_at(UNPUBLISHED)
                 return False
             return True
         finally:
@@ -138,7 +138,7 @@ class IndexBase(Guarded):
         if self._successors:
             successor = self._successors.pop(entry, None)
             if successor is not None:
-                successor.expire_at(NOT_YET)
+                successor.expire_at(UNPUBLISHED)
         if self._retiring and self._retiring.get(entry, Empty) is entry.value:
             self._retiring.pop(entry, None)
         for register in (self._leaving, self._placed):

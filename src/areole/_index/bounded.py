@@ -33,11 +33,11 @@ from operator import call
 from sys import getsizeof
 from typing import Any, Final, TypeVar
 
-from .._core.entry import NOT_YET, Empty, Entry, Removal
+from .._core.entry import UNPUBLISHED, Empty, Entry, Removal
 from .._eviction.policy import make_policy
 from .._platform.locks import run_locked
 from ..typing import RemovalCause
-from .deadline_queue import Deadlines
+from .deadline_queue import DeadlineQueue
 from .dict import INSERTS_TAKE_THE_LOCK, DictIndex, SameKey
 from .limits import OVERHEAD
 
@@ -75,7 +75,7 @@ class BoundedIndex(DictIndex):
         "max_items",
         "max_weight",
         "most_weight_each",
-        "touch",
+        "record_access",
         "weigh",
     )
     is_bounded = True
@@ -101,7 +101,7 @@ class BoundedIndex(DictIndex):
         self._policy: Any = make_policy(policy)
         self._policy_name = policy
         self.entry_type = self._policy.entry_type
-        self.touch = self._policy.touch
+        self.record_access = self._policy.record_access
         self._under_way: list[Any] | None = None
         self._nested: list[Any] = []  # what was in the dict as nested operations ended, until the outer one does
         self._trusts_marks = True  # see `_is_attached`
@@ -136,7 +136,7 @@ class BoundedIndex(DictIndex):
 
     def _start_books(self) -> None:
         self._policy.clear()
-        self._deadlines = Deadlines()
+        self._deadlines = DeadlineQueue()
         self.items = 0
         self._weight = 0
 
@@ -220,7 +220,7 @@ class BoundedIndex(DictIndex):
         self._start_books()
         entries: list[Any] = self.snapshot()
         for entry in entries:
-            entry.is_stored, entry.filing = False, None  # what it was filed with is gone with the old books
+            entry.is_stored, entry.expiry = False, None  # what it was filed with is gone with the old books
         for entry in entries:
             if self._under_way is not mine:
                 return
@@ -250,7 +250,7 @@ class BoundedIndex(DictIndex):
         self._policy.add(entry)
         until = entry.stale_until if entry.is_published else entry.flight.deadline
         if until is not None:
-            self._deadlines.file(entry, until)
+            self._deadlines.schedule(entry, until)
         entry.is_stored = True
         self.items += 1
         self._weight += entry.weight
@@ -265,8 +265,8 @@ class BoundedIndex(DictIndex):
     def _strike_evicted(self, entry: Any) -> None:
         """Strike out what the policy has let go of."""
         entry.is_stored = False
-        if entry.filing is not None:
-            self._deadlines.take_off(entry)
+        if entry.expiry is not None:
+            self._deadlines.cancel(entry)
         self.items -= 1
         self._weight -= entry.weight
 
@@ -316,7 +316,7 @@ class BoundedIndex(DictIndex):
                     if is_in and old is not entry:
                         self._policy.add(entry)
                         if entry.deadline is not None:
-                            self._deadlines.file(entry, entry.deadline)
+                            self._deadlines.schedule(entry, entry.deadline)
                         entry.is_stored = True
                         self.items += 1
                         self._weight += weight
@@ -537,11 +537,11 @@ class BoundedIndex(DictIndex):
     def _set_deadline(self, entry: Any, deadline: float | None, removed: list[Removal]) -> bool:
         if not entry.is_stored or not self._holds(entry):
             return False
-        if entry.filing is not None:
-            self._deadlines.take_off(entry)
+        if entry.expiry is not None:
+            self._deadlines.cancel(entry)
         entry.expire_at(deadline)
         if deadline is not None:
-            self._deadlines.file(entry, deadline)
+            self._deadlines.schedule(entry, deadline)
         return True
 
     def sweep(self, most: int, now: float) -> Sequence[Removal]:
@@ -587,8 +587,8 @@ class BoundedIndex(DictIndex):
             entry.is_stored = False  # `_strike_out` and `_pop`, written out: this is most of what a `set` does
             self.items -= 1
             self._weight -= entry.weight
-            if entry.filing is not None:
-                self._deadlines.take_off(entry)
+            if entry.expiry is not None:
+                self._deadlines.cancel(entry)
             if entry.flight is not None:
                 self._put_out(entry, EVICTED, removed)
                 continue
@@ -626,12 +626,12 @@ class BoundedIndex(DictIndex):
             3. the sweep makes it pending                -- with neither a value nor a flight, for ever.
         """
         flight = entry.flight
-        if flight is None or flight.has_no_leader or not entry.is_published:
+        if flight is None or flight.is_orphaned or not entry.is_published:
             return self._take_out(entry, cause, removed)
         self._retiring[entry] = entry.value
         try:
             self._strike_out(entry)
-            entry.expire_at(NOT_YET)  # not its value, which somebody may be about to read
+            entry.expire_at(UNPUBLISHED)  # not its value, which somebody may be about to read
         finally:
             is_told = self._retiring.pop(entry, Empty) is Empty
         if not is_told:

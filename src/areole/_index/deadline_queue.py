@@ -1,39 +1,38 @@
-"""Entries in the order in which they expire, so that those that have expired leave before any that live."""
+"""DeadlineQueue: entries in the order in which they expire, so that expired ones leave before any that live."""
 
 from __future__ import annotations
 
 from math import inf
 from typing import Any
 
-from .._eviction.lazy_heap import Filing
+from .._eviction.lazy_heap import LazyHeap
 
-__all__ = ["Deadlines"]
+__all__ = ["DeadlineQueue"]
 
 
-class Deadlines(Filing):
-    """Used under the store's lock. `entry.filing` is the slip of an entry that is in here, else None.
+class DeadlineQueue(LazyHeap):
+    """Used under the store's lock. `entry.expiry` is the item of an entry that is in here, else None.
 
-    Before `due` nothing expires; so for most operations one comparison is all that there is to do.
+    Nothing expires before `due`; so most operations need one comparison.
     """
 
     __slots__ = ("due",)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def clear(self) -> None:
+        super().clear()
         self.due = inf
 
-    def file(self, entry: Any, deadline: float) -> None:
-        entry.filing = self.add(deadline, entry)
+    def schedule(self, entry: Any, deadline: float) -> None:
+        entry.expiry = self.add(deadline, entry)
         if deadline < self.due:
             self.due = deadline
 
-    def take_off(self, entry: Any) -> None:
-        """Let go of `entry`, which leaves the store or is about to be filed anew."""
-        slip, entry.filing = entry.filing, None
-        self.remove(slip)
+    def cancel(self, entry: Any) -> None:
+        item, entry.expiry = entry.expiry, None
+        self.remove(item)
 
     def pop_expired(self, now: float) -> Any:
-        """Release the entry that expired first, and return it; None if none has."""
+        """Remove the entry that expired first, and return it; None if none has."""
         if self.due > now:
             return None
         first = self.first()
@@ -41,5 +40,5 @@ class Deadlines(Filing):
         if first is None or first[0] > now:
             return None
         entry = first[2]
-        self.take_off(entry)
+        self.cancel(entry)
         return entry

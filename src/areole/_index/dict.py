@@ -20,7 +20,7 @@ from contextlib import suppress
 from operator import call
 from typing import Any, Final
 
-from .._core.entry import NOT_YET, Empty, Entry
+from .._core.entry import UNPUBLISHED, Empty, Entry
 from .._platform.locks import run_locked
 from ..typing import RemovalCause
 from .base import IndexBase
@@ -108,7 +108,7 @@ class DictIndex(IndexBase):
             return True  # nested code has removed it, and reported the value that it showed
         if new.is_published:  # it is about to be out for a moment, in which an invalidation would not find it
             value = self._retiring[new] = new.value
-            new.expire_at(NOT_YET)
+            new.expire_at(UNPUBLISHED)
             if self._retiring.pop(new, Empty) is not Empty:
                 self._report_later((new.key, value, RemovalCause.EVICTED))
         return self._insert_again(new) is new

@@ -168,8 +168,8 @@ class MemoizedFunction(Helpers):
         lines: list[str] = []
         names: dict[str, Any] = {}
         if isinstance(index, BoundedIndex):
-            lines.append(index.policy.touch_source.format(entry=f"entry{s}", tick=f"tick{s}"))
-            names["tick"] = index.policy.touch_with
+            lines.append(index.policy.record_source.format(entry=f"entry{s}", tick=f"tick{s}"))
+            names["tick"] = index.policy.record_with
         if cache._hits is not None:
             more_lines, more_names = cache._hits.write_step(s)
             lines += more_lines
