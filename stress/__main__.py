@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = choose_runs(options, parser.error)
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1_000_000)
-    told = f"{describe_interpreter()}, {os.cpu_count()} CPUs; {options.threads} threads, seed {options.seed}"
-    print(told, file=sys.stderr)
+    header = f"{describe_interpreter()}, {os.cpu_count()} CPUs; {options.threads} threads, seed {options.seed}"
+    print(header, file=sys.stderr)
     try:
         return soak.main(runs, options) if options.command == "soak" else _run_all(runs, options)
     finally:

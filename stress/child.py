@@ -56,7 +56,7 @@ class ChildScenario(Case):
         if not condition:
             self.findings.append(("wrong", message))
 
-    def told(self) -> str:
+    def as_json(self) -> str:
         return json.dumps({"counts": self.counts, "findings": self.findings[:8]})
 
 
@@ -108,17 +108,17 @@ def _run_child(result: Result, seed: str, seconds: float, patience: float, on_wa
 
 def _judge(result: Result, status: int, out: str, err: str) -> None:
     lines = out.splitlines()
-    told: dict[str, Any] = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    for name, count in told.get("counts", {}).items():
+    reported: dict[str, Any] = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+    for name, count in reported.get("counts", {}).items():
         if hasattr(result, name):
             setattr(result, name, getattr(result, name) + count)
         else:
             result.also[name] = result.also.get(name, 0) + count
-    for kind, message in told.get("findings", []):
+    for kind, message in reported.get("findings", []):
         assert kind in KINDS, kind
         setattr(result, kind, getattr(result, kind) + 1)
         _keep(result, f"{kind}: {message}")
-    if status == 0 and told and not err:
+    if status == 0 and reported and not err:
         return
     is_blocked = "Timeout (" in err or status < 0
     kind = "blocked" if is_blocked else "wrong"
@@ -152,7 +152,7 @@ def main() -> None:
         scenario.play()
     except BaseException:
         scenario.expect(False, traceback.format_exc(limit=-4))
-    print(scenario.told(), flush=True)
+    print(scenario.as_json(), flush=True)
 
 
 if __name__ == "__main__":

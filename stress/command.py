@@ -86,7 +86,7 @@ def _watch_main_thread(patience: float) -> None:
 
 @contextlib.contextmanager
 def open_output(name: str) -> Iterator[TextIO]:
-    """Open a file for what is told; "-" is stdout."""
+    """Open a file for the report; "-" is stdout."""
     if name == "-":
         yield sys.stdout
     else:

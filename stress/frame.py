@@ -1,7 +1,7 @@
 """The frame: runs a scenario on threads, round after round, and finds the threads that are blocked.
 
 All workers meet at a barrier. The last to arrive checks the round that ended and starts the next one, while all others
-are at rest there: that is the barrier's action. So a round is a fixed number of operations, and a run is bounded by
+are idle there: that is the barrier's action. So a round is a fixed number of operations, and a run is bounded by
 rounds, by seconds, or by both.
 
 Blocked: nobody has finished an operation, or a round, for `patience` seconds, however busy the machine is: a worker
@@ -92,7 +92,7 @@ class _Run:
             if not self.is_over:
                 self._start_round()
         except BaseException:
-            self.findings.add("wrong", f"at rest, after round {self.result.rounds}:\n{traceback.format_exc(limit=-3)}")
+            self.findings.add("wrong", f"idle, after round {self.result.rounds}:\n{traceback.format_exc(limit=-3)}")
             self.is_over = True
 
     def _start_round(self) -> None:
@@ -120,13 +120,13 @@ class _Run:
         finally:  # after a KeyboardInterrupt too
             self.is_over = True
             self._end()
-        return self._tell()
+        return self._report()
 
     def _watch(self, on_progress: Callable[[Result], None]) -> None:
         """Return when all workers are done, or one seems to be blocked."""
         while alive := [thread for thread in self.threads if thread.is_alive()]:
             alive[0].join(_LOOKS_EVERY)
-            on_progress(self._tell())
+            on_progress(self._report())
             if self._stands_still():
                 return
 
@@ -156,7 +156,7 @@ class _Run:
         elif has_to_abort:
             self.findings.note(f"ended early: nobody made progress for {self.patience} s, and then all went on")
 
-    def _tell(self) -> Result:
+    def _report(self) -> Result:
         result = self.result
         result.seconds = time.monotonic() - self.began
         result.operations = sum(worker.operations for worker in self.workers)

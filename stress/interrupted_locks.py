@@ -43,7 +43,7 @@ class Interruptions:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle the signal for so long; in the main thread."""
+        """Handle the signal for this long; in the main thread."""
         before = signal.signal(SIGNAL, self._handle)
         try:
             yield

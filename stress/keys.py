@@ -1,6 +1,6 @@
 """Keys that share a hash, some of which are compared by Python code: frozen dataclasses, ints, tuples of both.
 
-Scenarios use names, so that the oracle's own dicts compare nothing; what the cache gets is made anew each time, so that
+Scenarios use names, so that the oracle's own dicts compare nothing; what the cache gets is new each time, so that
 every lookup compares.
 """
 

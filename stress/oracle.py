@@ -5,7 +5,7 @@ removal is stamped by one atomic counter: `a.ended < b.began` means that a had e
 between two rounds no thread is in the cache, and each round starts with a cold one. What is counted:
 
   wrong    An answer that is no value of that key, or that the caller's own fill did not make although it ran; an
-           exception that nobody raised; a structure that is not as it must be at rest.
+           exception that nobody raised; a structure that is not as it must be while no operation is running.
   stale    An answer that had to be gone.
   doubled  A fill that should have been a wait or a hit.
   blocked  A thread that made no progress (see frame).
@@ -14,9 +14,9 @@ An alarm must never be false, so each rule follows from what the library promise
 
 Stale, by the floor of versions (invariant 3). Each key has a version, which only grows, and a floor.
 
-  (a) whoever removes     1. raises the version to v   2. calls invalidate or clear   3. raises the floor to v
+  (a) who removes         1. raises the version to v   2. calls invalidate or clear   3. raises the floor to v
   (b) a fill              reads the version, once, as the first thing that it does
-  (c) whoever asks        1. reads the floor           2. calls the cache
+  (c) who asks            1. reads the floor           2. calls the cache
 
 A call that read the floor v must not get a value of a version below v. For suppose that it did. The fill that made
 the value read the version before (a1), the counter's step to v, since it only grows: so the fill began before the
@@ -28,7 +28,7 @@ is *not* alarmed: a value whose fill began while the invalidate was running. Its
 `clear` removes what is there when it begins. A fill that began before was either in the index then, and is removed,
 or it had been taken out before, and may not come back. So the same argument holds, for every key.
 
-Stale, by the round. All was cleared at rest, when no fill was under way: a value from before is stale.
+Stale, by the round. All was cleared when no fill was running: a value from before is stale.
 
 Stale or wrong, where nothing leaves. In a round without removals and without a ttl, the fills of a key that succeed
 follow one another, and each replaces the one before, for good. So once a call has returned a value (`seen` is then the
@@ -206,7 +206,7 @@ class Oracle:
         return stamp
 
     def start_round(self, keys: Iterable[Any], nothing_leaves: bool = False) -> None:
-        """Called at rest, with a cold cache."""
+        """Called while no operation is running, with a cold cache."""
         self.nothing_leaves = nothing_leaves
         self.lines = {key: Line() for key in keys}
         self.round_began = self.stamp()
@@ -258,7 +258,7 @@ class Oracle:
         if value.version < call.floor:
             self.findings.add("stale", f"{value!r} for a call begun at {call.began}, with the floor {call.floor}")
         elif value.began < self.round_began:
-            self.findings.add("stale", f"{value!r} came back after a clear at rest, at {self.round_began}")
+            self.findings.add("stale", f"{value!r} came back after a clear while idle, at {self.round_began}")
         elif value.began < call.seen:
             self.findings.add("stale", f"{value!r} for a call begun at {call.began}; seen before: {call.seen}")
         if self.nothing_leaves:
@@ -309,7 +309,7 @@ class Oracle:
         return fill
 
     def put(self, worker: Worker, put: Callable[[Any, Any], Any], key: Any) -> None:
-        """Call `put(key, value)` with a value of a version of its own: a removal too, of what was there or on its way.
+        """Call `put(key, value)` with a value of a version of its own: a removal too, of what is there or being filled.
 
         Each key is put and removed by one thread alone, and never cleared meanwhile: else the versions would not say
         in what order puts took place.
@@ -339,7 +339,7 @@ class Oracle:
     def clear(self, worker: Worker, clear: Callable[[], Any]) -> None:
         self.remove(worker, tuple(self.lines), clear, weight=_WINDOW)
 
-    # ---- at rest
+    # ---- while no operation is running
 
     def check_doubled(
         self,

@@ -45,7 +45,7 @@ class Try:
     seconds: float
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         what = f"{', '.join(self.kinds)}, {self.seconds:.1f} s" if self.kinds else f"no, {self.seconds:.0f} s"
         return f"{self.by} ({what})"
 
@@ -75,7 +75,7 @@ def main(options: argparse.Namespace, refuse: Callable[[str], object]) -> int:
     chosen = [fault for fault in chosen if fault.is_one_here]
     tries = [each for fault in chosen for each in _look_for(fault, options)]
     missed = [fault.name for fault in chosen if not any(each.kinds for each in tries if each.fault == fault.name)]
-    _tell(chosen, tries, missed, options)
+    _report(chosen, tries, missed, options)
     return int(bool(missed))
 
 
@@ -91,7 +91,7 @@ def _does_not_fit(fault: Fault) -> str:
 def _look_for(fault: Fault, options: argparse.Namespace) -> Iterable[Try]:
     for by in (*fault.caught_by, *_others(options)):
         tried = try_to_catch(fault, by, options.seconds)
-        print(f"{fault.name}: {tried.told}", file=sys.stderr, flush=True)
+        print(f"{fault.name}: {tried.summary}", file=sys.stderr, flush=True)
         yield tried
         if options.quick and tried.kinds:
             return
@@ -104,7 +104,7 @@ def _others(options: argparse.Namespace) -> list[str]:
 
 
 def try_to_catch(fault: Fault, by: str, seconds: float) -> Try:
-    """Look for a planted fault by one means, for so long at most."""
+    """Look for a planted fault by one means, for this long at most."""
     with tempfile.TemporaryDirectory() as place:
         plant(fault, Path(place))
         began = time.monotonic()
@@ -144,16 +144,16 @@ def _kinds_in(out: str) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if any(result[kind] for result in results))
 
 
-def _tell(chosen: list[Fault], tries: list[Try], missed: list[str], options: argparse.Namespace) -> None:
+def _report(chosen: list[Fault], tries: list[Try], missed: list[str], options: argparse.Namespace) -> None:
     by_fault = {fault.name: [each for each in tries if each.fault == fault.name] for fault in chosen}
     if options.json != "-":
-        rows = [(fault.name, "; ".join(each.told for each in by_fault[fault.name])) for fault in chosen]
+        rows = [(fault.name, "; ".join(each.summary for each in by_fault[fault.name])) for fault in chosen]
         print(format_table(("fault", "who finds it"), rows, left=2))
         print(f"found by nobody: {', '.join(missed)}" if missed else f"all {len(chosen)} were found")
     if options.json:
-        told = {"interpreter": describe_interpreter(), "clean": not missed, "missed": missed}
+        result = {"interpreter": describe_interpreter(), "clean": not missed, "missed": missed}
         with open_output(options.json) as out:
-            json.dump(told | {"tries": [asdict(each) for each in tries]}, out, indent=2)
+            json.dump(result | {"tries": [asdict(each) for each in tries]}, out, indent=2)
             print(file=out)
     if options.markdown:
         Path(options.markdown).write_text(_as_markdown(chosen, by_fault), encoding="utf-8")
@@ -171,6 +171,6 @@ def _as_markdown(chosen: list[Fault], by_fault: dict[str, list[Try]]) -> str:
         "|---|---|---|",
     ]
     for fault in chosen:
-        told = "<br>".join(each.told for each in by_fault[fault.name])
-        lines.append(f"| `{fault.name}` | {fault.breaks} | {told} |")
+        found = "<br>".join(each.summary for each in by_fault[fault.name])
+        lines.append(f"| `{fault.name}` | {fault.breaks} | {found} |")
     return "\n".join(lines) + "\n"

@@ -55,11 +55,11 @@ class Progress:
 
     def _print(self, result: Result, end: str) -> None:
         figures = "  ".join(f"{name} {getattr(result, name):,}" for name in _SHOWN)
-        told = f"skipped: {result.skipped}" if result.skipped else f"{result.seconds:5.1f} s  {figures}"
+        text = f"skipped: {result.skipped}" if result.skipped else f"{result.seconds:5.1f} s  {figures}"
         if result.memory is not None:
-            told += f"  {result.memory:,.0f} MB"
-        told += "".join(f"  {count:,} {name}" for name, count in result.also.items())
-        line = f"{self._count:>6} {result.scenario + '/' + result.variant:<20}{told}"
+            text += f"  {result.memory:,.0f} MB"
+        text += "".join(f"  {count:,} {name}" for name, count in result.also.items())
+        line = f"{self._count:>6} {result.scenario + '/' + result.variant:<20}{text}"
         print(f"\x1b[K{line}" if self._rewrites else line, end=end, file=self._out, flush=True)
 
 
@@ -106,10 +106,10 @@ def _cell(value: object) -> str:
 
 
 def print_json(results: list[Result], clean: bool, out: TextIO) -> None:
-    told: dict[str, Any] = {
+    result_json: dict[str, Any] = {
         "interpreter": describe_interpreter(),
         "clean": clean,
         "results": [asdict(result) | {"command": result.command} for result in results],
     }
-    json.dump(told, out, indent=2)
+    json.dump(result_json, out, indent=2)
     print(file=out)

@@ -42,7 +42,7 @@ class Scenario(Case):
     # ---- for a scenario to define
 
     def fill(self, key: Any) -> Any:
-        """Make the value of a key. Pauses, so that others come while it is on its way."""
+        """Make the value of a key. Pauses, so that others come meanwhile."""
         worker = self.worker()
         with self.oracle.start_fill(worker, key) as fill:
             worker.pause(self.pauses)

@@ -1,4 +1,4 @@
-"""Schedules that failed, as files: saved as JSON by whoever found them, and replayed by `python -m stress.interleave`.
+"""Schedules that failed, as files: saved as JSON when found, and replayed by `python -m stress.interleave`.
 
 A file names its scenario: a race of `stress.interleave.races`, or "history/SUBJECT/SEED" for the program of that seed.
 It replays on the interpreter and the library that it names; on others the same choices may not be possible.

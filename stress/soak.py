@@ -1,6 +1,6 @@
 """The soak: all scenarios, round robin, for as long as you like; what the process holds must not grow.
 
-After each pass over all scenarios, at rest and after a collection, the process's memory, threads and open files are
+After each pass over all scenarios, when idle and after a collection, the process's memory, threads and open files are
 sampled. The first third of the samples is a warm-up: allocators, compiled code and interned keys have their size by
 then. Of the others,
 
@@ -58,7 +58,7 @@ def main(runs: list[Run], options: argparse.Namespace) -> int:
     if is_leaky:
         print("memory is not judged: this interpreter, free-threaded 3.13, never frees a function", file=sys.stderr)
     status |= bool(complaints)
-    _tell(samples, complaints, totals, options)
+    _report(samples, complaints, totals, options)
     return status
 
 
@@ -87,15 +87,15 @@ class _Quiet(Progress):
             self._print(result, "\r")
 
 
-def _tell(samples: list[Vitals], complaints: list[str], totals: dict[str, int], options: argparse.Namespace) -> None:
+def _report(samples: list[Vitals], complaints: list[str], totals: dict[str, int], options: argparse.Namespace) -> None:
     if options.json != "-":
         rows = [[str(n), *map(_cell, asdict(each).values())] for n, each in enumerate(samples, 1)]
         print(format_table(("pass", "memory, MB", "threads", "files"), rows, left=0))
         print("\n".join(complaints) or f"flat, over {totals.get('operations', 0):,} operations")
     if options.json:
-        told = {"interpreter": describe_interpreter(), "clean": not complaints, "complaints": complaints, **totals}
+        result = {"interpreter": describe_interpreter(), "clean": not complaints, "complaints": complaints, **totals}
         with open_output(options.json) as out:
-            json.dump(told | {"samples": [asdict(each) for each in samples]}, out, indent=2)
+            json.dump(result | {"samples": [asdict(each) for each in samples]}, out, indent=2)
             print(file=out)
 
 

@@ -30,7 +30,7 @@ POLICIES: Final = ("lru", "s3fifo")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a scenario calls. `check` raises AssertionError unless all is as it must be at rest."""
+    """What a scenario calls. `check` raises AssertionError unless all is as it must be while it is idle."""
 
     read: Callable[[Any], Any]
     peek: Callable[[Any], Any]

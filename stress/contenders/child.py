@@ -28,12 +28,12 @@ def main(arguments: list[str]) -> None:
     faulthandler.enable()
     warnings.simplefilter("ignore")  # what others warn of is not in question
     began = perf_counter()
-    outcome = replace(_outcome_of(row, name, Effort(*map(float, numbers))), seconds=perf_counter() - began)
+    outcome = replace(_run_and_judge(row, name, Effort(*map(float, numbers))), seconds=perf_counter() - began)
     print(f"\n{MARK}{json.dumps(asdict(outcome))}", flush=True)
     os._exit(0)
 
 
-def _outcome_of(row: str, name: str, effort: Effort) -> Outcome:
+def _run_and_judge(row: str, name: str, effort: Effort) -> Outcome:
     contender = contender_called(name)
     if (why := contender.missing()) is not None:
         return Outcome(row, name, NOT_INSTALLED, why)

@@ -48,9 +48,9 @@ def load_faults() -> dict[str, Fault]:
 
 
 def _load(path: Path) -> Fault:
-    told = tomllib.loads(path.read_text(encoding="utf-8"))
-    patches = tuple((each["file"], each["old"], each["new"]) for each in told["patch"])
-    return Fault(path.stem, told["breaks"], tuple(told["caught_by"]), patches, told.get("needs_gil", False))
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    patches = tuple((each["file"], each["old"], each["new"]) for each in data["patch"])
+    return Fault(path.stem, data["breaks"], tuple(data["caught_by"]), patches, data.get("needs_gil", False))
 
 
 def plant(fault: Fault, place: Path) -> None:

@@ -43,8 +43,8 @@ Four places are weaker than a register, and no weaker than the library:
     A clear invalidates each key that it finds; in an AtomicDictIndex it may find one twice while two threads race to
     insert it, for the loser's cell is there too for a moment, and then the key is removed twice.
 
-    A store with a limit may put a value out at any moment. So where a step needs that there is no value, it may put it
-    out first. It is enough to do so at the last moment, since in between nobody looked. Values put out never come back;
+    A store with a limit may evict a value at any moment. So where a step needs that there is no value, it may evict it
+    first. It is enough to do so at the last moment, since in between nobody looked. Evicted values never come back;
     a refresh that has yet to replace one stays attached.
 """
 
@@ -117,7 +117,7 @@ class Step(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """In what kinds of caches differ: whether a value may be put out at any moment, whether a get may be the one that
+    """In what kinds of caches differ: whether a value may be evicted at any moment, whether a get may be the one that
     takes, and how often a clear may remove one key."""
 
     may_evict: bool = False

@@ -154,13 +154,13 @@ class History:
         return 0.0
 
     def pause(self) -> None:
-        """Let others go on, now and then: called wherever the library calls what is the user's."""
+        """Let others run, now and then: called wherever the library calls what is the user's."""
         point()
         choices = getattr(self._local, "random", None)
         if choices is not None and choices.random() < 0.25:
             time.sleep(choices.choice((0, 0, 1e-6, 2e-5)))
 
-    # ---- at rest
+    # ---- while no operation is running
 
     def check(self) -> list[str]:
         """Return what is wrong with it, a message for each key."""
@@ -171,7 +171,7 @@ class History:
 
 
 def overlap(history: History) -> bool:
-    """Say whether two operations of different threads on one key were under way at once."""
+    """Say whether two operations of different threads on one key ran at the same time."""
     operations = [operation for of_thread in history.operations for operation in of_thread]
     return any(
         a.thread != b.thread and a.key == b.key and a.began < b.ended and b.began < a.ended

@@ -4,7 +4,7 @@
     sample(scenario, runs=100, seed=1)      PCT, at every instruction
     replay(scenario, [(0, 1), (17, 0)])     one: thread 1 begins, and thread 0 goes on at decision 17
 
-A preemption is the stop of a thread that could go on; who goes on where one has blocked or ended costs none (after
+A preemption is the stop of a thread that could go on; which one runs where one has blocked or ended costs none (after
 CHESS: Musuvathi and Qadeer, PLDI 2007, who found that most faults need two or fewer).
 """
 

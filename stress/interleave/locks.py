@@ -22,7 +22,7 @@ class Held(Exception):
 
 
 class _Observer:
-    """Stands for the run of whoever looks at a cache between two steps."""
+    """Stands for the run of the caller that looks at a cache between two steps."""
 
 
 def current_run() -> Any:
@@ -82,7 +82,7 @@ class SeenLock:
         run = current_run()
         if run is not None and self.is_free:
             run.unblock(self)
-            run.point()  # else what is done after the lock was let go, and should have been before, shows nowhere
+            run.point()  # else what is done after the lock was released, and should have been before, shows nowhere
 
     def __enter__(self) -> bool:
         return self.acquire()

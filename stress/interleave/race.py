@@ -60,7 +60,7 @@ def _bind(start: Callable[..., Started], arguments: dict[str, str]) -> Scenario:
 
 
 def guarded(cache: Any, check: Callable[[list[Any]], None]) -> WithInvariant:
-    """Add to `check` what must hold of `cache` before every step, whoever is in the midst of what.
+    """Add to `check` what must hold of `cache` before every step, whatever is running.
 
     An entry that is published has a value (see _entry). And while the lock is free, no limit is exceeded.
     """

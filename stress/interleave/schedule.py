@@ -1,7 +1,7 @@
 """Schedule: one run of a few threads, of which one at a time goes on, and who that is a strategy decides.
 
 A decision is made before the first step, before each step that the tracing shows, before each acquisition of a lock and
-after it was let go, wherever a test calls `point()`, where a thread would block, and where one ends. Decisions are
+after it was released, wherever a test calls `point()`, where a thread would block, and where one ends. Decisions are
 numbered in the order in which they are made. Without a strategy's word the running thread goes on, or, where it cannot,
 the first one that can. So a run is given by where it departed from that: a list of (decision, thread); the same list
 gives the same run on every machine with the same interpreter and library.
@@ -47,7 +47,7 @@ class Deadlock(AssertionError):
 
 
 class Strategy(Protocol):
-    """Decides who goes on. `expected` does, if there is nothing to be said; `is_free`: it was not running just now."""
+    """Decides which thread runs next. `expected`, if nothing is decided; `is_free`: it was not running just now."""
 
     def choose(self, decision: int, able: list[int], expected: int, is_free: bool) -> int: ...
 
@@ -198,7 +198,7 @@ class Schedule:
             self._blocked[me] = None
             if may_give_up:
                 return False
-            raise Deadlock(f"thread-{me} waits at {place()} for what nobody will let go")
+            raise Deadlock(f"thread-{me} waits at {place()} for what no thread will release")
         self._switch(me, self._decide(None))
         return True
 

@@ -20,7 +20,7 @@ from .steps import StepsOf, is_areole_code
 __all__ = ["Injected", "inject", "met_new_code", "place", "stepping", "watched"]
 
 _local = threading.local()
-_met: dict[int, CodeType] = {}  # areole's code, as far as it has run, by identity: what is compiled anew is equal
+_met: dict[int, CodeType] = {}  # areole's code, as far as it has run, by identity: what is compiled again is equal
 _watched: list[StepsOf] = []  # while instructions are asked for, which
 _TOOL = 4  # of the numbers that sys.monitoring gives out, one that no debugger, profiler or coverage uses
 

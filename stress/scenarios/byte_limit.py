@@ -1,11 +1,11 @@
 """The byte limit under churn: at every moment that anybody can look, the sizes add up to no more than the limit.
 
-Proves: the weights are never negative, their sum is what is told, and it is within the limit whenever the lock is let
-go (invariant 7), while values of all sizes come by fill and by `set`, grow and shrink in place, and leave; a value over
-the limit reaches whoever asked for it and is stored nowhere.
+Proves: the weights are never negative, their sum is what is reported, and within the limit whenever the lock is
+released (invariant 7), while values of all sizes come by fill and by `set`, grow and shrink in place, and leave; a
+value over the limit reaches its caller and is stored nowhere.
 
 Hunts:
-    1. A stores x, lets go of the lock             3. B looks: the store is over its limit, or less than empty
+    1. A stores x, releases the lock           3. B looks: the store is over its limit, or less than empty
     2. C evicts x, and subtracts its weight        4. A adds the weight of x, which is no longer there
 and a waiter that looks into the store for the value of a fill that was too large to be there.
 

@@ -1,8 +1,8 @@
 """A clock that stops, goes back, and leaps ten years: expiry is at its mercy, and nothing else is.
 
 Proves: whatever the clock does, nobody is blocked, no key has two fills at once (invariant 2), no value survives an
-invalidation (invariant 3), and the books are right (invariant 7). Where the clock stands still, nothing expires; once
-it has passed all deadlines, all has.
+invalidation (invariant 3), and the accounting is right (invariant 7). Where the clock stands still, nothing expires;
+once it has passed all deadlines, all has.
 
 Hunts:
     1. A reads the clock, finds E live              3. B takes out what "expired" in a future that is over

@@ -7,8 +7,8 @@ Hunts:
     2. B looks: nothing there                  4. B fills too: it did not look again, or had a slot of its own
 and, on the AtomicDict, the same between two threads that see a key for the very first time and both make its cell.
 
-Allowed: in every burst exactly one fill of each key, and its value for everybody. Keys are new in each burst. Whoever
-has got a value finds it there.
+Allowed: in every burst exactly one fill of each key, and its value for everybody. Keys are new in each burst. A thread
+that has got a value finds it there.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""Eviction against fills, at max_items=1 with three keys: nobody's fill, and nobody's newer value, is put out wrongly.
+"""Eviction against fills, at max_items=1 with three keys: no fill, and no newer value, is evicted wrongly.
 
-Proves: there is at most one item whenever the lock is let go (invariant 7); an eviction takes out a stored entry by
-identity, and never a flight (invariants 2 and 9); the books agree with what is there; no user code runs under the lock.
+Proves: there is at most one item whenever the lock is released (invariant 7); an eviction takes out a stored entry by
+identity, and never a flight (invariants 2 and 9); the accounting agrees with what is there; no user code runs under
+the lock.
 
 Hunts:
     1. A fills x and publishes: y must go          3. A takes out "y" -- by key, and with it B's flight:
-    2. B finds y gone already, and fills y anew       C finds nothing and fills y too
-and an item that is counted after the lock is let go, or counted out twice.
+    2. B finds y gone already, and fills y again      C finds nothing and fills y too
+and an item that is counted after the lock is released, or counted out twice.
 
 Allowed: any fill that begins after the one before it had ended, since that may have been evicted at once; one more that
 overlaps for each invalidation that does.
@@ -34,7 +35,7 @@ class Eviction(Scenario):
 
     def notice(self, key: Any, value: Any, cause: Any) -> None:
         if type(value) is not Fill or value.key != key:
-            self.oracle.findings.add("wrong", f"the listener was told that {key!r} had {value!r}")
+            self.oracle.findings.add("wrong", f"the listener was notified that {key!r} had {value!r}")
 
     def step(self, worker: Worker) -> None:
         key, drawn = worker.choices.choice(self.keys), worker.choices.random()

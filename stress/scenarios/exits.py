@@ -6,7 +6,7 @@ names, the thread-specific keys, a lock that a daemon thread holds).
 Hunts:
     1. the main thread ends; daemon threads wait for a fill that will never end      3. a finalizer runs, and calls
     2. the interpreter takes its modules apart                                          what is None by then
-and a background thread that nobody has told, and a waiter that is no daemon and is never woken.
+and a background thread that was not stopped, and a waiter that is no daemon and is never woken.
 
 Allowed: a waiter that is no daemon gets its value, as Python waits for it; one that is a daemon may get nothing.
 """

@@ -15,7 +15,7 @@ C >= L + ttl, the value had expired for that lookup. And a caller that waited fo
 its C is at most L. So C >= L + ttl means a value returned after its deadline, whatever the delays. (L is known later
 than the value, so this is judged at the end of the round. Adding ttl rounds, but in one direction for all.)
 
-Doubled. The deadline is at least ttl after the clock at the end of the fill, E. Whoever took it out had read a clock
+Doubled. The deadline is at least ttl after the clock at the end of the fill, E. The remover had read a clock
 that has reached the deadline, and the next fill was claimed, and began, after that. Nothing is invalidated here, so one
 that begins before E + ttl is doubled, unless it is a refresh and begins after the end.
 

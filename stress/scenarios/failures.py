@@ -1,17 +1,17 @@
 """Fills that raise Exceptions and BaseExceptions at random: nobody is blocked, and nothing is stored.
 
 Proves: every flight settles (invariant 4). An Exception reaches the leader and those who had joined, each its own copy;
-a BaseException reaches the leader alone, and one of the others takes the lead; the next lookup fills anew. A failing
+a BaseException reaches the leader alone, and one of the others takes the lead; the next lookup fills again. A failing
 fill that was invalidated meanwhile removes nothing newer (invariant 9).
 
 Hunts:
     1. A claims the key, B waits for A              3. A's clean-up is skipped: B waits for ever, and so does
     2. A's fill raises a BaseException                 everybody after it, since the flight is still in the index
 and:
-    1. A fills; B invalidates; C fills anew         2. A fails, and removes the key: C's flight is gone, D fills again.
+    1. A fills; B invalidates; C fills again        2. A fails, and removes the key: C's flight is gone, D fills.
 
-Stale errors. The error of a fill reaches whoever joined it while its flight was in the index, and the flight is out of
-it before the call that ran the fill is over. A call that began after that, and got that error, got a stored one.
+Stale errors. The error of a fill reaches those that joined it while its flight was in the index, and the flight is out
+of it before the call that ran the fill is over. A call that began after that, and got that error, got a stored one.
 
 Allowed: a fill may follow one that failed; a refresh may follow any; otherwise one more for each invalidation that
 overlaps. In half of the rounds nothing is invalidated: there a value stays, whatever a refresh of it raises.

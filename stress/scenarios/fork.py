@@ -1,10 +1,10 @@
 """Forks while fills are in flight and locks are held: the child's caches work, and its parent's never notice.
 
-Proves: a flight whose thread does not exist in the child is dropped there, and filled anew; a lock that was held at the
+Proves: a flight whose thread does not exist in the child is dropped there, and the key is filled; a lock held at the
 fork is not held in the child (invariant 10); the parent's waiters get what they waited for.
 
 Hunts:
-    1. A leads a fill of the key                   3. in the child, there is no A: whoever asks for the key
+    1. A leads a fill of the key                   3. in the child, there is no A: a thread that asks for the key
     2. B forks                                        waits for ever
 and the same with the index's lock, which A holds for a moment (gh-50970).
 

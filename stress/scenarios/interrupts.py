@@ -5,7 +5,7 @@ without a leader that anybody waits for, and no value that is not the key's (inv
 
 Hunts:
     1. a leader inserts its flight, and is interrupted    3. that is interrupted too, before its first line
-    2. its cleaning code is entered                       4. the flight stays, and whoever asks for the key hangs
+    2. its cleaning code is entered                       4. the flight stays, and a lookup of the key hangs
 
 Allowed: an operation that raises KeyboardInterrupt may have been done, or not. Each lasts for 5 seconds in a full run,
 in a process of its own, beside threads that use the same keys and are never interrupted. The handler raises only

@@ -1,7 +1,7 @@
 """Fills against invalidate and clear: no value from before an invalidation is seen after it; none is filled twice.
 
 Proves: a get that starts after invalidate or clear has returned never yields a value whose fill began before, and no
-such value is stored later (invariant 3); whoever removes acts on what it found (invariant 9).
+such value is stored later (invariant 3); a removal acts on what it found (invariant 9).
 
 Hunts:
     1. A claims the key and fills it from version 1
@@ -10,7 +10,7 @@ Hunts:
     4. C reads version 1.
 and, in `clear`, the entry that its snapshot does not see.
 
-Allowed: a fill that was on its way reaches those who had joined it before the invalidation returned; a fill that began
+Allowed: a fill that was running reaches those who had joined it before the invalidation returned; a fill that began
 while it ran may stay or not; at most one more fill of the key for each invalidation that overlaps.
 """
 

@@ -133,7 +133,7 @@ class Locks(ChildScenario):
         if self.variant in POLICIES:
             return self.make_stores()
         options: dict[str, Any] = {"ttl": 3600.0} if self.variant == "ttl" else {"index": self.variant}
-        cache: AtomicCache[int, int] = AtomicCache(self.fill, on_removal=lambda *told: None, stats=True, **options)
+        cache: AtomicCache[int, int] = AtomicCache(self.fill, on_removal=lambda *removal: None, stats=True, **options)
         operations = self.of_a_cache(cache) + self.of_a_function(AtomicCache.memoize(self.fill, **options))
         if self.variant == "ttl":
             operations += self.of_a_resilient_cache()
@@ -168,8 +168,8 @@ class Locks(ChildScenario):
 
     def make_stores(self) -> tuple[Any, list[Operation]]:
         limit: dict[str, Any] = {"policy": self.variant, "max_items": KEYS - 1}
-        cache: AtomicCache[int, int] = AtomicCache(self.fill, on_removal=lambda *told: None, **limit)
-        store: Storage[int] = Storage(on_removal=lambda *told: None, **limit)
+        cache: AtomicCache[int, int] = AtomicCache(self.fill, on_removal=lambda *removal: None, **limit)
+        store: Storage[int] = Storage(on_removal=lambda *removal: None, **limit)
         packed: Cache[int] = Cache(serializer=pickle.dumps, deserializer=pickle.loads, **limit)
         self.ask = cache.__getitem__
         stores = [self.of_a_store(each) for each in (store, packed)]
@@ -232,7 +232,7 @@ def _say_nothing_of_interrupted_tasks() -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that were never awaited
     tell = sys.unraisablehook
-    sys.unraisablehook = lambda told: None if told.exc_type is KeyboardInterrupt else tell(told)
+    sys.unraisablehook = lambda failed: None if failed.exc_type is KeyboardInterrupt else tell(failed)
 
 
 class Owner:

@@ -7,7 +7,7 @@ Hunts:
     1. a task on loop 1 leads; a task on loop 2, and a thread, wait      3. the leader wakes all: the first one is on a
     2. another waiter's loop closes                                         loop that has closed: RuntimeError, and the
                                                                             others sleep for ever
-and a waiter that looks, finds the fill under way, and enters the table after the leader has woken all who were in it.
+and a waiter that looks, finds the fill running, and enters the table after the leader has woken all who were in it.
 
 Allowed: one fill of a key, and one more for each invalidation. In half of the rounds nothing is invalidated: there each
 key has one fill, in a task or in a thread.

@@ -79,7 +79,7 @@ class ManyCaches(Scenario):
 
 
 class NumberedCache:
-    """A cache, by key. It makes no functions, which free-threaded 3.13 never lets go of, with all that they hold."""
+    """A cache, by key. It makes no functions, which free-threaded 3.13 never frees, with all that they hold."""
 
     def __init__(self, number: int, variant: str) -> None:
         self.number = number

@@ -6,14 +6,14 @@ lock (invariant 6).
 
 Hunts:
     1. A removes an entry, holding the lock        3. `__del__` calls the cache, which takes the lock:
-    2. its value dies of it, under the lock           A waits for itself
+    2. its value is freed, under the lock             A waits for itself
 and:
     1. A finds its entry, and pops the key, which compares keys
-    2. `__eq__` removes that entry, and fills the key anew         3. the pop takes the new entry out.
+    2. `__eq__` removes that entry, and fills the key again        3. the pop takes the new entry out.
 
 Allowed: a value of the key; or RecursiveFillError or FillDeadlockError, where a method of a key waits for the thread
 that it runs in. How often a key is filled is not judged: its own methods remove it at any time. All act in half of the
-rounds, and at rest none does.
+rounds, and when idle none does.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Reentrant(Scenario):
 
     def notice(self, key: Key, value: Value, cause: Any) -> None:
         if type(value) is not Value or key.name != value.name:
-            self.oracle.findings.add("wrong", f"the listener was told that {key.name!r} had {value!r}")
+            self.oracle.findings.add("wrong", f"the listener was notified that {key.name!r} had {value!r}")
         self.act()
 
     def step(self, worker: Worker) -> None:

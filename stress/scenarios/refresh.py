@@ -9,8 +9,8 @@ Hunts:
     2. B makes version 2 and invalidates, returns   4. C reads version 1.
 and two refreshes at once, of which the older publishes last.
 
-Allowed: readers get the old value while a refresh is on its way; a refresh joins a fill or a refresh that is on its
-way; the key fills anew for each invalidation that overlaps, and once for each refresh, one after the other.
+Allowed: readers get the old value while a refresh is running; a refresh joins a running fill or
+refresh; the key fills again for each invalidation that overlaps, and once for each refresh, one after the other.
 
 In half of the rounds nothing is invalidated: there nobody gets an older value than anybody has got before. (Where
 invalidations overlap, "older" would say nothing: a refresh that was taken out ends whenever it likes.)

@@ -1,7 +1,7 @@
 """Signal handlers and finalizers that remove and set, in the midst of refreshes, publications and evictions.
 
 Proves: what runs on the same thread between two steps of an operation may take the key away: what was removed does not
-come back (invariant 3), an operation acts on the entry that it found (invariant 9), each value that was stored is told
+come back (invariant 3), an operation acts on the entry that it found (invariant 9), each stored value is reported
 to the listener once, and never while it is there; a bounded store keeps its limit and its accounting (invariant 7).
 
 Hunts:
@@ -9,10 +9,10 @@ Hunts:
     2. a finalizer invalidates the key
 and:
     1. a publication looks: its entry is in, and shows a value    3. it tells of that value, as REPLACED: a second time
-    2. a handler invalidates the key: the value is told
+    2. a handler invalidates the key: the value is reported
 and:
     1. a set makes room, and evicts                 3. the set stores its own value under that key: the one between
-    2. a finalizer sets the same key meanwhile         is neither there nor told.
+    2. a finalizer sets the same key meanwhile         is neither there nor reported.
 
 Allowed: a value whose set or fill had not ended when the key was removed. One thread, in a process of its own: a signal
 arrives every 100 microseconds, and a collection of garbage begins every few objects.
@@ -84,7 +84,7 @@ class Watched:
         self.floors = dict.fromkeys(range(KEYS), 0)  # the highest version whose removal has returned
         self.made = 0
         self.stored: set[int] = set()  # the numbers of values that were seen in the cache
-        self.told: Counter[int] = Counter()
+        self.reported: Counter[int] = Counter()
         self.cache: Any = make(on_removal=self.notice)
 
     # ---- what is called
@@ -109,10 +109,10 @@ class Watched:
         return Value(key, self.made, version, self.scenario.act)
 
     def notice(self, key: int, value: Value, cause: object) -> None:
-        self.told[value.number] += 1
-        self.expect(self.told[value.number] == 1, f"{value!r} was told twice, now as {cause}")
-        self.expect(value.key == key, f"the listener was told that {key} had {value!r}")
-        self.expect(self.cache.peek(key) is not value, f"{value!r} was told as {cause} and is still there")
+        self.reported[value.number] += 1
+        self.expect(self.reported[value.number] == 1, f"{value!r} was reported twice, now as {cause}")
+        self.expect(value.key == key, f"the listener was notified that {key} had {value!r}")
+        self.expect(self.cache.peek(key) is not value, f"{value!r} was reported as {cause} and is still there")
 
     def expect(self, condition: bool, message: str) -> None:
         self.scenario.expect(condition, message)
@@ -165,7 +165,7 @@ class Watched:
         value.version = self.versions[key]
 
     def check(self) -> None:
-        """Take out all, and judge whether each value was told. Nobody acts meanwhile."""
+        """Take out all, and judge whether each value was reported. Nobody acts meanwhile."""
         assert_valid(self.cache)
         if isinstance(self.cache, Storage):
             self.expect(self.cache.number_of_items <= MOST, "there are more items than may be")
@@ -175,10 +175,10 @@ class Watched:
                 self.remove(partial(self.cache.invalidate, key), key)
             self.scenario.store_something()  # what a removal cannot tell, the next operation that stores does
         self.remove(self.cache.clear, *range(KEYS))
-        lost = [number for number in self.stored if not self.told[number]]
-        self.expect(not lost, f"values {lost[:5]} have left and were not told")
+        lost = [number for number in self.stored if not self.reported[number]]
+        self.expect(not lost, f"values {lost[:5]} have left and were not reported")
         self.stored.clear()
-        self.told.clear()
+        self.reported.clear()
 
 
 class Removals(ChildScenario):

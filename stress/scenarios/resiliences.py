@@ -11,7 +11,7 @@ Hunts:
 
 Allowed: a value of the key, however old it is: scenarios/expiry judges that; an error that a fill of the key raised; a
 fill that begins after the one before it has ended; one more for each invalidation that overlaps. None is in the
-background, so that all is at rest when all callers are.
+background, so that nothing runs when no caller does.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Thread churn: every lookup is made by a thread of its own, which may die of it; 5,000 a second, 100,000 in all.
+"""Thread churn: every lookup is made by a thread of its own, which it may end; 5,000 a second, 100,000 in all.
 
 Proves: a thread that has ended leaves nothing behind that others wait for (invariant 4), is mistaken for no other
 although its number is given out again (invariants 5 and 9), and its hits are counted for good.
 
 Hunts:
-    1. thread 7 leads a fill, and dies of SystemExit       3. it asks for the same key: "its own fill, in this same
+    1. thread 7 leads a fill, and raises SystemExit         3. it asks for the same key: "its own fill, in this same
     2. a new thread gets the number 7                         thread, asks for it" -- or waits for one that is gone
 and a tally of hits that goes with its thread.
 

@@ -18,7 +18,7 @@ from ..schedule import point
 def cold_key(index: str) -> Started:
     """Two ask for one cold key. Proves invariants 1, 2 and 4 for claim against claim.
 
-    1. B looks: nothing      2. A fills, publishes and lets go of the slot      3. B takes the slot, fills again
+    1. B looks: nothing      2. A fills, publishes and releases the slot     3. B takes the slot, fills again
     (moka #195, otter #152 and #184: no second look after winning.) Or: A leaves, and B is never woken.
 
     Allowed: one fill, and both get its value.

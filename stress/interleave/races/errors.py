@@ -1,4 +1,4 @@
-"""Fills that raise: exceptions reach those who had joined, and whoever leads after a dead leader is the only one."""
+"""Fills that raise: exceptions reach those that had joined, and only one leads after a dead leader."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class FillError(Exception):
 
 @race(symmetric=True, index=INDEXES)
 def dead_leader(index: str) -> Started:
-    """The leader dies of a BaseException while another waits. Proves invariant 4.
+    """The leader is interrupted by a BaseException while another waits. Proves invariant 4.
 
     1. A leads and dies; its flight stays in the index      2. B waits for it for ever, or finds it for ever
 
@@ -45,7 +45,7 @@ def dead_leader(index: str) -> Started:
 
 @race(index=INDEXES + POLICIES)
 def dead_leader_alone(index: str) -> Started:
-    """The leader dies of a BaseException, and nobody asks again. Proves invariants 4 and 8.
+    """The leader is interrupted by a BaseException, and nobody asks again. Proves invariants 4 and 8.
 
     1. A claims, and dies in its fill      2. its flight is left: a key that is gone keeps something
 
@@ -103,9 +103,9 @@ def failing_fill(index: str, stored: str) -> Started:
 
 @race(index=INDEXES)
 def late_failure(index: str) -> Started:
-    """An old fill fails after an invalidate, and a new one of its key is on its way. Proves invariant 9.
+    """An old fill fails after an invalidate, and a new one of its key is running. Proves invariant 9.
 
-    1. A's fill is invalidated      2. B fills the key anew      3. A fails, and takes out what is under its key: B's
+    1. A's fill is invalidated      2. B fills the key again     3. A fails, and takes out what is under its key: B's
 
     (async-lru 2.4, and #480, #503.) Allowed: A's own exception; what B filled stays.
     """

@@ -17,17 +17,17 @@ def two_fills_for_one_place(policy: str) -> Started:
 
     1. A and B find one place left      2. both publish: one item too many
 
-    Allowed: one of the values is there, and one eviction is counted and told.
+    Allowed: one of the values is there, and one eviction is counted and reported.
     """
-    told: list[Any] = []
+    reported: list[Any] = []
     cache: AtomicCache[str, str] = AtomicCache(
-        fill_with_key, max_items=1, policy=policy, on_removal=lambda *removal: told.append(removal)
+        fill_with_key, max_items=1, policy=policy, on_removal=lambda *removal: reported.append(removal)
     )
 
     def check(results: list[Any]) -> None:
         assert results == ["a", "b"]
         assert len(list(cache)) == 1
-        assert [cause for _, _, cause in told] == [RemovalCause.EVICTED]
+        assert [cause for _, _, cause in reported] == [RemovalCause.EVICTED]
         assert cache.cache_info().evictions == 1
         assert_valid(cache)
 
@@ -38,21 +38,21 @@ def two_fills_for_one_place(policy: str) -> Started:
 def two_sets_for_one_place(policy: str) -> Started:
     """Two keys are set at once. Proves invariant 7: what is stored is counted in the same step.
 
-    1. A stores, lets go of the lock, and has not counted it yet      2. B finds an empty store: no need to evict
+    1. A stores, releases the lock, and has not counted it yet     2. B finds an empty store: no need to evict
 
     Allowed: one of the values is there, and the other was evicted.
     """
-    told: list[Any] = []
+    reported: list[Any] = []
     store: Storage[str] = Storage(
         max_items=1,
         policy=policy,
-        on_removal=lambda *removal: told.append(removal),
+        on_removal=lambda *removal: reported.append(removal),
         expiration_thread_max_checks_per_iteration=0,
     )
 
     def check(results: list[Any]) -> None:
         assert results == [True, True]
-        assert [cause for _, _, cause in told] == [RemovalCause.EVICTED]
+        assert [cause for _, _, cause in reported] == [RemovalCause.EVICTED]
         assert store.number_of_items == len(list(store)) == 1
         assert_valid(store)
 
@@ -61,7 +61,7 @@ def two_sets_for_one_place(policy: str) -> Started:
 
 @race(preemptions=1, policy=POLICIES)
 def hit_of_what_is_evicted(policy: str) -> Started:
-    """A reads a key, and tells the policy, while B puts it out. Proves that a late use touches nothing that is gone.
+    """A reads a key, and tells the policy, while B evicts it. Proves that a late use touches nothing that is gone.
 
     1. A finds the entry      2. B evicts it      3. A's use puts it back into the policy's order: an item too many
 
@@ -80,13 +80,13 @@ def hit_of_what_is_evicted(policy: str) -> Started:
 
 @race(policy=POLICIES)
 def refreshed_and_evicted(policy: str) -> Started:
-    """A refreshes a key while B's fill puts it out. Proves that a fill which is on its way is not evicted.
+    """A refreshes a key while B's fill evicts it. Proves that a fill which is running is not evicted.
 
     1. A's entry shows the old value    2. B evicts it    3. what A brings is stored nowhere, and others fill beside it
 
-    Allowed: A's new value or B's is there; each of the three was stored, and those that went were told of once.
+    Allowed: A's new value or B's is there; each of the three was stored, and those that went were reported once.
     """
-    told: list[Any] = []
+    reported: list[Any] = []
     filled: list[Any] = []
 
     def fill(key: str) -> str:
@@ -95,13 +95,13 @@ def refreshed_and_evicted(policy: str) -> Started:
         return filled[-1]
 
     cache: AtomicCache[str, str] = AtomicCache(
-        fill, max_items=1, policy=policy, on_removal=lambda key, value, cause: told.append(value)
+        fill, max_items=1, policy=policy, on_removal=lambda key, value, cause: reported.append(value)
     )
     assert cache["a"] == "a0"
 
     def check(results: list[Any]) -> None:
         assert sorted(results) == sorted(filled[1:])
-        assert sorted([*told, *map(cache.peek, cache)]) == sorted(filled), "a value was stored nowhere, or told twice"
+        assert sorted([*reported, *map(cache.peek, cache)]) == sorted(filled), "a value is nowhere, or reported twice"
         assert len(filled) == 3
         assert_valid(cache)
 

@@ -1,4 +1,4 @@
-"""Expire: whoever finds a value expired takes out that entry, and no fresh one."""
+"""Expire: the caller that finds a value expired removes that entry, and no fresh one."""
 
 from __future__ import annotations
 
@@ -111,16 +111,16 @@ def prolonged_and_found_expired(policy: str) -> Started:
 def sweep_set_and_get(policy: str) -> Started:
     """Three threads: a sweep, a set and a get of one expired key. Proves invariant 9.
 
-    1. the sweep, or the get, finds the entry expired   2. the key is set anew   3. the new value is taken out
+    1. the sweep, or the get, finds the entry expired   2. the key is set again   3. the new value is taken out
 
-    Allowed: the get finds the new value or nothing; the new value stays; the old one is told of once.
+    Allowed: the get finds the new value or nothing; the new value stays; the old one is reported once.
     """
-    told: list[Any] = []
+    reported: list[Any] = []
     clock = ManualClock()
     store: Storage[str] = Storage(
         policy=policy,
         clock=clock,
-        on_removal=lambda *removal: told.append(removal),
+        on_removal=lambda *removal: reported.append(removal),
         expiration_thread_max_checks_per_iteration=100,
         expiration_thread_delay=3600,
     )
@@ -133,7 +133,7 @@ def sweep_set_and_get(policy: str) -> Started:
         assert results[1] is True
         assert results[2] in (CACHE_MISS, "new")
         assert store.get("key") == "new"
-        assert told == [("key", "old", RemovalCause.EXPIRED)]
+        assert reported == [("key", "old", RemovalCause.EXPIRED)]
         assert_valid(store)
 
     return store.sweep, (lambda: store.set("key", "new", None)), (lambda: store.get("key")), guarded(store, check)

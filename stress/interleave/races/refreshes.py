@@ -18,10 +18,10 @@ def invalidate_during_a_refresh(index: str) -> Started:
 
     1. A begins to refresh from the old data   2. the data change; B invalidates   3. A stores what it made of the old
 
-    Allowed: the refresher gets either version; afterwards it is the new. The listener is told of what left, once each.
+    Allowed: the refresher gets either version; afterwards it is the new. Each value that left is reported once.
     """
-    told: list[Any] = []
-    cache, version, _ = versioned(index, on_removal=lambda *removal: told.append(removal))
+    reported: list[Any] = []
+    cache, version, _ = versioned(index, on_removal=lambda *removal: reported.append(removal))
     assert cache["key"] == 0
 
     def change() -> bool:
@@ -33,8 +33,8 @@ def invalidate_during_a_refresh(index: str) -> Started:
         assert results[1] is True, "there was a value at every moment"
         assert cache["key"] == 1, STALE
         assert cache.cache_info().expirations == 0
-        causes = sorted(cause.name for _, _, cause in told)
-        assert causes in (["EXPLICIT"], ["EXPLICIT", "REPLACED"]), told
+        causes = sorted(cause.name for _, _, cause in reported)
+        assert causes in (["EXPLICIT"], ["EXPLICIT", "REPLACED"]), reported
         assert_valid(cache)
 
     return (lambda: cache.refresh("key")), change, guarded(cache, check)

@@ -22,8 +22,8 @@ def removal_during_a_fill(index: str, remove: str) -> Started:
     Allowed: A gets the old or the new version; a lookup after both gets the new one. `invalidate` says True if it took
     out the flight or the value, and only then.
     """
-    told: list[Any] = []
-    cache, version, fills = versioned(index, on_removal=lambda *removal: told.append(removal))
+    reported: list[Any] = []
+    cache, version, fills = versioned(index, on_removal=lambda *removal: reported.append(removal))
 
     def change() -> bool | None:
         version[0] = 1
@@ -37,7 +37,7 @@ def removal_during_a_fill(index: str, remove: str) -> Started:
         assert results[0] in (0, 1)
         assert cache["key"] == 1, STALE
         assert cache.cache_info().expirations == 0, "an expiration was counted where there is no ttl"
-        assert all(cause is RemovalCause.EXPLICIT for _, _, cause in told), told
+        assert all(cause is RemovalCause.EXPLICIT for _, _, cause in reported), reported
         assert len(fills) == (1 if ready else 2)
         if results[1] is not None:  # an invalidate, and not a clear
             assert results[1] is (not ready), "invalidate removed something, and denied it, or the other way round"
@@ -77,15 +77,15 @@ def two_invalidates(index: str) -> Started:
 
     1. A looks: an entry      2. B looks: the same      3. both take it out, and tell the listener
 
-    Allowed: exactly one of the two says True, and the listener is told once.
+    Allowed: exactly one of the two says True, and the listener is notified once.
     """
-    told: list[Any] = []
-    cache, _, _ = versioned(index, on_removal=lambda *removal: told.append(removal))
+    reported: list[Any] = []
+    cache, _, _ = versioned(index, on_removal=lambda *removal: reported.append(removal))
     assert cache["key"] == 0
 
     def check(results: list[Any]) -> None:
         assert sorted(results) == [False, True]
-        assert told == [("key", 0, RemovalCause.EXPLICIT)]
+        assert reported == [("key", 0, RemovalCause.EXPLICIT)]
         assert cache["key"] == 0
         assert_valid(cache)
 
@@ -94,9 +94,9 @@ def two_invalidates(index: str) -> Started:
 
 @race(index=(*INDEXES, "lru"))
 def invalidate_and_fill_anew(index: str) -> Started:
-    """Two invalidate one value; one of them fills the key anew at once. Proves invariant 9: removal by identity.
+    """Two invalidate one value; one of them fills the key again. Proves invariant 9: removal by identity.
 
-    1. A looks: the index holds E             3. B removes E, and fills the key anew: N
+    1. A looks: the index holds E             3. B removes E, and fills the key again: N
     2. B looks: the index holds E             4. A pops the key, and N, which nobody invalidated since it was filled,
                                                  is gone, though A says that it removed nothing
 
@@ -111,7 +111,7 @@ def invalidate_and_fill_anew(index: str) -> Started:
     def check(results: list[Any]) -> None:
         there = "key" in cache
         removed = results[0] + results[1][0]
-        assert removed == len(fills) - there, f"{removed} removals are told of, {len(fills)} fills, {there=}"
+        assert removed == len(fills) - there, f"{removed} removals are reported, {len(fills)} fills, {there=}"
         assert_valid(cache)
 
     return (lambda: cache.invalidate("key")), again, guarded(cache, check)

@@ -1,6 +1,6 @@
 """Storage: set, add, delete, pop and close against each other and against a fill.
 
-Values are unique: whatever was stored is either there at the end or was told to the listener, once.
+Values are unique: whatever was stored is either there at the end or was reported to the listener, once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..race import POLICIES, Started, guarded, race
 from ..schedule import point
 
 
-class Told:
+class Listener:
     """A store, and what has left it."""
 
     def __init__(self, policy: str) -> None:
@@ -33,9 +33,9 @@ class Told:
         return "filled"
 
     def check(self, stored: list[str]) -> None:
-        """Fail unless what was stored is there or was told, once; a fill that was detached is neither."""
+        """Fail unless what was stored is there or was reported, once; a fill that was detached is neither."""
         present = [self.store[key] for key in self.store]
-        assert sorted(present + self.values) == sorted(stored), f"stored {stored}; there {present}; told {self.values}"
+        assert sorted(present + self.values) == sorted(stored), f"{stored=}; {present=}; reported {self.values}"
         assert_valid(self.store)
 
 
@@ -47,14 +47,14 @@ def add_against_add(policy: str) -> Started:
 
     Allowed: one says True, and its value is there.
     """
-    told = Told(policy)
+    listener = Listener(policy)
 
     def check(results: list[Any]) -> None:
         assert sorted(results) == [False, True]
-        assert told.store["key"] == ("one" if results[0] else "two")
-        told.check(["one" if results[0] else "two"])
+        assert listener.store["key"] == ("one" if results[0] else "two")
+        listener.check(["one" if results[0] else "two"])
 
-    store = told.store
+    store = listener.store
     return (lambda: store.add("key", "one")), (lambda: store.add("key", "two")), guarded(store, check)
 
 
@@ -66,14 +66,14 @@ def three_pops(policy: str) -> Started:
 
     Allowed: one gets the value.
     """
-    told = Told(policy)
-    told.store.set("key", "one")
+    listener = Listener(policy)
+    listener.store.set("key", "one")
 
     def check(results: list[Any]) -> None:
         assert sorted(results, key=repr) == ["one", CACHE_MISS, CACHE_MISS]
-        told.check(["one"])
+        listener.check(["one"])
 
-    return *[lambda: told.store.pop("key")] * 3, guarded(told.store, check)
+    return *[lambda: listener.store.pop("key")] * 3, guarded(listener.store, check)
 
 
 @race(preemptions=1, policy=POLICIES)
@@ -85,21 +85,21 @@ def delete_set_and_fill(policy: str) -> Started:
 
     Allowed: the set value is there or was deleted; the fill's value never follows a set.
     """
-    told = Told(policy)
-    store = told.store
+    listener = Listener(policy)
+    store = listener.store
 
     def check(results: list[Any]) -> None:
         deleted, _, got = results
         assert got in ("set", "filled")
         there = store.get("key")
         assert there != "filled" or deleted is True, "a fill was stored after the set, though nobody had deleted that"
-        filled = ["filled"] if "filled" in (*told.values, there) else []
-        told.check(["set", *filled])
+        filled = ["filled"] if "filled" in (*listener.values, there) else []
+        listener.check(["set", *filled])
 
     return (
         (lambda: store.delete("key")),
         (lambda: store.set("key", "set")),
-        (lambda: store.get_or_fill("key", told.fill)),
+        (lambda: store.get_or_fill("key", listener.fill)),
         guarded(store, check),
     )
 
@@ -108,22 +108,22 @@ def delete_set_and_fill(policy: str) -> Started:
 def set_against_delete(policy: str) -> Started:
     """One deletes while another overwrites. Proves that a removal is by identity.
 
-    1. the delete finds the old entry   2. the key is set anew   3. the delete pops the key, and tells of the old value
+    1. the delete finds the old entry   2. the key is set again   3. the delete pops the key, and reports the old value
 
-    Allowed: delete says True; what it took out is told EXPLICIT, and what was overwritten REPLACED.
+    Allowed: delete says True; what it removed is reported as EXPLICIT, and what was overwritten REPLACED.
     """
-    told = Told(policy)
-    told.store.set("key", "old")
+    listener = Listener(policy)
+    listener.store.set("key", "old")
 
     def check(results: list[Any]) -> None:
         assert results == [True, True]
-        assert told.causes.count(RemovalCause.EXPLICIT) == 1
-        told.check(["old", "new"])
+        assert listener.causes.count(RemovalCause.EXPLICIT) == 1
+        listener.check(["old", "new"])
 
     return (
-        (lambda: told.store.delete("key")),
-        (lambda: told.store.set("key", "new")),
-        guarded(told.store, check),
+        (lambda: listener.store.delete("key")),
+        (lambda: listener.store.set("key", "new")),
+        guarded(listener.store, check),
     )
 
 
@@ -135,8 +135,8 @@ def close_during_a_fill(policy: str) -> Started:
 
     Allowed: the fill's value, or CacheClosedError for who came after the close.
     """
-    told = Told(policy)
-    store = told.store
+    listener = Listener(policy)
+    store = listener.store
 
     def check(results: list[Any]) -> None:
         for result in results[:2]:
@@ -146,5 +146,5 @@ def close_during_a_fill(policy: str) -> Started:
             assert store.get("key") == "filled"
         assert all(entry.flight is None for entry in store._index.snapshot())
 
-    ask = lambda: store.get_or_fill("key", told.fill)  # noqa: E731
+    ask = lambda: store.get_or_fill("key", listener.fill)  # noqa: E731
     return ask, ask, store.close, guarded(store, check)
