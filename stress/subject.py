@@ -90,7 +90,7 @@ def _kind(variant: str) -> dict[str, Any]:
 
 def make_subject(cache: Any, variant: str, *functions: Any) -> Subject:
     """Make the subject of `cache` from its read, peek, refresh, invalidate, clear and, where it has one, put."""
-    index = cache._index
+    index = cache._state.index
     # Where the process has as many AtomicDicts as it may, as happens on 3.13t, which never frees a memoized function,
     # the cache has a dict, as it should.
     is_at_limit = _index._atomic_dicts.get() >= _index.MAX_ATOMIC_DICTS

@@ -70,7 +70,7 @@ def check_books(cache: Any) -> None:
     exactly what is stored; the deadlines have exactly what is stored and has one; nothing is left under way.
     """
     assert_valid(cache)
-    index = cache._index
+    index = cache._state.index
     stored = [entry for entry in index.snapshot() if entry.is_published or entry.flight.is_stored]
     for entry in stored:
         assert entry.is_stored, "an exception is kept, and in no book"

@@ -105,7 +105,7 @@ def wait_until_waiting(cache: AtomicCache[Any, Any], count: int) -> None:
     """
     pause = threading.Event()
     for _ in range(PATIENCE * 1000):
-        if cache._counters.waits.get() >= count:
+        if cache._state.counters.waits.get() >= count:
             return
         pause.wait(0.001)
     pytest.fail(f"fewer than {count} lookups came to wait")
@@ -115,7 +115,7 @@ def wait_until_settled(cache: Any) -> None:
     """Return once no fill of this cache is under way: what it brings can be read a moment before it has settled."""
     pause = threading.Event()
     for _ in range(PATIENCE * 1000):
-        flights = [entry.flight for entry in cache._index.snapshot()]
+        flights = [entry.flight for entry in cache._state.index.snapshot()]
         if all(flight is None or flight.is_orphaned for flight in flights):
             return
         pause.wait(0.001)

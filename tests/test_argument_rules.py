@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, Cache, CacheInfo, Resilience, Storage, cached
-from areole._cache.lookups import BaseCache
+from areole._cache.lookups import Lookups
 
 from .support import ManualClock, assert_valid
 
@@ -353,7 +353,7 @@ def test_help_shows_nothing_that_is_not_to_be_used() -> None:
             default = inspect.signature(getattr(cache, name)).parameters["default"].default
             assert repr(default) == ("<CacheMiss>" if isinstance(cache, Storage) else "None")
             assert getattr(cache, name)("absent") is default
-    assert not hasattr(BaseCache, "_absent")
+    assert not hasattr(Lookups, "_absent")
 
 
 def test_the_signature_of_cache_info_shows_types() -> None:

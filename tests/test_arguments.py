@@ -93,7 +93,7 @@ import gc
 from areole import AtomicCache
 for _ in range(3):
     caches = [AtomicCache(str, index="atomic") for _ in range(100)]
-    print({cache._index.name for cache in caches})
+    print({cache._state.index.name for cache in caches})
     del caches
     gc.collect()  # their reference counts may be deferred
 """
@@ -106,7 +106,7 @@ def test_past_256_atomic_caches_the_others_have_a_dict_and_work(monkeypatch: pyt
     monkeypatch.setattr(_index, "MAX_ATOMIC_DICTS", 256)  # conftest raises it on 3.13t
     gc.collect()
     caches = [AtomicCache(str, index="atomic") for _ in range(276)]
-    kinds = [cache._index.name for cache in caches]
+    kinds = [cache._state.index.name for cache in caches]
     assert kinds.count("atomic") <= 256
     assert kinds == sorted(kinds), "from some cache on, all are dicts"
     assert kinds[-20:] == ["dict"] * 20

@@ -441,7 +441,7 @@ def test_a_child_forked_during_a_background_fill_serves_the_stale_value_and_refr
         "        assert cache['a'] in (1, 3)\n"
         "        time.sleep(0.001)\n"
         "    assert cache['a'] == 3\n"
-        "    while any(entry.flight for entry in cache._index.snapshot()): time.sleep(0.001)\n"
+        "    while any(entry.flight for entry in cache._state.index.snapshot()): time.sleep(0.001)\n"
         "    assert_valid(cache)\n"
         "    os._exit(0)\n"
     )
@@ -472,7 +472,7 @@ def test_a_child_asks_anew_for_what_was_queued_in_the_parent() -> None:
         while cache.get("a") is None:
             time.sleep(0.001)
         assert cache["a"] == 2
-        while any(entry.flight for entry in cache._index.snapshot()):
+        while any(entry.flight for entry in cache._state.index.snapshot()):
             time.sleep(0.001)
         assert_valid(cache)
         os._exit(0)

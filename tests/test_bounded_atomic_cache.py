@@ -92,7 +92,7 @@ def test_bytes_are_weighed_with_key_and_overhead(policy: str) -> None:
     cache = AtomicCache(lambda key: bytes(key), max_bytes=5000, weigher=lambda key, value: len(value), policy=policy)
     sizes = [100, 500, 1000]
     cache.fetch_many(sizes)
-    assert cache._index.count() == (3, sum(weight_of(size, size) for size in sizes))
+    assert cache._state.index.count() == (3, sum(weight_of(size, size) for size in sizes))
     check_books(cache)
 
 
@@ -152,7 +152,7 @@ def test_lru_is_exact_and_s3fifo_the_default() -> None:
     exact[3]
     assert sorted(exact) == [0, 1, 3]
     check_books(exact)
-    assert type(AtomicCache(str, max_items=3)._index.policy).__name__ == "S3FifoPolicy"
+    assert type(AtomicCache(str, max_items=3)._state.index.policy).__name__ == "S3FifoPolicy"
 
 
 @every_policy

@@ -32,9 +32,9 @@ def test_a_refresh_to_another_weight_is_weighed_anew(policy: str) -> None:
     told, sizes = Told(), {"a": 1, "b": 1}
     cache = make_weighed(policy, lambda key: sizes[key], 5, on_removal=told)
     cache.fetch_many([*"ab"])
-    assert cache._index.count() == (2, 2000)
+    assert cache._state.index.count() == (2, 2000)
     sizes["a"] = 4
-    assert cache.refresh("a") == 4 and cache._index.count() == (2, 5000)
+    assert cache.refresh("a") == 4 and cache._state.index.count() == (2, 5000)
     check_books(cache)
     told.take()
     sizes["a"] = 5
@@ -86,7 +86,7 @@ def test_invalidate_and_clear_make_room(policy: str) -> None:
     assert told.take() == [(1, "1", "explicit")] and sorted(cache) == [2, 3]
     check_books(cache)
     cache.clear()
-    assert len(cache) == 0 and cache._index.count() == (0, 0)
+    assert len(cache) == 0 and cache._state.index.count() == (0, 0)
     cache.fetch_many([4, 5])
     assert sorted(cache) == [4, 5] and cache.cache_info().evictions == 0
     check_books(cache)

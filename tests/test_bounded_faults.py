@@ -33,9 +33,9 @@ def test_a_stored_exception_counts_as_an_item_and_is_put_out_like_a_value(policy
     for key in range(10):
         with pytest.raises(LookupError):
             cache[key]
-        assert cache._index.count()[0] == len(cache._index.snapshot()) == min(key + 1, 3)
+        assert cache._state.index.count()[0] == len(cache._state.index.snapshot()) == min(key + 1, 3)
         check_books(cache)
-    kept = [entry.key for entry in cache._index.snapshot()]
+    kept = [entry.key for entry in cache._state.index.snapshot()]
     fills = cache.cache_info().fills
     for key in kept:
         with pytest.raises(LookupError):
@@ -43,7 +43,7 @@ def test_a_stored_exception_counts_as_an_item_and_is_put_out_like_a_value(policy
     assert cache.cache_info().fills == fills == 10
     for key in "abcdef":
         assert cache[key] == key
-    assert cache._index.count()[0] == 3 and {cause for _, _, cause in told.all} <= {_cause("EVICTED")}
+    assert cache._state.index.count()[0] == 3 and {cause for _, _, cause in told.all} <= {_cause("EVICTED")}
     assert all(isinstance(value, str) for _, value, _ in told.all), "an exception was told as a value"
     check_books(cache)
 
@@ -61,14 +61,14 @@ def test_a_stored_exception_weighs_its_key_and_expires_and_leaves_the_books(poli
     for key in range(3):
         with pytest.raises(LookupError):
             cache[key]
-    items, weight = cache._index.count()
+    items, weight = cache._state.index.count()
     assert items == 3 and 0 < weight < 5000
-    assert cache.invalidate(0) is True and cache._index.count()[0] == 2
+    assert cache.invalidate(0) is True and cache._state.index.count()[0] == 2
     check_books(cache)
     clock.advance(10)
     with pytest.raises(LookupError):
         cache[1]
-    assert cache._index.count()[0] == 1 and cache.cache_info().fills == 4, "the other had expired, and went"
+    assert cache._state.index.count()[0] == 1 and cache.cache_info().fills == 4, "the other had expired, and went"
     check_books(cache)
 
 
@@ -181,10 +181,10 @@ def test_a_key_that_has_come_to_raise_is_evicted_all_the_same(policy: str, raise
         assert store.number_of_items == 3
     gone = sorted(value for _, value, _ in told.all if value < 3)
     assert gone == sorted(set(gone)) and gone, "none has left, or one twice"
-    kept = {entry.key for entry in store._index.snapshot() if entry.is_stored and isinstance(entry.key, int)}
+    kept = {entry.key for entry in store._state.index.snapshot() if entry.is_stored and isinstance(entry.key, int)}
     assert len(kept) == len(gone)
     if raises == ("hash",):
-        assert len(store._index.entries) == 3
+        assert len(store._state.index.entries) == 3
 
 
 # ---- operations inside others
@@ -361,7 +361,7 @@ def test_a_value_whose_entry_an_interrupted_removal_took_out_is_not_stored(
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(type(cache._index), "_note_removed", lambda index, entry: interrupted(entry))
+    monkeypatch.setattr(type(cache._state.index), "_note_removed", lambda index, entry: interrupted(entry))
     with pytest.raises(KeyboardInterrupt):
         cache.invalidate("a")
     gate.open()
@@ -388,7 +388,7 @@ def test_a_set_detaches_a_fill_that_claims_its_key_between_its_look_and_its_stor
                 gate.wait_until_entered()
             return found
 
-    store._index.entries = store._entries = ClaimedBetween()
+    store._state.index.entries = store._entries = ClaimedBetween()
     store.set("a", "set")
     gate.open()
     thread.join(PATIENCE)

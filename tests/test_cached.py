@@ -244,7 +244,7 @@ def test_a_value_that_is_found_in_the_claim_is_no_wait() -> None:
     meanwhile.append(lambda: add(1))  # between the look that finds it expired and the claim
     assert add(1) == 1
     info = add.cache_info()
-    assert (info.misses, info.fills, info.waits) == (3, 2, 0)
+    assert (info.misses, info.fills, info.waits) == (2, 2, 0)  # what is found in the claim is no miss
     assert_valid(cache)
 
 

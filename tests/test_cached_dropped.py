@@ -214,7 +214,7 @@ def test_one_operation_removes_a_bounded_number_and_looks_rarely() -> None:
     count = 10 * REMOVED_AT_ONCE
     drop(store, count)
     looks: list[int] = []
-    snapshot = store._index.snapshot
+    snapshot = store._state.index.snapshot
     for done in range(1, 11):
         store.set("a", 1)
         assert len(store) - 1 == count - done * REMOVED_AT_ONCE
@@ -223,14 +223,14 @@ def test_one_operation_removes_a_bounded_number_and_looks_rarely() -> None:
     drop(store, 1)  # its own call is told of the number of entries by the next look
     store.sweep()
 
-    class Counting(type(store._index)):  # type: ignore[misc]
+    class Counting(type(store._state.index)):  # type: ignore[misc]
         __slots__ = ()
 
         def snapshot(self) -> Any:
             looks.append(1)
             return super().snapshot()
 
-    store._index.__class__ = Counting
+    store._state.index.__class__ = Counting
     drop(store, 1)
     for n in range(90):
         store.set(n, n)
@@ -257,10 +257,10 @@ def test_an_operation_looks_through_a_bounded_number_of_entries(monkeypatch: pyt
         assert len(looked_at) == done * LOOKED_AT_ONCE
     assert len(store) == parts * LOOKED_AT_ONCE + 10
     store.set(0, 0)
-    assert len(store) == parts * LOOKED_AT_ONCE and not store._dropped
+    assert len(store) == parts * LOOKED_AT_ONCE and not store._state.freed
     store.set(0, 0)
     assert len(looked_at) == parts * LOOKED_AT_ONCE + 10, "it looks once"
-    assert not store._dropped._unseen
+    assert not store._state.freed._unseen
     assert_valid(store)
 
 
@@ -268,9 +268,9 @@ def test_one_thread_at_a_time_begins_a_look(monkeypatch: pytest.MonkeyPatch) -> 
     store = Storage[Any]()
     drop(store)
     taken = 0
-    snapshot = type(store._index).snapshot
+    snapshot = type(store._state.index).snapshot
 
-    class Counting(type(store._index)):  # type: ignore[misc]
+    class Counting(type(store._state.index)):  # type: ignore[misc]
         __slots__ = ()
 
         def snapshot(self) -> Any:
@@ -279,10 +279,10 @@ def test_one_thread_at_a_time_begins_a_look(monkeypatch: pytest.MonkeyPatch) -> 
             run_threads(*[lambda: store.set("other", 1)] * 3)
             return snapshot(self)
 
-    store._index.__class__ = Counting
+    store._state.index.__class__ = Counting
     store.set("a", 1)
     assert taken == 1
-    store._index.__class__ = Counting.__base__
+    store._state.index.__class__ = Counting.__base__
     assert sorted(store) == ["a", "other"]
     assert_valid(store)
 

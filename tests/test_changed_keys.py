@@ -76,7 +76,7 @@ def test_clear_empties_whatever_has_become_of_the_hashes(make: Any) -> None:
     for key in keys[::2]:
         key.salt += 1000
     cache.clear()
-    assert len(cache) == 0 and [*cache] == [] and [*cache._index.snapshot()] == []
+    assert len(cache) == 0 and [*cache] == [] and [*cache._state.index.snapshot()] == []
     assert ask(keys[0]) == 0 and len(cache) == 1
 
 

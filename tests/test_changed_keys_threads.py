@@ -57,11 +57,11 @@ def test_a_removal_by_another_thread_finds_what_a_rebuild_has_out(limits: dict[s
     """
     cache, innocent, equal = prepared(limits)
     old, looked = cache["x"], threading.Event()
-    snapshot, find = cache._index.snapshot, cache._index.find
+    snapshot, find = cache._state.index.snapshot, cache._state.index.find
     removals = {"invalidate": lambda: cache.invalidate("x"), "clear": cache.clear}
     remover = threading.Thread(target=removals[removal])
 
-    class Noting(type(cache._index)):  # type: ignore[misc]
+    class Noting(type(cache._state.index)):  # type: ignore[misc]
         __slots__ = ()
 
         def find(self, key: Any) -> Any:
@@ -76,7 +76,7 @@ def test_a_removal_by_another_thread_finds_what_a_rebuild_has_out(limits: dict[s
                 looked.set()
             return entries
 
-    cache._index.__class__ = Noting
+    cache._state.index.__class__ = Noting
 
     def act() -> None:
         remover.start()
@@ -85,7 +85,7 @@ def test_a_removal_by_another_thread_finds_what_a_rebuild_has_out(limits: dict[s
     innocent.act = act
     assert cache.invalidate(equal) is True
     remover.join(PATIENCE)
-    cache._index.__class__ = Noting.__base__  # type: ignore[assignment]
+    cache._state.index.__class__ = Noting.__base__  # type: ignore[assignment]
     assert cache.get("x") is None and cache["x"] != old
     assert_valid(cache)
 

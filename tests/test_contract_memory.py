@@ -98,7 +98,7 @@ def test_a_key_that_is_gone_is_freed(how: str) -> None:
         assert key not in cache
     del key
     assert is_gone(ref)
-    assert cache._index.entries == {}  # type: ignore[comparison-overlap]
+    assert cache._state.index.entries == {}  # type: ignore[comparison-overlap]
     assert_valid(cache)
 
 
@@ -139,7 +139,7 @@ def test_nothing_is_kept_for_keys_that_only_failed_or_were_only_asked_for() -> N
     ref = weakref.ref(key)
     del key
     assert is_gone(ref)
-    assert cache._index.entries == {}  # type: ignore[comparison-overlap]
+    assert cache._state.index.entries == {}  # type: ignore[comparison-overlap]
     assert_valid(cache)
 
 

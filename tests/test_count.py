@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, Resilience, Storage, cached
-from areole._cache.lookups import BaseCache
+from areole._state.cache_state import CacheState
 
 from .support import ManualClock, assert_valid, every_index
 
@@ -17,13 +17,13 @@ from .support import ManualClock, assert_valid, every_index
 def walks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count how often all entries are walked through, and asked whether they are live."""
     walks: list[int] = []
-    walk = BaseCache._live_entries
+    walk = CacheState.live_entries
 
     def counting(self: Any) -> Any:
         walks.append(1)
         return walk(self)
 
-    monkeypatch.setattr(BaseCache, "_live_entries", counting)
+    monkeypatch.setattr(CacheState, "live_entries", counting)
     return walks
 
 

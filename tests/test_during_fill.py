@@ -491,7 +491,7 @@ def test_a_value_that_expires_while_another_key_fills_leaves_at_the_next_lookup(
     join = lead(cache, fills, 1, key="other")
     clock.advance(10)
     assert cache.get("key") is None
-    assert cache._index.snapshot() == [cache._index.find("other")]
+    assert cache._state.index.snapshot() == [cache._state.index.find("other")]
     fills.gates[1].open()
     join()
     assert_valid(cache)

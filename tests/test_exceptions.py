@@ -331,7 +331,7 @@ def test_a_lookup_that_joins_too_late_to_be_seen_is_made_again(index: str) -> No
         calls.append(key)
         if len(calls) == 1:
             wait_until_waiting(cache, 1)
-            next(iter(cache._index.snapshot())).flight.is_joined = False  # type: ignore[union-attr]
+            next(iter(cache._state.index.snapshot())).flight.is_joined = False  # type: ignore[union-attr]
         raise FillError(len(calls))
 
     cache: AtomicCache[str, Any] = AtomicCache(fill, index=index)

@@ -107,7 +107,7 @@ def test_the_value_goes_to_its_caller_and_is_not_stored(kind: str, ttl: Any) -> 
     subject = Subject(kind)
     subject.ttl = ttl
     assert [subject.get(), subject.get(), subject.refresh()] == [1, 2, 3]
-    assert len(subject.cache) == 0 and subject.cache._index.snapshot() == []
+    assert len(subject.cache) == 0 and subject.cache._state.index.snapshot() == []
     assert (subject.told, subject.weighed) == ([], []), "it never was in the cache"
     assert_valid(subject.cache)
 
@@ -118,7 +118,7 @@ def test_a_refresh_replaces_the_old_value_by_nothing(kind: str) -> None:
     assert subject.get() == 1
     subject.ttl = 0
     assert subject.refresh() == 2
-    assert len(subject.cache) == 0 and subject.cache._index.snapshot() == []
+    assert len(subject.cache) == 0 and subject.cache._state.index.snapshot() == []
     assert subject.told in ([(1, RemovalCause.REPLACED)], [])
     assert bool(subject.told) is not (kind == "cached in Cache")
     subject.ttl = 10
@@ -165,7 +165,7 @@ def test_an_exception_for_which_the_ttl_is_0_is_not_stored() -> None:
         for _ in range(2):
             with pytest.raises(LookupError):
                 cache["a"]
-        assert cache._index.snapshot() == []
+        assert cache._state.index.snapshot() == []
         assert_valid(cache)
     assert calls == ["a"] * 4
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, Cache, FillDeadlockError, RemovalCause, Resilience, Storage, cached
+from areole._core.flight import Flight
 from areole._eviction.s3fifo import S3FifoPolicy
 from areole._index.bounded import BoundedIndex
 from areole.testing import ManualClock, assert_valid
@@ -35,7 +36,7 @@ def test_a_value_invalidated_at_the_end_of_its_refresh_is_told(monkeypatch: pyte
     assert cache["a"] == 1
     join = start_threads(lambda: cache.refresh("a"))
     gate.wait_until_entered()
-    remove_if = type(cache._index).remove_if
+    remove_if = type(cache._state.index).remove_if
 
     def remove_and_let_the_refresh_end(self: Any, *args: Any) -> bool:
         was_in = remove_if(self, *args)
@@ -44,7 +45,7 @@ def test_a_value_invalidated_at_the_end_of_its_refresh_is_told(monkeypatch: pyte
         return was_in
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(cache._index), "remove_if", remove_and_let_the_refresh_end)
+        patch.setattr(type(cache._state.index), "remove_if", remove_and_let_the_refresh_end)
         assert cache.invalidate("a")
     assert told == [(1, RemovalCause.EXPLICIT)]
 
@@ -111,7 +112,7 @@ def test_a_refresh_of_an_expired_value_that_fails_leaves_nothing(policy: str) ->
     assert told == [("a", "a", RemovalCause.EXPIRED)]
     gate.open()
     assert isinstance(join()[0], LookupError)
-    assert [entry.key for entry in cache._index.snapshot()] == ["b"]
+    assert [entry.key for entry in cache._state.index.snapshot()] == ["b"]
     assert_valid(cache)
 
 
@@ -337,7 +338,7 @@ def test_an_insertion_that_is_interrupted_touches_no_newer_entry() -> None:
             raise KeyboardInterrupt
 
     cache = AtomicCache[str, str](str, index="atomic")
-    index: Any = cache._index
+    index: Any = cache._state.index
     index.cells = Cells(index.cells)
     with pytest.raises(KeyboardInterrupt):
         cache["a"]
@@ -358,7 +359,7 @@ def test_a_late_value_that_is_interrupted_as_it_makes_room_leaves_nothing_pendin
 
     cache = AtomicCache[str, str](str, max_items=1, policy="lru")
     assert cache["a"] == "a"
-    index: Any = cache._index
+    index: Any = cache._state.index
     with monkeypatch.context() as patch:
         patch.setattr(BoundedIndex, "_make_room", make_no_room)
         with pytest.raises(SystemExit):
@@ -463,16 +464,17 @@ def test_a_refresh_that_comes_upon_a_stored_exception_counts_as_no_lookup(monkey
     cache = AtomicCache[str, str](fill, cache_exceptions=True, stats=True)
     join = start_threads(lambda: cache["a"])
     gate.wait_until_entered()
-    join_flight, lookups = cache._join, iter([1])
+    lookups, is_stored = iter([1]), Flight.is_stored.fget  # type: ignore[attr-defined]
 
-    def join_late(*args: Any) -> bool:
+    def look_late(flight: Flight) -> bool:
+        seen: bool = is_stored(flight)
         for _ in lookups:
             gate.open()
             assert isinstance(join()[0], LookupError)
-        return join_flight(*args)
+        return seen
 
     with monkeypatch.context() as patch:
-        patch.setattr(AtomicCache, "_join", lambda cache, *args: join_late(*args))
+        patch.setattr(Flight, "is_stored", property(look_late))
         assert cache.refresh("a") == "a"
     info = cache.cache_info()
     assert (info.hits, info.misses, info.fills, info.failures) == (0, 1, 2, 1)
@@ -495,7 +497,7 @@ def test_who_comes_upon_a_fill_at_its_very_start_has_the_stale_value_to_fall_bac
     )
     assert cache["a"] == 1
     clock.advance(10)
-    replace_if, seen = type(cache._index).replace_if, []
+    replace_if, seen = type(cache._state.index).replace_if, []
 
     def replace_and_let_another_look(self: Any, *args: Any) -> bool:
         was_in = replace_if(self, *args)
@@ -503,7 +505,7 @@ def test_who_comes_upon_a_fill_at_its_very_start_has_the_stale_value_to_fall_bac
         return was_in
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(cache._index), "replace_if", replace_and_let_another_look)
+        patch.setattr(type(cache._state.index), "replace_if", replace_and_let_another_look)
         assert cache["a"] in (1, 2)  # 1: where the fill took longer than the soft timeout
     assert seen == [1]
     wait_until_settled(cache)
@@ -561,7 +563,7 @@ def test_a_value_that_is_published_as_its_fill_is_abandoned_does_not_vanish_unto
             return "value"
 
         cache = AsyncAtomicCache[str, str](fill, on_removal=told)
-        index: Any = cache._index
+        index: Any = cache._state.index
         task = asyncio.create_task(cache.fetch("a"))
         await asyncio.sleep(0)
         flight = index.find("a").flight
@@ -577,7 +579,7 @@ def test_a_value_that_is_published_as_its_fill_is_abandoned_does_not_vanish_unto
         flight.is_abandoned = True
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(index), "remove_if", remove_as_the_fill_ends)
-            await asyncio.to_thread(cache._retract, flight)
+            await asyncio.to_thread(cache._fills.detach, flight)
         assert await task == "value"
         assert "a" not in cache
 

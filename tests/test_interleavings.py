@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from areole._fill import protocol as _single_flight
-from areole._fill.protocol import SingleFlight
+from areole._fill.protocol import Fills
 from areole._index import atomic
 from areole._platform import locks as areole_locks
 from areole._platform import refcount as _refcount
@@ -56,7 +56,7 @@ def fail_and_leave_the_flight(self: Any, flight: Any) -> None:
         fail(self, flight)
 
 
-fail = SingleFlight._fail
+fail = Fills.abort
 
 
 def test_a_planted_fault_is_found_and_what_is_saved_shows_it_again(
@@ -65,7 +65,7 @@ def test_a_planted_fault_is_found_and_what_is_saved_shows_it_again(
     """For as long as it is there. Others are in stress/faults, which `stress.hunt` looks for too."""
     race = "dead-leader-alone/dict"
     with monkeypatch.context() as patched:
-        patched.setattr(SingleFlight, "_fail", fail_and_leave_the_flight)
+        patched.setattr(Fills, "abort", fail_and_leave_the_flight)
         with pytest.raises(BadSchedule) as caught:
             explore(RACES[race].scenario, 1, stops_early=True)
         path = save(race, caught.value.bad, tmp_path)
@@ -75,7 +75,7 @@ def test_a_planted_fault_is_found_and_what_is_saved_shows_it_again(
 
 
 def test_the_hunt_finds_a_planted_fault_and_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SingleFlight, "_fail", fail_and_leave_the_flight)
+    monkeypatch.setattr(Fills, "abort", fail_and_leave_the_flight)
     assert "dead-leader" in find_fault(seconds=60)
 
 
@@ -116,7 +116,7 @@ def test_caches_that_only_a_collection_frees_do_not_turn_an_atomic_race_into_one
         *threads, check = RACES["cold-key/atomic"].scenario()
         cache = check.cache
         cache._fill.__dict__["cache"] = cache
-        names.append(cache._index.name)
+        names.append(cache._state.index.name)
         return *threads, check
 
     gc.collect()
@@ -256,7 +256,7 @@ def test_the_command_lists_runs_and_replays(
     ours = ["--scenario", "dead-leader-alone/dict", "--preemptions", "0", "--runs", "1", "--save", str(tmp_path)]
     assert main(ours) == 0
     with monkeypatch.context() as patched:
-        patched.setattr(SingleFlight, "_fail", fail_and_leave_the_flight)
+        patched.setattr(Fills, "abort", fail_and_leave_the_flight)
         assert main(ours) == 1
         (path,) = tmp_path.glob("*.json")
         assert main(["--replay", str(path)]) == 1

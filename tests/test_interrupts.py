@@ -196,11 +196,11 @@ def check_all_works(cache: AnyCache, ask: Callable[[Any], Any]) -> None:
 
 
 def check_locks_and_ask(cache: AnyCache, ask: Callable[[Any], Any]) -> Any:
-    assert cache._index.lock.acquire(blocking=False), "the index's lock is held"
-    cache._index.lock.release()
+    assert cache._state.index.lock.acquire(blocking=False), "the index's lock is held"
+    cache._state.index.lock.release()
     assert _caller._graph.lock.acquire(blocking=False), "the lock of the graph of waits is held"
     _caller._graph.lock.release()
-    for entry in cache._index.snapshot():
+    for entry in cache._state.index.snapshot():
         flight = entry.flight
         assert flight is None or not (flight.is_pending and flight.latch.locked()), "a dead leader holds its latch"
     return ask("key")
@@ -271,7 +271,7 @@ def interrupt_waiter_once(index: str, wait_timeout: float | None, at: int) -> In
 
     def fill(key: str) -> Any:
         entered.set()
-        while key == "key" and not waiter_is_off.is_set() and not cache._counters.waits.get():
+        while key == "key" and not waiter_is_off.is_set() and not cache._state.counters.waits.get():
             pause.wait(0.0002)
         return "value of", key
 
@@ -324,7 +324,7 @@ def interrupt_timed_out_waiter_once(at: int) -> Injected:
     def fill_other(key: str) -> str:
         gate.open()
         pause = threading.Event()
-        while not ended.is_set() and not others._counters.waits.get():
+        while not ended.is_set() and not others._state.counters.waits.get():
             pause.wait(0.0002)
         return "other"
 

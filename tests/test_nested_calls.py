@@ -146,7 +146,7 @@ def nest(index: str, outer: Callable[[Any], Any], nested: Callable[[Any], Any], 
     if injected.places:
         assert cache.peek("k") not in old, f"{injected}: an invalidated value is back"
     try:
-        cache.ledger.check([entry.value for entry in cache._index.snapshot()])
+        cache.ledger.check([entry.value for entry in cache._state.index.snapshot()])
         assert_valid(cache)
     except AssertionError as error:
         raise AssertionError(f"{injected}: {error}") from None

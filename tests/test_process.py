@@ -529,7 +529,7 @@ def test_a_child_forked_during_a_refresh_reads_the_old_value_and_can_refresh(ind
 
 @needs_fork
 @every_index
-@pytest.mark.parametrize("lock", ["cache._index.lock", "_caller._graph.lock"])
+@pytest.mark.parametrize("lock", ["cache._state.index.lock", "_caller._graph.lock"])
 def test_a_lock_that_another_thread_held_at_the_fork_is_free_in_the_child(lock: str, index: str) -> None:
     """Invariant 10. Known fault: gh-50970."""
     run_forking(f"""
@@ -564,7 +564,7 @@ def test_a_lock_that_the_forking_thread_itself_held_stays_its_own_in_the_child()
         pid = 0
 
         def check():
-            with cache._index.lock:
+            with cache._state.index.lock:
                 pid = os.fork()
                 if pid:
                     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

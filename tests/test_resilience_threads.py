@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, FillDeadlockError, FillTimeout, RecursiveFillError, Resilience, Storage
-from areole._fill.stale import Serving
+from areole._fill.stale import StaleServing
 from areole._platform.worker_pool import HUNG_SECONDS, MOST_EACH, MOST_THREADS, pool
 
 from .resilience import Numbered, Subject, every_subject, settle
@@ -197,7 +197,7 @@ def test_a_stale_value_is_swept_when_it_is_of_no_use_and_not_before(policy: str)
     assert storage.sweep() == 9 and storage.number_of_items == 40
     assert_valid(storage)
     clock.advance(100)
-    assert storage.sweep() == 40 and count_items(storage._index._deadlines) == 0
+    assert storage.sweep() == 40 and count_items(storage._state.index._deadlines) == 0
     assert_valid(storage)
 
 
@@ -229,16 +229,17 @@ def test_a_fill_slower_than_the_stale_value_lasts_is_waited_for(kind: Kind, monk
     subject.look_up("a")
     subject.clock.advance(10)
     gate = gated(subject, 2)
-    has_stale, seen = Serving._has_stale, []
+    patience, seen = StaleServing.patience, []
 
-    def see_and_go_on(self: Any, *args: Any) -> bool:
-        seen.append(has_stale(self, *args))
+    def see_and_go_on(self: Any) -> Any:
+        seconds = patience(self)
+        seen.append(self._had_fallback)
         subject.clock.advance(5)
         if len(seen) == 2:
             gate.open()
-        return seen[-1]
+        return seconds
 
-    monkeypatch.setattr(Serving, "_has_stale", see_and_go_on)
+    monkeypatch.setattr(StaleServing, "patience", see_and_go_on)
     assert subject.look_up("a") == ("a", 2)
     assert seen == [True, False]
     subject.settle()
@@ -255,7 +256,7 @@ def test_a_slow_fill_that_ends_as_it_is_given_up_and_leaves_nothing_is_no_timeou
     subject.look_up("a")
     subject.clock.advance(10)
     gate = gated(subject, 2)
-    in_place_of = Serving._in_place_of
+    serve_instead = StaleServing.can_serve_instead
 
     def end_and_invalidate_first(self: Any, *args: Any) -> Any:
         monkeypatch.undo()
@@ -263,9 +264,9 @@ def test_a_slow_fill_that_ends_as_it_is_given_up_and_leaves_nothing_is_no_timeou
         wait_for_value(subject, ("a", 2))
         wait_until_settled(subject.cache)
         subject.invalidate("a")
-        return in_place_of(self, *args)
+        return serve_instead(self, *args)
 
-    monkeypatch.setattr(Serving, "_in_place_of", end_and_invalidate_first)
+    monkeypatch.setattr(StaleServing, "can_serve_instead", end_and_invalidate_first)
     assert subject.look_up("a") == ("a", 3)
     subject.settle()
 
@@ -410,7 +411,7 @@ def test_a_key_whose_method_asks_is_filled_where_it_is() -> None:
             return 1
 
         def __eq__(self, other: object) -> bool:
-            if cache._index.lock._is_owned() and not asked:
+            if cache._state.index.lock._is_owned() and not asked:
                 asked.append(True)
                 asked.append(cache["other"])
             return self is other

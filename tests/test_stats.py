@@ -443,7 +443,7 @@ def test_no_hit_of_any_thread_is_lost(kind: str, hit_counter: Any) -> None:
     run_threads(*[work] * 4)
     run_threads(work)
     assert target.cache_info().hits == before + 5 * 2000
-    assert type(getattr(target, "cache", target)._hits) is hit_counter
+    assert type(getattr(target, "cache", target)._state.hits) is hit_counter
 
 
 def test_threads_that_have_ended_leave_their_counters_to_others() -> None:

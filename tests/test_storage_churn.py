@@ -105,7 +105,7 @@ def check_bounds(store: Storage[Any]) -> None:
 
 
 def sizes_of(store: Storage[Any]) -> dict[str, int]:
-    index = store._index
+    index = store._state.index
     return {
         "dict": len(index.entries),
         "policy": len(index.policy),
@@ -148,7 +148,7 @@ def fill_and_empty(store: Storage[Any], size: int, empty: Callable[[], int]) -> 
 
 def expire_all(store: Storage[Any], clock: ManualClock) -> int:
     clock.advance(100.0)
-    return sum(iter(lambda: len(store._index.sweep(100, clock())), 0))
+    return sum(iter(lambda: len(store._state.index.sweep(100, clock())), 0))
 
 
 def traced_while(work: Any) -> int:

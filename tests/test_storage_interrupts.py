@@ -82,8 +82,8 @@ def interrupted(make: Callable[[str], Store], operate: Callable[[Store], Any], p
 
 
 def check_works(store: Store) -> None:
-    assert store._index.lock.acquire(blocking=False), "the lock is held"
-    store._index.lock.release()
+    assert store._state.index.lock.acquire(blocking=False), "the lock is held"
+    store._state.index.lock.release()
     for key in ("a", "b", "old", "new"):
         value = store.get(key)
         assert value is CACHE_MISS or isinstance(value, bytes)

@@ -284,7 +284,7 @@ def test_a_key_whose_methods_use_the_store_neither_hangs_nor_corrupts_it(
     key.act = None
     assert not isinstance(result, BaseException) or store._is_closed, result
     assert not any(isinstance(each, RuntimeError) for each in key.acted), key.acted
-    names = [each.key.name for each in store._index.snapshot()]
+    names = [each.key.name for each in store._state.index.snapshot()]
     assert len(set(names)) == len(names), "a key is there twice"
     check_books(store)
     assert store.number_of_items <= MOST
@@ -329,7 +329,7 @@ def test_a_listener_may_use_the_store(operate: Any, action: Any, policy: str) ->
     def listen(*removal: Any) -> None:
         told.append(removal)
         if len(told) == 1:
-            assert not store._index.lock._is_owned(), "the listener was called under the lock"
+            assert not store._state.index.lock._is_owned(), "the listener was called under the lock"
             action(store)
 
     store = small_store(policy, on_removal=listen)
@@ -356,7 +356,7 @@ def test_a_weigher_or_a_clock_may_use_the_store(operate: Any, called: str, actio
     def act(who: str) -> None:
         if armed and who == called:
             armed.clear()
-            assert not store._index.lock._is_owned(), f"the {who} was called under the lock"
+            assert not store._state.index.lock._is_owned(), f"the {who} was called under the lock"
             action(store)
 
     store = small_store(size_limit_in_bytes=4096, weigher=weigher, clock=Clock())
@@ -389,7 +389,7 @@ def test_serialisers_may_use_the_cache(operate: Any, raises: bool, called: str, 
     def act(who: str) -> None:
         if armed and who == called:
             armed.clear()
-            assert not cache._index.lock._is_owned(), f"the {who} was called under the lock"
+            assert not cache._state.index.lock._is_owned(), f"the {who} was called under the lock"
             action(cache)
             if raises:
                 raise LookupError
@@ -461,7 +461,7 @@ def test_a_child_forked_while_another_thread_writes_has_its_books_in_order(where
     store.set_many({{"a": 1, "b": 2}})
     store.set("old", 3, ttl=5)
     entered, go_on = threading.Event(), threading.Event()
-    Policy = type(store._index.policy)
+    Policy = type(store._state.index.policy)
     step = {owner}.{name}
 
     def stop_in_the_middle(self, *args):
@@ -473,11 +473,11 @@ def test_a_child_forked_while_another_thread_writes_has_its_books_in_order(where
 
     {owner}.{name} = stop_in_the_middle
     if {name!r} == "_rebuild":
-        store._index._under_way = [0]
+        store._state.index._under_way = [0]
     writer = threading.Thread(target=lambda: {operation}, name="writer", daemon=True)
     writer.start()
     assert entered.wait(50)
-    assert store._index._under_way is not None, "not in the midst of it"
+    assert store._state.index._under_way is not None, "not in the midst of it"
     number = os.fork()
     if not number:
         faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)

@@ -105,7 +105,7 @@ def test_a_listener_may_use_the_store(policy: str) -> None:
     """It is called after the lock is let go: what it sets may put out others, which are told too, to a depth."""
 
     def listener(key: Any, value: Any, cause: RemovalCause) -> None:
-        assert not store._index.lock._is_owned()
+        assert not store._state.index.lock._is_owned()
         if cause is RemovalCause.EVICTED and value > 0:
             store.set(("again", key), value - 1)
 

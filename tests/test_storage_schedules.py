@@ -58,7 +58,7 @@ class Stores:
 
     def look(self) -> None:
         """Check the limits, if no thread holds the lock, the one that is about to go on among them."""
-        index: Any = self.store._index
+        index: Any = self.store._state.index
         if not index.lock.is_free:
             return
         self.looks += 1
@@ -175,7 +175,7 @@ def test_no_interleaving_exceeds_a_limit_or_answers_what_it_may_not(pair: Any, p
             was_closed, store._is_closed = store._is_closed, False  # so that all can be asked
             for result in results:
                 assert not isinstance(result, BaseException) or was_closed, repr(result)
-            assert allows(store, results), (results, dict(store._index.entries))  # type: ignore[call-overload]
+            assert allows(store, results), (results, dict(store._state.index.entries))  # type: ignore[call-overload]
             check_told(stores.told)
             check_books(store)
 
@@ -197,7 +197,7 @@ def test_the_look_before_each_step_finds_a_limit_that_is_exceeded() -> None:
     stores = Stores("lru")
 
     def put_carelessly(store: Store, key: str) -> None:
-        index: Any = store._index
+        index: Any = store._state.index
         index._most_items = 1000
         store.set(key, "1")
         point()

@@ -224,7 +224,7 @@ class StorageMachine(RuleBasedStateMachine):
         live = self.live()
         assert sorted(self.store) == sorted(live) and len(self.store) == len(live)
         assert self.store.number_of_items == len(self.model)
-        assert {key: self.store._find(key).value for key in live} == {key: self.model[key][0] for key in live}
+        assert {key: self.store._state.find(key).value for key in live} == {key: self.model[key][0] for key in live}
         info = self.store.cache_info()
         assert (info.hits, info.misses, info.fills) == (self.hits, self.misses, self.fills)
         assert (info.expirations, info.evictions, info.currsize) == (self.expired, self.evicted, len(live))

@@ -54,7 +54,7 @@ class Ledger:
 
     def check(self) -> None:
         """Check the law. A fill whose place was taken meanwhile is stored nowhere, and told to nobody."""
-        present = [entry.value for entry in self.store._index.snapshot()]
+        present = [entry.value for entry in self.store._state.index.snapshot()]
         never_in = set(self.refused) | set(self.filled)
         left = [v for _, v, cause in self.told if cause is not RemovalCause.OVERSIZE or v not in never_in]
         accounted = Counter(present + left)
@@ -164,7 +164,7 @@ def test_no_sample_taken_while_four_threads_write_delete_expire_and_fill_is_over
 ) -> None:
     """Invariant 7. A sample is what is really there and what is counted, both under the lock that writers take."""
     ledger = Ledger(policy=policy, **limits)
-    index = ledger.store._index
+    index = ledger.store._state.index
     stop = threading.Event()
 
     def sample() -> None:

@@ -106,7 +106,7 @@ def test_a_child_forked_while_the_thread_holds_a_lock_has_one_too() -> None:
     held, let_go = threading.Event(), threading.Event()
 
     def hold():
-        with sweeper.lock, store._index.lock:
+        with sweeper.lock, store._state.index.lock:
             held.set()
             let_go.wait()
 
@@ -130,7 +130,7 @@ def test_a_child_forked_by_the_thread_itself_has_one_and_not_two() -> None:
             fork_and_run(child)
             entered.set()
 
-    store._on_removal = fork_once
+    store._state.on_removal = fork_once
     store.set("fork", 1, ttl=5)
     clock.advance(5)
     assert entered.wait(50)

@@ -186,7 +186,7 @@ DAMAGES: list[tuple[Callable[[Any], None], str]] = [
 @pytest.mark.parametrize(("damage", "words"), DAMAGES, ids=[damage.__name__ for damage, _ in DAMAGES])
 def test_each_damage_is_found_and_named(damage: Any, words: str, policy: str) -> None:
     store = full_store(policy)
-    damage(store._index)
+    damage(store._state.index)
     with pytest.raises(AssertionError, match=words):
         assert_valid(store)
 
@@ -196,7 +196,7 @@ def test_a_flight_left_in_a_read_through_cache_is_found(index: str) -> None:
     cache: AtomicCache[str, str] = AtomicCache(str.upper, index=index)
     cache["a"]
     assert_valid(cache)
-    cache._index.insert_if_absent(Flight("b").entry)
+    cache._state.index.insert_if_absent(Flight("b").entry)
     with pytest.raises(AssertionError, match="a flight is left"):
         assert_valid(cache)
 
@@ -209,6 +209,6 @@ def test_assert_valid_takes_caches_alone(thing: Any) -> None:
 
 def test_a_negative_counter_is_found() -> None:
     cache: AtomicCache[str, str] = AtomicCache(str.upper)
-    cache._counters.misses.decrement_and_get()
+    cache._state.counters.misses.decrement_and_get()
     with pytest.raises(AssertionError, match="misses=-1"):
         assert_valid(cache)

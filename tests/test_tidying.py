@@ -31,7 +31,7 @@ def test_what_has_expired_leaves_as_other_keys_are_filled(count: int) -> None:
     cache, clock = filled(count)
     clock.advance(10)
     fills = 0
-    while any(key < count for key in [entry.key for entry in cache._index.snapshot()]):
+    while any(key < count for key in [entry.key for entry in cache._state.index.snapshot()]):
         fills += 1
         assert fills <= 2 * count + 2 * LEAST_FILLS
         cache[count + fills]
@@ -44,7 +44,7 @@ def test_of_keys_that_are_used_once_only_so_many_are_kept_as_live_at_once() -> N
     for key in range(20_000):
         cache[key]
         clock.advance(0.01)  # so a thousand live at once
-        assert len(cache._index.snapshot()) <= 2 * 1000 + 2 * LEAST_FILLS
+        assert len(cache._state.index.snapshot()) <= 2 * 1000 + 2 * LEAST_FILLS
     assert_valid(cache)
 
 
@@ -95,10 +95,10 @@ def test_each_instance_of_a_class_has_its_own() -> None:
     clock.advance(10)
     for n in range(300):
         assert other.method(n) == n
-    assert len(one.method.cache._index.snapshot()) == 100, "the other's fills are not its"
+    assert len(one.method.cache._state.index.snapshot()) == 100, "the other's fills are not its"
     for n in range(1000, 1300):
         assert one.method(n) == n
-    assert len(one.method.cache._index.snapshot()) == 300
+    assert len(one.method.cache._state.index.snapshot()) == 300
 
 
 def test_a_key_whose_methods_raise_spoils_no_other_keys_fill() -> None:
@@ -161,16 +161,16 @@ def test_an_expired_value_that_is_taken_out_singly_is_kept_nowhere(
     clock.advance(10)
     look_through, left = Tidier._look_through, iter(range(count // 2))
 
-    def look(tidier: Tidier, cache: Any, part: Any, entries: list[Any], now: float) -> int:
+    def look(tidier: Tidier, state: Any, part: Any, entries: list[Any], now: float) -> int:
         for key in left if comes == "during" else ():
             remove(cache, key)
-        return look_through(tidier, cache, part, entries, now)
+        return look_through(tidier, state, part, entries, now)
 
     monkeypatch.setattr(Tidier, "_look_through", look)
-    tidier: Any = cache._tidier
+    tidier: Any = cache._state.expirer
     while not tidier._expired:
         cache[object()]
-        assert len(cache._index.entries) <= 3 * count, "it never looked"  # type: ignore[arg-type]
+        assert len(cache._state.index.entries) <= 3 * count, "it never looked"  # type: ignore[arg-type]
     for key in left:
         remove(cache, key)
     gc.collect()
@@ -194,13 +194,13 @@ def test_what_a_clear_or_sweep_takes_out_is_kept_nowhere(remove: Any) -> None:
 
 
 def parts_of(cache: Any) -> list[set[Any]]:
-    return [cache._tidier._few, *cache._tidier._parts.values()]
+    return [cache._state.expirer._few, *cache._state.expirer._parts.values()]
 
 
 def assert_noted(cache: Any) -> None:
     """Fail unless exactly the entries of the index are noted, each in one part."""
     noted = [entry for part in parts_of(cache) for entry in part]
-    assert len(noted) == len(set(noted)) and set(noted) == set(cache._index.snapshot())
+    assert len(noted) == len(set(noted)) and set(noted) == set(cache._state.index.snapshot())
     assert_valid(cache)
 
 
@@ -256,7 +256,7 @@ def test_a_call_that_waits_or_whose_fill_is_in_vain_leaves_nothing_noted(ends: s
         cache.invalidate("a")
     gate.open()
     join()
-    assert len(cache._index.snapshot()) == (ends == "waited for")
+    assert len(cache._state.index.snapshot()) == (ends == "waited for")
     assert_noted(cache)
 
 
@@ -280,9 +280,9 @@ def test_no_fill_looks_through_more_than_a_part_and_all_are_looked_through_in_tu
     looks: list[Any] = []
     look_through = Tidier._look_through
 
-    def look(tidier: Tidier, cache: Any, part: Any, entries: list[Any], now: float) -> int:
+    def look(tidier: Tidier, state: Any, part: Any, entries: list[Any], now: float) -> int:
         looks.append((id(part), len(entries)))
-        return look_through(tidier, cache, part, entries, now)
+        return look_through(tidier, state, part, entries, now)
 
     cache, _ = filled(10_000)
     monkeypatch.setattr(Tidier, "_look_through", look)
@@ -301,12 +301,12 @@ def test_no_fill_looks_through_more_than_a_part_and_all_are_looked_through_in_tu
 def test_threads_that_look_at_once_look_through_different_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: 4 to 13 threads looked through the whole cache at once."""
     cache, _ = filled(8000)
-    tidier: Any = cache._tidier
+    tidier: Any = cache._state.expirer
     count = len(tidier._parts) // 2
     assert count >= 4
     barrier, looks = threading.Barrier(count), list[Any]()
 
-    def look(tidier: Tidier, cache: Any, part: Any, entries: list[Any], now: float) -> int:
+    def look(tidier: Tidier, state: Any, part: Any, entries: list[Any], now: float) -> int:
         looks.append(id(part))
         barrier.wait(30)  # until all are in the middle of a look
         return 0
@@ -314,7 +314,7 @@ def test_threads_that_look_at_once_look_through_different_parts(monkeypatch: pyt
     tidier._unseen.clear()
     tidier._unseen.extend(tidier._parts.values())
     monkeypatch.setattr(Tidier, "_look_through", look)
-    run_threads(*[lambda: tidier._look(cache, 0.0)] * count)
+    run_threads(*[lambda: tidier._look(cache._state, 0.0)] * count)
     assert len(looks) == len(set(looks)) == count
 
 
@@ -330,8 +330,8 @@ def test_the_tables_of_parts_that_have_become_empty_are_freed() -> None:
 def test_an_entry_that_never_came_into_the_index_is_noted_no_longer_after_a_look() -> None:
     """Its caller was interrupted after it was noted."""
     cache, _ = filled(10)
-    tidier: Any = cache._tidier
+    tidier: Any = cache._state.expirer
     tidier.note(Entry("never"))
     assert len(tidier._few) == 11
-    tidier._look(cache, 0.0)
+    tidier._look(cache._state, 0.0)
     assert_noted(cache)

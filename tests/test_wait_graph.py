@@ -440,7 +440,7 @@ def nested_once(act: Callable[[Wait, Any], Any], at: int) -> Injected:
 
 
 def nested(act: Callable[[Wait, Any], Any], at: int) -> Injected:
-    flight: Any = TaskFlight("key", AtomicCache(len)._index.entry_type, asyncio_loop, is_cancellable=True)
+    flight: Any = TaskFlight("key", AtomicCache(len)._state.index.entry_type, asyncio_loop, is_cancellable=True)
     flight.task = object()
     fill = Caller(current_caller())
     outer, inner = Wait(flight, None, fill), Wait(flight, None, fill)
@@ -467,7 +467,7 @@ asyncio_loop: Any = OpenLoop()
 
 
 def test_a_wait_ends_once_however_often_that_is_said() -> None:
-    flight: Any = TaskFlight("key", AtomicCache(len)._index.entry_type, asyncio_loop, is_cancellable=True)
+    flight: Any = TaskFlight("key", AtomicCache(len)._state.index.entry_type, asyncio_loop, is_cancellable=True)
     flight.task = object()
     wait = Wait(flight, None, None)
     assert not end_wait(wait, flight)  # it has not begun

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, FillTimeout, Resilience
-from areole._fill.protocol import A_MOMENT
 from areole._fill.task_waiter import limit_of
+from areole._fill.threads import A_MOMENT
 
 from .aio.support import LOOPS, AsyncGate, run, until
 from .support import Gate, assert_valid, start_threads, wait_until_waiting

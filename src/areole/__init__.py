@@ -15,10 +15,10 @@ from ._platform import requirements  # noqa: F401  (first: it says clearly where
 
 # isort: split
 
-from ._cache.async_cache import AsyncAtomicCache
-from ._cache.atomic_cache import AtomicCache
+from ._cache.atomic_cache import AsyncAtomicCache, AtomicCache
+from ._cache.sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from ._cache.serialized_cache import Cache
-from ._cache.storage import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel, Storage
+from ._cache.storage import Storage
 from ._cached.cached import cached
 from ._fill.resilience import Resilience
 from .errors import AreoleError, CacheClosedError, FillDeadlockError, FillTimeout, RecursiveFillError

@@ -8,7 +8,7 @@ from math import isnan
 from numbers import Real
 from typing import Any
 
-from ._cache.lookups import BaseCache
+from ._cache.lookups import Lookups
 from ._core.entry import UNPUBLISHED, Empty
 from ._index.bounded import BoundedIndex, is_kept
 from ._memoize.class_cache import CacheOfInstances
@@ -62,9 +62,10 @@ def assert_valid(cache: object) -> None:
         for each in cache.caches():
             assert_valid(each)
         return
-    if not isinstance(cache, BaseCache):
+    if not isinstance(cache, Lookups):
         raise TypeError(f"assert_valid takes a cache, such as a memoized function's .cache, not {type(cache).__name__}")
-    index = cache._index
+    state = cache._state
+    index = state.index
     entries = index.snapshot()
     assert len({id(entry) for entry in entries}) == len(entries), "an entry is in the index twice"
     for entry in entries:
@@ -87,11 +88,11 @@ def assert_valid(cache: object) -> None:
         assert len(held) == len(entries), "keys are left whose entries are gone"
     if isinstance(index, BoundedIndex):
         _assert_books(index)
-    live = len(cache._live_entries())
-    info = BaseCache.cache_info(cache)  # of a closed store too
+    live = len(state.live_entries())
+    info = state.info()  # of a closed store too
     assert all(count >= 0 for count in (info.misses, info.fills, info.failures, info.waits, info.currsize)), info
     assert info.failures <= info.fills, info
-    assert len(cache._live_entries()) <= info.currsize <= live, info  # the clock goes on, and values expire meanwhile
+    assert len(state.live_entries()) <= info.currsize <= live, info  # the clock goes on, and values expire meanwhile
 
 
 def _assert_books(index: BoundedIndex) -> None:

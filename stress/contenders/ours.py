@@ -18,7 +18,7 @@ def _weigh_value(key: Any, value: Any) -> int:
 
 def _exact_count(cache: Any) -> Callable[[], int]:
     """Return what counts the entries of a cache with limits: its `len`, as documented, is no snapshot."""
-    return lambda: int(cache._index.count()[0])
+    return lambda: int(cache._state.index.count()[0])
 
 
 class _Ours(benchmarks.contenders.Areole, Contender):

@@ -64,7 +64,7 @@ def guarded(cache: Any, check: Callable[[list[Any]], None]) -> WithInvariant:
 
     An entry that is published has a value (see _entry). And while the lock is free, no limit is exceeded.
     """
-    index = cache._index
+    index = cache._state.index
 
     def invariant() -> None:
         published = [entry for entry in index.snapshot() if entry.deadline != UNPUBLISHED]

@@ -77,7 +77,7 @@ def test_skip_and_ttl_keep_their_meaning_in_a_cache_with_a_resilience(kind: Any)
         clock.advance(1)
         assert await function(1) == "old"
         await until(lambda: len(results) == 3)
-        await until(lambda: not cache._index.snapshot()[0].flight)
+        await until(lambda: not cache._state.index.snapshot()[0].flight)
         assert await function.refresh(1) is None
         assert function.peek(1) is None
         clock.advance(5)

@@ -16,6 +16,7 @@ import pytest
 from areole import AsyncAtomicCache, FillTimeout
 from areole._core.flight import Flight
 from areole._fill import tasks as _single_flight
+from areole._fill.protocol import Fills
 
 from ..support import PATIENCE, assert_valid, run_threads, start_threads, wait_until_waiting
 from .support import AsyncGate, run, until
@@ -70,7 +71,7 @@ def test_a_cancellation_at_every_turn_of_the_loop(on_loop: OnLoop, who: Any, on_
         assert not fill.cancelled or (who == "all" and on_abandon == "cancel")
         assert fill.ended == (cache.peek("key") is not None)
         assert await cache["key"] == ("key", 1 + fill.cancelled)
-        await until(lambda: not _single_flight._aloft)
+        await until(lambda: not _single_flight.running_flights)
         assert_valid(cache)
         return any(came_in_time)
 
@@ -95,7 +96,7 @@ def test_a_wait_driven_by_hand_leaves_no_trace_whatever_is_thrown_into_it(on_loo
     async def main() -> None:
         leader = asyncio.ensure_future(cache["key"])
         await until(lambda: gate.entered)
-        flight: Any = cache._index.snapshot()[0].flight
+        flight: Any = cache._state.index.snapshot()[0].flight
         for thrown in (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, ValueError):
             waiting = cache["key"]
             waiting.send(None)
@@ -129,7 +130,7 @@ def test_who_comes_between_the_mark_and_the_cancellation_fills_anew(
         return "value"
 
     cache = AsyncAtomicCache(fill)
-    retract = AsyncAtomicCache._retract
+    retract = Fills.detach
 
     def ask_before_retracting(self: Any, flight: Flight) -> None:
         monkeypatch.undo()
@@ -143,7 +144,7 @@ def test_who_comes_between_the_mark_and_the_cancellation_fills_anew(
     async def main() -> None:
         leader = asyncio.ensure_future(cache["key"])
         await until(lambda: gate.entered)
-        monkeypatch.setattr(AsyncAtomicCache, "_retract", ask_before_retracting)
+        monkeypatch.setattr(Fills, "detach", ask_before_retracting)
         leader.cancel()
         await until(lambda: late)
         gate.open()
@@ -167,7 +168,7 @@ def test_a_thread_that_waits_keeps_the_fill_running_when_its_task_was_cancelled(
         await until(lambda: gate.entered)
         join = start_threads(lambda: cache.sync["key"])
         await asyncio.to_thread(wait_until_waiting, cache, 1)
-        flight: Any = cache._index.snapshot()[0].flight
+        flight: Any = cache._state.index.snapshot()[0].flight
         await until(lambda: len(flight.joiners) == 2)
         leader.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -199,7 +200,7 @@ def test_the_last_to_leave_may_be_a_thread_on_another_loops_flight(on_loop: OnLo
     async def main() -> None:
         leader = asyncio.ensure_future(cache["key"])
         await until(lambda: gate.entered)
-        flight: Any = cache._index.snapshot()[0].flight
+        flight: Any = cache._state.index.snapshot()[0].flight
         join = start_threads(ask)
         await until(lambda: len(flight.joiners) == 2 or gave_up.is_set())
         leader.cancel()
@@ -249,7 +250,7 @@ def test_a_fill_cancelled_by_others_is_filled_anew_by_those_who_wait(on_loop: On
         tasks = [asyncio.ensure_future(cache["key"]) for _ in range(WAITERS)]
         await asyncio.sleep(0)
         await until(lambda: gate.entered or not began)
-        flight: Any = cache._index.snapshot()[0].flight
+        flight: Any = cache._state.index.snapshot()[0].flight
         flight.task.cancel()
         del flight
         with pytest.raises(RuntimeError, match=r"ended by (CancelledError|GeneratorExit)"):
@@ -406,7 +407,7 @@ def test_a_second_cancellation_ends_the_wait_of_fetch_many_for_that(on_loop: OnL
             await fetching
         assert not gate.is_set()
         gate.set()
-        await until(lambda: len(cache._index.snapshot()) == 0)
+        await until(lambda: len(cache._state.index.snapshot()) == 0)
 
     on_loop(main)
     assert_valid(cache)

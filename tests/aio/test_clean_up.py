@@ -313,7 +313,7 @@ def test_the_fill_may_run_on_another_loop() -> None:
         await asyncio.to_thread(begun.wait, PATIENCE)
         task = asyncio.ensure_future(cache["key"])
         await until(lambda: cache.cache_info().waits)
-        flight: Any = cache._index.snapshot()[0].flight
+        flight: Any = cache._state.index.snapshot()[0].flight
         await until(lambda: len(flight.joiners) == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -339,7 +339,7 @@ def test_a_loop_that_does_not_run_any_more_is_not_waited_for(is_closed: bool) ->
     leader = stopped.create_task(cache.fetch("key"))
     while not gate.entered:
         stopped.run_until_complete(asyncio.sleep(0))
-    flight: Any = cache._index.snapshot()[0].flight
+    flight: Any = cache._state.index.snapshot()[0].flight
 
     async def main() -> None:
         joined = asyncio.ensure_future(cache["key"])
@@ -401,7 +401,7 @@ def test_a_call_does_not_cancel_a_fill_that_others_have_cancelled(on_loop: OnLoo
     async def main() -> None:
         task = asyncio.ensure_future(cache["key"])
         await session.until_begun()
-        cache._index.snapshot()[0].flight.task.cancel()
+        cache._state.index.snapshot()[0].flight.task.cancel()
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()

@@ -171,7 +171,7 @@ def test_a_stored_exception_keeps_no_frames_where_its_requester_has_left(on_loop
     on_loop(main)
     gc.collect()
     assert things[0]() is None
-    assert cache._index.snapshot()[0].flight is not None, "it is stored"
+    assert cache._state.index.snapshot()[0].flight is not None, "it is stored"
     assert_valid(cache)
 
 
@@ -383,7 +383,7 @@ for on_abandon in ("cancel", "complete"):
     asyncio.run(main(), debug={debug})
     gc.collect()
     assert len(cache) == 0
-    assert cache._index.snapshot() == []
+    assert cache._state.index.snapshot() == []
 print("end")
 """
 

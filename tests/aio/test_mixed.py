@@ -34,7 +34,7 @@ OnLoop = Callable[..., Any]
 
 
 def fills_on(loop: asyncio.AbstractEventLoop) -> list[Any]:
-    return [flight.task for flight in _single_flight._aloft[loop]]
+    return [flight.task for flight in _single_flight.running_flights[loop]]
 
 
 def bury(*tasks: Any) -> None:

@@ -70,7 +70,7 @@ class Subject:
 
     async def settle(self) -> None:
         """Return once no fill is on its way on this loop."""
-        await until(lambda: asyncio.get_running_loop() not in _single_flight._aloft)
+        await until(lambda: asyncio.get_running_loop() not in _single_flight.running_flights)
         assert_valid(self.cache)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from areole import AsyncAtomicCache
 from areole._core.wait_graph import Wait, begin_wait
+from areole._fill.protocol import LEAD
 from areole._fill.task_flight import TaskFlight
 
 from ..schedules import explore, point
@@ -53,18 +54,18 @@ def test_in_every_schedule_who_comes_as_the_last_one_leaves_gets_a_value(index: 
         cache: AsyncAtomicCache[Any, Any] = AsyncAtomicCache(lambda key: "new", index=index)
         for_threads = cache.sync
         loop: Any = LoopOfAnotherThread()
-        flight: Any = TaskFlight("key", cache._index.entry_type, loop, is_cancellable=True)
-        assert cache._claim(flight)
+        flight: Any = TaskFlight("key", cache._state.index.entry_type, loop, is_cancellable=True)
+        assert cache._fills.claim(flight) is LEAD
         flight.task = FillTask()
         wait = Wait(flight, None, None)
         assert begin_wait(wait, flight)
 
         def leave() -> None:
-            cache._end_wait(wait, flight)
+            cache._fills.end_wait(wait, flight)
             if not flight.is_abandoned:
-                cache._settle(flight, "old")
+                cache._fills.complete(flight, "old")
                 flight.latch.release()
-                cache._finish(flight)
+                cache._fills.after_lead(flight)
 
         def check(results: list[Any]) -> None:
             value = "new" if flight.is_abandoned else "old"
@@ -107,16 +108,16 @@ def test_in_every_schedule_what_an_abandoned_fill_publishes_or_replaces_is_told_
         if is_refresh:
             assert for_threads["key"] == "old"
         loop: Any = LoopOfAnotherThread()
-        flight: Any = TaskFlight("key", cache._index.entry_type, loop, is_cancellable=True)
-        assert cache._claim_refresh(flight)
+        flight: Any = TaskFlight("key", cache._state.index.entry_type, loop, is_cancellable=True)
+        assert cache._fills.claim_refresh(flight) is LEAD
         flight.task = FillTask()
         wait = Wait(flight, None, None)
         assert begin_wait(wait, flight)
 
         def end() -> None:
-            cache._settle(flight, "late")
+            cache._fills.complete(flight, "late")
             flight.latch.release()
-            cache._finish(flight)
+            cache._fills.after_lead(flight)
 
         def check(results: list[Any]) -> None:
             there = cache.get("key")
@@ -128,11 +129,11 @@ def test_in_every_schedule_what_an_abandoned_fill_publishes_or_replaces_is_told_
 
         def look() -> None:
             value = cache.get("key")
-            if cache._index.find("key") is not None:  # it was not yet taken out when the value was found
+            if cache._state.index.find("key") is not None:  # it was not yet taken out when the value was found
                 seen.append(value)
 
         act = look if other == "get" else lambda: getattr(for_threads, other)("key")
-        return (lambda: cache._end_wait(wait, flight)), end, act, check
+        return (lambda: cache._fills.end_wait(wait, flight)), end, act, check
 
     assert explore(scenario, preemptions=1) > 20
     assert len(outcomes) > 1 or (other == "get" and is_refresh), outcomes

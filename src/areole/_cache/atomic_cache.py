@@ -1,35 +1,41 @@
-"""AtomicCache: a read-through cache that fills each key exactly once."""
+"""AtomicCache and AsyncAtomicCache: read-through caches that fill each key exactly once, for threads and for tasks."""
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from .._core.entry import Empty
 from .._core.flight import Flight
-from .._core.ttl import make_deadline, make_seconds, seconds_of
-from .._fill.resilience import Resilience, plan_of
-from .._fill.single_use import SINGLE_USE
-from .._fill.threads import StayingUp
-from .._index.make import bounded_index
-from .._memoize.decorator import Memoizing
-from .._platform.arguments import check_bool, check_callable, check_keys, check_name, is_async_function, suggests_names
-from ..typing import Clock, IndexName, PolicyName, RemovalListener, Ttl
+from .._fill.blocking import BlockingFill
+from .._fill.protocol import LEAD
+from .._fill.resilience import Resilience
+from .._fill.stale import StaleServing
+from .._fill.tasks import TaskFills
+from .._fill.threads import ThreadFills
+from .._memoize.decorator import CacheOptions, Memoizing
+from .._platform.arguments import (
+    check_bool,
+    check_callable,
+    check_keys,
+    check_on_abandon,
+    is_async_function,
+    suggests_names,
+)
+from .._platform.refcount import defer
+from ..typing import Clock, IndexName, OnAbandon, PolicyName, RemovalListener, Ttl
+from .read_through import ReadThrough, name_of, open_fills
 
-if TYPE_CHECKING:
-    from .async_cache import AsyncAtomicCache
-
-__all__ = ["AtomicCache", "name_of"]
+__all__ = ["AsyncAtomicCache", "AtomicCache"]
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-class AtomicCache(Memoizing, StayingUp[K, V]):
+class AtomicCache(ReadThrough[K, V]):
     """A mapping that computes: `cache[key]` is `fill(key)`, run once and kept.
 
     A hit takes no lock. A miss runs `fill` in exactly one thread, the leader; all others that ask for the key meanwhile
@@ -69,7 +75,8 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
         RecursiveFillError, FillDeadlockError, FillTimeout: from a lookup that would wait; see each.
     """
 
-    __slots__ = ("_fill",)
+    __slots__ = ()
+    _fills: ThreadFills
 
     @suggests_names()
     def __init__(
@@ -92,28 +99,32 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
         allow_single_use: bool = False,
     ) -> None:
         check_callable("fill", fill)
-        check_bool("allow_single_use", allow_single_use)
-        if is_async_function(fill) and not allow_single_use:
+        if is_async_function(fill) and allow_single_use is not True:
             raise TypeError(
                 f"fill, {name_of(fill)}, is an async def, whose coroutine can be awaited only once: "
                 "use AsyncAtomicCache"
             )
-        check_name(name)
-        name = name or name_of(fill)
-        plan = None if resilience is None else plan_of(resilience)
-        if plan is not None:
-            plan.check_cache(ttl, cache_exceptions, wait_timeout)
-        bounds = bounded_index(index, max_items, max_bytes, weigher, policy)
-        super().__init__(ttl, on_removal=on_removal, stats=stats, clock=clock, name=name, index=bounds or index)
-        self._fill = fill
-        self._stored_errors = _error_types(cache_exceptions)
-        self._wait_timeout = None if wait_timeout is None else seconds_of(wait_timeout, "wait_timeout")
-        self._plan = plan
-        self._refused_results = frozenset() if allow_single_use else SINGLE_USE
-        self._returner = f"AtomicCache: the fill of {name}"
-        self._seconds_of = make_seconds(ttl)
-        if plan is not None and plan.negative_ttl is not None:
-            self._error_deadline_of = make_deadline(plan.negative_ttl, clock)
+        fills = open_fills(
+            ThreadFills,
+            "AtomicCache",
+            fill,
+            ttl,
+            cache_exceptions=cache_exceptions,
+            wait_timeout=wait_timeout,
+            on_removal=on_removal,
+            stats=stats,
+            clock=clock,
+            name=name,
+            index=index,
+            max_items=max_items,
+            max_bytes=max_bytes,
+            weigher=weigher,
+            policy=policy,
+            resilience=resilience,
+            allow_single_use=allow_single_use,
+        )
+        self._fill_by(fills, fill)
+        defer(self)
 
     if not TYPE_CHECKING:
 
@@ -133,26 +144,26 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
                 return entry.value  # type: ignore[no-any-return]
         except (KeyError, TypeError):
             now = None
-        fill = self._dropped.own_fill_of(self) if self._dropped.were_cached else self._fill
-        if self._plan is not None:
-            return self._serve(key, partial(fill, key), now)
-        while True:
-            flight = Flight(key, self._index.entry_type)
-            latch = flight.latch
-            try:
-                if self._claim(flight, now):
-                    self._settle(flight, fill(key))
-            except BaseException as error:
-                flight.error = error
-                self._fail(flight)
-                del flight  # the traceback keeps this frame: it must not lead back to the exception
-                raise
-            finally:
-                latch.release()
-            value = self._finish(flight)
-            if value is not Empty:
-                return value  # type: ignore[no-any-return]
-            now = None
+        fills = self._fills
+        if fills.rules.stale is not None or self._state.freed.were_cached:
+            return fills.get_or_fill(key, self._call_for(key), now)  # type: ignore[no-any-return]
+        flight = Flight(key, fills.state.entry_type)
+        latch = flight.latch
+        try:
+            found = fills.claim(flight, now)
+            if found is LEAD:
+                fills.complete(flight, self._fill(key))
+        except BaseException as error:
+            flight.error = error
+            fills.abort(flight)
+            del flight  # the traceback keeps this frame: it must not lead back to the exception
+            raise
+        finally:
+            latch.release()
+        value = fills.result_or_wait(flight, found)
+        if value is Empty:
+            return fills.get_or_fill(key, self._call_for(key), is_counted=True)  # type: ignore[no-any-return]
+        return value  # type: ignore[no-any-return]
 
     fetch = __getitem__
 
@@ -164,22 +175,11 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
             try:
                 is_new = key not in values
             except TypeError:
-                self._refuse_unhashable(key)
+                self._state.refuse_unhashable(key)
                 raise
             if is_new:
                 values[key] = self[key]
         return values
-
-    if not TYPE_CHECKING:  # these are for the message alone, and nothing is to be checked after a use of one
-
-        def __setitem__(self, key: K, value: V) -> NoReturn:
-            raise NotImplementedError(
-                f"{self.name}: a read-through cache takes its values from its fill function alone; "
-                "use invalidate(key) or refresh(key), or a Storage for values of your own"
-            )
-
-        def __delitem__(self, key: K) -> NoReturn:
-            raise NotImplementedError(f"{self.name}: use invalidate(key), which says whether there was something")
 
     def refresh(self, key: K) -> V:
         """Fill `key` again, replace its value and return the new one; others read the old one meanwhile.
@@ -187,8 +187,7 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
         Joins a fill of the key that is already running. If the fill raises, the old value stays; if the key was
         invalidated meanwhile, nothing is stored.
         """
-        fill = self._dropped.own_fill_of(self) if self._dropped.were_cached else self._fill
-        return self._refresh(key, fill, (key,), {})
+        return self._fills.refresh(key, self._call_for(key))  # type: ignore[no-any-return]
 
     @property
     def aio(self) -> AsyncAtomicCache[K, V]:
@@ -196,9 +195,7 @@ class AtomicCache(Memoizing, StayingUp[K, V]):
 
         Its fills run in the loop's executor. Store it: creating one costs.
         """
-        from .async_cache import AsyncAtomicCache  # it stands above this module
-
-        return AsyncAtomicCache._over(self)
+        return AsyncAtomicCache._over(self._fills, self._fill)
 
 
 class _AtomicCacheWithTtl(AtomicCache[K, V]):
@@ -217,10 +214,7 @@ class _AtomicCacheWithTtl(AtomicCache[K, V]):
                 return entry.value  # type: ignore[no-any-return]
         except (KeyError, TypeError):
             now = None
-        fill = self._dropped.own_fill_of(self) if self._dropped.were_cached else self._fill
-        if self._plan is not None:
-            return self._serve(key, partial(fill, key), now)
-        return self._filled(key, fill, now)
+        return self._fills.get_or_fill(key, self._call_for(key), now)  # type: ignore[no-any-return]
 
     fetch = __getitem__
     __getitem__.__doc__ = AtomicCache.__getitem__.__doc__
@@ -244,10 +238,7 @@ class _CountingAtomicCache(AtomicCache[K, V]):
                 return entry.value  # type: ignore[no-any-return]
         except (KeyError, TypeError):
             now = None
-        fill = self._dropped.own_fill_of(self) if self._dropped.were_cached else self._fill
-        if self._plan is not None:
-            return self._serve(key, partial(fill, key), now)
-        return self._filled(key, fill, now)
+        return self._fills.get_or_fill(key, self._call_for(key), now)  # type: ignore[no-any-return]
 
     fetch = __getitem__
     __getitem__.__doc__ = AtomicCache.__getitem__.__doc__
@@ -267,15 +258,171 @@ def _class_for(fill: object = None, ttl: object = None, /, *_: object, **options
     return AtomicCache if ttl is None and options.get("ttl") is None else _AtomicCacheWithTtl
 
 
-def name_of(fill: object) -> str:
-    return getattr(fill, "__qualname__", None) or type(fill).__qualname__
+class AsyncAtomicCache(ReadThrough[K, V]):
+    """A mapping that computes, for event loops: `await cache[key]` is `fill(key)`, run once and kept.
+
+    A hit takes no lock and does not suspend. A miss runs `fill` in a task of its own, in a copy of the context of the
+    task that asks; all others that ask for the key meanwhile, tasks on any loops and threads (through `sync`), wait for
+    its outcome, the tasks without blocking their loops. What `fill` raises, the task that had started it gets itself,
+    and each of the others as a copy of its own.
+
+    A caller that waits may be cancelled, or give up, and leaves the fill running for the others. When the last one has
+    left, the fill is cancelled and its key free (`on_abandon="cancel"`), or it goes on and is stored (`"complete"`). If
+    the fill is cancelled by others, as a closing loop does, or raises CancelledError by itself, the task that had
+    started it gets a RuntimeError, and one of the others fills instead: nobody gets a CancelledError that was not meant
+    for it.
+
+    `get`, `get_many`, `peek`, `in`, `len`, iteration, `invalidate`, `clear` and `cache_info` are plain calls.
+
+    Args:
+        fill: called with a key, gives its value, or something to await for it. A plain function runs in the loop's
+            default executor, in a copy of the context; there it cannot be stopped, but only abandoned. A StopIteration
+            from it becomes a RuntimeError, as in all coroutines.
+        inline: a plain `fill` is called on the loop itself.
+        on_abandon: "cancel" or "complete".
+        ttl, options: those of `AtomicCache`; `ttl`, weigher and listener are called on the loop. `wait_timeout` is for
+            those who join a fill, not for the task that has started it.
+        resilience: that of `AtomicCache`, where all fills, those in the background too, run in tasks on the loop of the
+            lookup that began them. Who gives up after a timeout has not abandoned the fill, and the task that has
+            started it gives up like all others. As the loop is shut down, background fills are cancelled with its other
+            tasks; what was there stays, and the next lookup tries again.
+
+    Raises:
+        TypeError, ValueError: for an argument, naming it.
+        RecursiveFillError, FillDeadlockError, FillTimeout: from a lookup that would wait; see each. Tasks and threads
+            that a fill starts with its context (`gather`, `to_thread`) count as part of it.
+    """
+
+    __slots__ = ()
+    _fills: TaskFills
+
+    @overload
+    def __init__(
+        self,
+        fill: Callable[[K], Awaitable[V]],
+        ttl: Ttl[K, V] | None = None,
+        *,
+        inline: bool = False,
+        on_abandon: OnAbandon = "cancel",
+        **options: Unpack[CacheOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        fill: Callable[[K], V],
+        ttl: Ttl[K, V] | None = None,
+        *,
+        inline: bool = False,
+        on_abandon: OnAbandon = "cancel",
+        **options: Unpack[CacheOptions],
+    ) -> None: ...
+
+    @suggests_names(CacheOptions.__optional_keys__)
+    def __init__(
+        self,
+        fill: Callable[[K], Any],
+        ttl: Any = None,
+        *,
+        inline: bool = False,
+        on_abandon: OnAbandon = "cancel",
+        **options: Any,
+    ) -> None:
+        check_callable("fill", fill)
+        check_bool("inline", inline)
+        check_on_abandon(on_abandon)
+        fills = open_fills(TaskFills, "AsyncAtomicCache", fill, ttl, **options)
+        fills.cancels = on_abandon == "cancel"
+        fills.offloads = not inline and not is_async_function(fill)
+        self._fill_by(fills, fill)
+        defer(self)
+
+    @classmethod
+    def _over(cls, fills: ThreadFills, fill: Callable[[K], Any]) -> AsyncAtomicCache[K, V]:
+        """Make a view for tasks of what threads fill."""
+        fill = fill.fill if isinstance(fill, BlockingFill) else fill
+        rules = fills.rules._replace(returner=f"AsyncAtomicCache: the fill of {fills.state.name}")
+        own = TaskFills(fills.state, rules, fills.stored_errors, fills.wait_timeout)
+        own.offloads = not is_async_function(fill)
+        return cls._view(own, fill)
+
+    @property
+    def sync(self) -> AtomicCache[K, V]:
+        """The same cache for threads: another view of the same values, fills and counters.
+
+        Store it: creating one costs. A thread that leads runs an asynchronous fill with `asyncio.run`, so what that
+        uses must not be bound to another loop. In a thread that runs a loop such a miss is a RuntimeError.
+        """
+        fills = self._fills
+        own = ThreadFills(fills.state, fills.rules, fills.stored_errors, fills.wait_timeout)
+        return AtomicCache._view(own, BlockingFill(self._fill, self.name))
+
+    async def fetch(self, key: K) -> V:
+        """Return the value of `key`, filling it, or waiting for the fill that is running, if it has none."""
+        try:
+            entry = self._entries[key]
+            deadline = entry.deadline
+            if deadline is None or deadline > (now := self._clock()):
+                if self._on_hit is not None:
+                    self._on_hit(entry)
+                return entry.value  # type: ignore[no-any-return]
+        except (KeyError, TypeError):
+            now = None
+        return await self._fills.get_or_fill(key, self._call_for(key), now)  # type: ignore[no-any-return]
+
+    def __getitem__(self, key: K) -> Coroutine[Any, Any, V]:
+        """Return `fetch(key)`, to be awaited."""
+        return self.fetch(key)
+
+    async def fetch_many(self, keys: Iterable[K]) -> dict[K, V]:
+        """Return the values of `keys`, filling those that have none concurrently.
+
+        If one fill raises, the others' waits are cancelled at once, and that is raised once they have ended.
+        """
+        check_keys("fetch_many", keys)
+        values: dict[K, Any] = {}
+        for key in keys:
+            values[key] = self._value_if_any(key)
+        missing = [key for key, value in values.items() if value is Empty]
+        if missing:
+            self._fills.running_loop()  # raises where there is none, before there are coroutines to be awaited
+            values.update(zip(missing, await _gather(map(self.fetch, missing)), strict=True))
+        return values
+
+    def _value_if_any(self, key: K) -> Any:
+        """Return the value that `fetch` would return without waiting; else Empty, uncounted, as `fetch` is to count."""
+        fills, rules = self._fills, self._fills.rules
+        if rules.stale is not None:
+            return StaleServing(fills, key, self._call_for(key), rules, rules.stale).try_without_waiting(None)
+        entry = self._state.find(key)
+        return self._state.hit(entry) if entry is not None and entry.is_live(self._clock()) else Empty
+
+    async def refresh(self, key: K) -> V:
+        """Fill `key` again, replace its value and return the new one; others read the old one meanwhile.
+
+        Joins a fill of the key that is already running. If the fill raises, or is cancelled, the old value stays; if
+        the key was invalidated meanwhile, nothing is stored.
+        """
+        return await self._fills.refresh(key, self._call_for(key))  # type: ignore[no-any-return]
 
 
-def _error_types(cache_exceptions: object) -> tuple[type[Exception], ...]:
-    if isinstance(cache_exceptions, bool):
-        return (Exception,) if cache_exceptions else ()
-    types = cache_exceptions if isinstance(cache_exceptions, tuple) else (cache_exceptions,)
-    for each in types:
-        if not (isinstance(each, type) and issubclass(each, Exception)):
-            raise TypeError(f"cache_exceptions must be a bool, or a type or tuple of types of Exception, not {each!r}")
-    return types
+Memoizing.for_threads, Memoizing.for_tasks = AtomicCache, AsyncAtomicCache
+
+
+async def _gather(coroutines: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
+    """Run all at once; as soon as one raises, or this is cancelled, cancel the others, and wait until they have ended.
+
+    Whoever asked may close then what the fills use, as after an `await` of one. A second cancellation ends this wait.
+    """
+    import asyncio
+
+    tasks = [asyncio.ensure_future(each) for each in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            if not task.cancelling():  # as after a cancellation, which `gather` hands on: once more would end its wait
+                task.cancel()
+        await asyncio.wait(tasks)
+        raise
+    finally:
+        del tasks  # the traceback keeps this frame: it must not lead back to the exception

@@ -8,13 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from .._core.entry import Empty, Entry
+from .._fill.protocol import FillRules
 from .._fill.resilience import Resilience
 from .._fill.single_use import refuse_result
 from .._platform.arguments import check_plain, suggests_names
 from .._platform.locks import run_locked
 from ..serializers import Deserializer, Serializer, pickle_deserializer, pickle_serializer
 from ..typing import Clock, PolicyName, RemovalCause, RemovalListener
-from .storage import CACHE_MISS, DEFAULT_TTL, Storage
+from .sentinels import CACHE_MISS, DEFAULT_TTL
+from .storage import Storage
 
 __all__ = ["Cache"]
 
@@ -110,10 +112,10 @@ class Cache(Storage[bytes]):
         # The lock makes one step of looking and removing: a refresh may publish in between.
         entry = run_locked(self._index.lock, self._remove_if_it_has, key, data)
         if entry is not None:
-            self._tell([(entry.key, data, RemovalCause.EVICTED)])
+            self._state.notify([(entry.key, data, RemovalCause.EVICTED)])
 
     def _remove_if_it_has(self, key: Hashable, data: bytes) -> Entry | None:
-        entry = self._find(key)
+        entry = self._state.find(key)
         # One that is pending has no value, whatever it shows: that was told when it went.
         is_there = entry is not None and entry.is_published and entry.value is data
         return entry if entry is not None and is_there and self._index.remove_if(entry) else None
@@ -154,7 +156,7 @@ class Cache(Storage[bytes]):
         entry, now = self._take(key)
         if entry is None or not entry.is_live(now):
             if entry is not None:
-                self._tell_removed(entry, now)
+                self._state.notify_removed(entry, now)
             return default
         cause = RemovalCause.EXPLICIT
         try:
@@ -163,7 +165,7 @@ class Cache(Storage[bytes]):
             cause = RemovalCause.EVICTED  # like every corrupt one
             raise
         finally:
-            self._tell([(entry.key, entry.value, cause)])
+            self._state.notify([(entry.key, entry.value, cause)])
 
     def get_or_fill(
         self,
@@ -178,18 +180,17 @@ class Cache(Storage[bytes]):
 
         All who wait get an object each of their own, or the ValueError, if what was filled cannot be serialised.
         """
-        fill_and_dump = partial(self._fill_and_dump, fill, allow_single_use)
-        filled = super().get_or_fill(key, fill_and_dump, ttl, resilience, allow_single_use=allow_single_use)
-        return self._load_or_drop(key, filled)
+        data = super().get_or_fill(key, fill, ttl, resilience, allow_single_use=allow_single_use)
+        return self._load_or_drop(key, data)
 
-    def _fill_and_dump(self, fill: Callable[[Any], Any], allow_single_use: bool, key: Any) -> bytes:
+    def _call_for(self, fill: Callable[[Any], Any], key: Hashable, rules: FillRules) -> Callable[[], Any]:
+        return partial(self._fill_and_dump, fill, key, rules)
+
+    def _fill_and_dump(self, fill: Callable[[Any], Any], key: Hashable, rules: FillRules) -> bytes:
         value = fill(key)
-        if type(value) in self._refused_results and not allow_single_use:
-            refuse_result(self._returner, value)
+        if type(value) in rules.refused_types:
+            refuse_result(rules.returner, value)
         return self._dump(value)
-
-    def _filling(self, fill: Any, allow_single_use: bool) -> Any:
-        return super()._filling(fill.args[0], allow_single_use)  # what is checked is the caller's own function
 
     if TYPE_CHECKING:
 

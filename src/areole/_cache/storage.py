@@ -1,34 +1,34 @@
-"""Storage: a bounded store, whose values its users set. `_serialised` makes a Cache of it.
-
-What the store holds, and who goes when it is full, is `_bounded`'s; the fills of `get_or_fill` are `_single_flight`'s.
-"""
+"""Storage: a store with limits, whose values its users set; see `_index.bounded` for what is evicted."""
 
 from __future__ import annotations
 
-import enum
 import logging
 import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
 from .._core.entry import Empty, Entry
-from .._core.stats import make_on_hit
-from .._core.ttl import EXPIRED_AT_ONCE, as_float, deadline_after, make_seconds, seconds_of
+from .._core.stats import make_hit_counter, make_on_hit
+from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf, deadline_after, make_deadline, make_seconds
 from .._expiry.sweeper import sweeper
-from .._fill.resilience import Plan, Resilience, plan_of
-from .._fill.single_use import SINGLE_USE
-from .._fill.stale import Order
-from .._fill.threads import StayingUp
+from .._fill.protocol import FillRules
+from .._fill.resilience import Resilience, StaleRules, stale_rules_of
+from .._fill.threads import ThreadFills
 from .._index.bounded import BoundedIndex
-from .._index.limits import OVERHEAD, check_at_least, size_of, weigh_all, weigh_none
-from .._platform.arguments import check_bool, check_keys, check_plain, is_async_function, shown, suggests_names
+from .._index.limits import check_at_least, weigh_none
+from .._platform.arguments import check_bool, check_keys, check_name, check_plain, suggests_names
+from .._platform.refcount import defer
+from .._state.cache_state import CacheState
 from ..errors import CacheClosedError
 from ..typing import CacheInfo, Clock, PolicyName, RemovalListener
+from .lookups import Lookups, check_clock
+from .sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
+from .storage_arguments import check_fill, most_swept, pairs_of, sweep_delay, timestamp, ttl_seconds, weigh_function
 
-__all__ = ["CACHE_MISS", "DEFAULT_TTL", "CacheMissSentinel", "DefaultTTLSentinel", "Storage"]
+__all__ = ["Storage"]
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault  # type checkers have it, whatever is installed
@@ -44,68 +44,7 @@ SWEPT_AT_ONCE: Final = 100
 """How many expired entries a sweep takes out before it lets go of the lock for a moment."""
 
 
-if TYPE_CHECKING:
-    # Type checkers narrow `is` and `is not` for the member of an enum, and for no other object.
-
-    class CacheMissSentinel(enum.Enum):
-        CACHE_MISS = "CACHE_MISS"
-
-        def __bool__(self) -> Literal[False]: ...
-
-    class DefaultTTLSentinel(enum.Enum):
-        DEFAULT_TTL = "DEFAULT_TTL"
-
-else:
-
-    class _Sentinel:
-        """The type of one object, which its name stands for: a copy, or what is unpickled, is that object."""
-
-        __slots__ = ()
-
-        def __new__(cls) -> Any:
-            only = getattr(cls, cls._name, None)
-            return object.__new__(cls) if only is None else only
-
-        def __reduce__(self) -> str:
-            return self._name
-
-    class CacheMissSentinel(_Sentinel):
-        """The type of `CACHE_MISS`, which is false, and is compared with `is`."""
-
-        __slots__ = ()
-        _name = "CACHE_MISS"
-
-        def __repr__(self) -> str:
-            return "<CacheMiss>"
-
-        def __bool__(self) -> bool:
-            return False
-
-    class DefaultTTLSentinel(_Sentinel):
-        """The type of `DEFAULT_TTL`."""
-
-        __slots__ = ()
-        _name = "DEFAULT_TTL"
-
-        def __repr__(self) -> str:
-            return "<DefaultTTL>"
-
-    CacheMissSentinel.CACHE_MISS = CacheMissSentinel()
-    DefaultTTLSentinel.DEFAULT_TTL = DefaultTTLSentinel()
-
-
-CACHE_MISS: Final = CacheMissSentinel.CACHE_MISS
-"""What `get`, `peek`, `pop` and `ttl_of` of a store return for a key that is not there. Compare with `is`.
-
-The rule for all caches: a miss gives the `default`. That is None in read-through caches and for memoized functions,
-where every key can be filled; and CACHE_MISS in stores, where None may be a value that was set.
-"""
-
-DEFAULT_TTL: Final = DefaultTTLSentinel.DEFAULT_TTL
-"""For `ttl=`: the store's `default_ttl`."""
-
-
-class Storage(StayingUp[Hashable, T], Generic[T]):
+class Storage(Lookups[Hashable, T], Generic[T]):
     """A key-value store for any hashable key, bounded in bytes, in items, in both or in neither.
 
     A hit takes no lock; nor does a miss, but to take out what it found expired. Writers hold the one lock for as long
@@ -137,17 +76,19 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
     __slots__ = (
         "_counted_in",
         "_default_ttl",
+        "_fills",
+        "_index",
         "_is_closed",
         "_is_swept",
         "_logs_sweeps",
         "_most_swept",
-        "_stale_is_kept",
         "_sweep_delay",
         "_sweep_due",
         "_tick",
         "expiration_disabled",
     )
     _index: BoundedIndex
+    _fills: ThreadFills
 
     @suggests_names()
     def __init__(
@@ -169,46 +110,56 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
     ) -> None:
         size_limit_in_bytes = check_at_least("size_limit_in_bytes", size_limit_in_bytes, 4096)
         max_items = check_at_least("max_items", max_items, 1)
-        most_swept = _most_swept(expiration_thread_max_checks_per_iteration)
+        most_checks = most_swept(expiration_thread_max_checks_per_iteration)
         check_bool("expiration_thread_log", expiration_thread_log)
         check_bool("expiration_disabled", expiration_disabled)
         if weigher is not None:
             check_plain("weigher", weigher)
-        self._sweep_delay = _sweep_delay(expiration_thread_delay)
+        self._sweep_delay = sweep_delay(expiration_thread_delay)
         self._default_ttl = None if default_ttl is None else ttl_seconds(default_ttl, "default_ttl")
         index = BoundedIndex(
             max_items=max_items,
             max_weight=size_limit_in_bytes,
             most_weight_each=None if size_limit_in_bytes is None else size_limit_in_bytes // 2,
-            weigh=_weigh_function(weigher, size_limit_in_bytes),
+            weigh=weigh_function(weigher, size_limit_in_bytes),
             policy=policy,
         )
-        super().__init__(on_removal=on_removal, stats=stats, clock=clock, name=name, index=index)
+        if on_removal is not None:
+            check_plain("on_removal", on_removal)
+        check_clock(clock)
+        check_bool("stats", stats)
+        check_name(name)
+        state = CacheState(
+            name or type(self).__name__,
+            index,
+            clock,
+            deadline_of=make_deadline(None, clock),
+            on_removal=on_removal,
+            hits=make_hit_counter() if stats else None,
+        )
+        has_tick = hasattr(index.policy, "tick")
+        if not has_tick:  # s3fifo is called: it notes which entries need no more of that, and `get` looks there
+            state.on_hit = index.record_access if state.hits is None else make_on_hit([state.hits], index.policy, True)
+        self._use(state)
+        self._index = index
+        self._fills = ThreadFills(
+            state,
+            FillRules(self._deadline_by_default, make_seconds(None), returner=f"get_or_fill: the fill for {name}"),
+        )
         self._counted_in: Any = None if self._hits is None else self._hits.local
-        self._tick = None if stats else getattr(index.policy, "tick", None)
+        self._tick = index.policy.tick if has_tick and not stats else None
         index.policy.always_records = stats
-        self._stored_errors = ()
-        self._wait_timeout = None
-        self._refused_results = SINGLE_USE
-        self._returner = f"get_or_fill: the fill for {self.name}"
-        self._plan, self._seconds_of = None, make_seconds(None)  # they come with each `get_or_fill`
-        self._stale_is_kept = False
+        defer(self, self._entries)
         self._is_closed = False
         self.expiration_disabled = expiration_disabled
         if expiration_disabled:
             self._default_ttl = None
         self._sweep_due = math.inf
-        self._most_swept = most_swept
+        self._most_swept = most_checks
         self._logs_sweeps = expiration_thread_log
         self._is_swept = False
         if self._default_ttl is not None:
             self._ask_for_sweeps()
-
-    def _make_on_hit(self, index: Any) -> Callable[[Any], object] | None:
-        """Call the `record_access` of s3fifo, which notes which entries need no more of that: `get` looks there."""
-        if hasattr(index.policy, "tick"):
-            return super()._make_on_hit(index)
-        return index.record_access if self._hits is None else make_on_hit([self._hits], index.policy, calls_policy=True)
 
     # ---- what is asked
 
@@ -219,7 +170,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
     def peek(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
         """Return what `get` would, without counting as a use: in no counter, nor for the eviction policy."""
         self._check_open()
-        return super().peek(key, default)
+        return self._state.peek(key, default)
 
     @overload  # type: ignore[override]
     def get(self, key: Hashable) -> T | CacheMissSentinel: ...
@@ -246,14 +197,14 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
                         except AttributeError:
                             self._hits.start()  # type: ignore[union-attr]
                 return entry.value
-            if (value := self._look_closer(entry, now)) is not Empty:
+            if (value := self._state.hit_past_deadline(entry, now)) is not Empty:
                 return value
         except KeyError:
             pass
         except TypeError:
-            self._refuse_unhashable(key)
+            self._state.refuse_unhashable(key)
             raise
-        self._counters.misses.increment_and_get()
+        self._state.counters.misses.increment_and_get()
         return default
 
     def __getitem__(self, key: Hashable) -> T:
@@ -286,12 +237,12 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
     def __contains__(self, key: Hashable) -> bool:
         """Say whether there is a value that has not expired; this is no use of it."""
         self._check_open()
-        return super().peek(key, Empty) is not Empty
+        return self._state.peek(key, Empty) is not Empty
 
     def ttl_of(self, key: Hashable) -> float | CacheMissSentinel | None:
         """Return how many seconds `key` has left: None if it never expires, CACHE_MISS if it is not there."""
         self._check_open()
-        entry, now = self._find(key), self._clock()
+        entry, now = self._state.find(key), self._clock()
         if entry is None or not entry.is_live(now):
             return CACHE_MISS
         expires = entry.expires
@@ -330,16 +281,16 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         try:
             key_hash = hash(key)
         except TypeError:
-            self._refuse_unhashable(key)
+            self._state.refuse_unhashable(key)
             raise
         now = self._clock()
         deadline = None if seconds is None else now + seconds
         entry: Any = index.entry_type(key, None, value, deadline, weight, key_hash)  # type: ignore[call-arg]
         is_in, removed = index.put(entry, now, only_if_absent)
         if removed:
-            self._tell(removed)
-        if self._dropped:
-            self._dropped.remove_some(self)
+            self._state.notify(removed)
+        if self._state.freed:
+            self._state.freed.remove_some(self._state)
         return is_in
 
     def __setitem__(self, key: Hashable, value: T) -> None:
@@ -351,13 +302,13 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         They are stored one after the other: what comes before one that raises stays.
         """
         self._check_open()
-        return sum([self.set(key, value, ttl) for key, value in _pairs_of(items)])
+        return sum([self.set(key, value, ttl) for key, value in pairs_of(items)])
 
     def delete(self, key: Hashable) -> bool:
         """Take `key` out; say whether it was there and had not expired. Detaches a fill that is running."""
         self._check_open()
         entry, now = self._take(key)
-        return entry is not None and self._tell_removed(entry, now)
+        return entry is not None and self._state.notify_removed(entry, now)
 
     def __delitem__(self, key: Hashable) -> None:
         if not self.delete(key):
@@ -380,12 +331,12 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         """
         self._check_open()
         entry, now = self._take(key)
-        return entry.value if entry is not None and self._tell_removed(entry, now) else default
+        return entry.value if entry is not None and self._state.notify_removed(entry, now) else default
 
     def _take(self, key: Hashable) -> tuple[Entry | None, float]:
-        """Take out what is there for `key`, and tell nobody yet; return it, and what the clock said before."""
+        """Remove what is there for `key`, unreported; return it, and what the clock said before."""
         now = self._clock()
-        return self._remove(key)[0], now
+        return self._state.remove(key)[0], now
 
     def invalidate(self, key: Hashable) -> bool:
         """Take `key` out; say whether there was a value or a running fill (which `delete` does not count)."""
@@ -403,7 +354,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         seconds, now = self._seconds_for(ttl), self._clock()
         deadline = None if seconds is None else now + seconds
         refused = None
-        while (entry := self._find(key)) is not None and entry is not refused and entry.is_live(now):
+        while (entry := self._state.find(key)) is not None and entry is not refused and entry.is_live(now):
             if self._index.set_deadline(entry, deadline):
                 return True
             # Set anew meanwhile. If it is found again, then an operation of this thread, into which this call came by
@@ -415,7 +366,7 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         """Let `key` expire at `when`, in local time if it has no zone; at once if that has passed."""
         if not isinstance(when, datetime):
             raise TypeError(f"when must be a datetime, not {type(when).__name__}")
-        return self.expire_in(key, max(0.0, _timestamp(when) - time.time()))
+        return self.expire_in(key, max(0.0, timestamp(when) - time.time()))
 
     def get_or_fill(
         self,
@@ -436,54 +387,41 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         decided when it is stored.
         """
         self._check_open()
-        if resilience is not None:
-            return self._get_or_fill_resiliently(key, fill, ttl, plan_of(resilience), allow_single_use)
-        value: Any = super().get(key, Empty)
-        if value is not Empty:
-            return value  # type: ignore[no-any-return]
-        self._counters.misses.decrement_and_get()  # `_claim` counts it
-        filling = self._filling(fill, allow_single_use)
-        deadline_of = partial(self._deadline_in, self._seconds_for(ttl))
-        return filling._filled(key, fill, None, deadline_of)
-
-    def _get_or_fill_resiliently(
-        self, key: Hashable, fill: Callable[[Any], T], ttl: Any, plan: Plan, allow_single_use: bool
-    ) -> T:
         now = None
         try:
             entry = self._entries[key]
             deadline = entry.deadline
             if deadline is None or deadline > (now := self._clock()):
-                if self._on_hit is not None:
-                    self._on_hit(entry)
-                return entry.value  # type: ignore[no-any-return]
+                return self._state.hit(entry)  # type: ignore[no-any-return]
         except (KeyError, TypeError):
-            pass  # what is unhashable is told below
-        filling = self._filling(fill, allow_single_use)
-        seconds = self._seconds_for(ttl)
-        if not self.expiration_disabled:
-            plan.check_ttl(seconds)
-        if seconds == 0:
-            seconds = EXPIRED_AT_ONCE
-        if plan.stale_ttl is not None:
-            self._stale_is_kept = True
-        order = Order(key, partial(fill, key), plan, lambda key, value: seconds)
-        return filling._served(order, now)  # type: ignore[no-any-return]
-
-    def _filling(self, fill: Any, allow_single_use: bool) -> StayingUp[Hashable, T]:
-        """Check what `get_or_fill` was called with; return the store, as far as filling goes. Asked on a miss alone.
-
-        As this one is about to store something, it removes a part of what dropped functions have left, as `set` does.
-        """
+            pass  # what is unhashable is refused below
         check_bool("allow_single_use", allow_single_use)
-        _check_fill(fill, allow_single_use)
-        if self._dropped:
-            self._dropped.remove_some(self)
-        if not allow_single_use:
-            return self
-        view: StayingUp[Hashable, T] = StayingUp._view_of(self)
-        view._refused_results = frozenset()
-        return view
+        check_fill(fill, allow_single_use)
+        if self._state.freed:
+            self._state.freed.remove_some(self._state)  # as `set` does: this is about to store something
+        rules = self._rules_for(ttl, resilience, allow_single_use)
+        return self._fills.get_or_fill(key, self._call_for(fill, key, rules), now, rules)  # type: ignore[no-any-return]
+
+    def _rules_for(self, ttl: Any, resilience: Resilience | None, allow_single_use: bool) -> FillRules:
+        """Say what becomes of the result of one `get_or_fill`."""
+        rules = self._fills.rules
+        if not (resilience is None and ttl is DEFAULT_TTL):
+            seconds = self._seconds_for(ttl)
+            rules = rules._replace(deadline_of=partial(self._deadline_in, seconds))
+            if resilience is not None:
+                rules = rules._replace(stale=self._stale_rules(resilience, seconds), seconds_of=_always(seconds))
+        return rules._replace(refused_types=frozenset()) if allow_single_use else rules
+
+    def _stale_rules(self, resilience: Resilience, seconds: float | None) -> StaleRules:
+        stale = stale_rules_of(resilience)
+        if not self.expiration_disabled:
+            stale.check_ttl(seconds)
+        if stale.stale_ttl is not None:
+            self._state.stores_live_only = False
+        return stale
+
+    def _call_for(self, fill: Callable[[Any], Any], key: Hashable, rules: FillRules) -> Callable[[], Any]:
+        return partial(fill, key)
 
     # ---- ttl, weight, life
 
@@ -499,8 +437,8 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
             self._ask_for_sweeps()
         return seconds
 
-    def _keeps_stale(self) -> bool:
-        return self._stale_is_kept  # by the Resilience of a call
+    def _deadline_by_default(self, key: Any, value: Any) -> float | None:
+        return self._deadline_in(self._default_ttl, key, value)
 
     def _deadline_in(self, seconds: float | None, key: Any, value: Any) -> float | None:
         return None if seconds is None else deadline_after(seconds, self._clock)
@@ -513,10 +451,10 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
             removed = self._index.sweep(min(SWEPT_AT_ONCE, self._most_swept - swept), now)
             if not removed:
                 break
-            self._tell(removed)
+            self._state.notify(removed)
             swept += len(removed)
-        if self._dropped:
-            self._dropped.remove_all(self)
+        if self._state.freed:
+            self._state.freed.remove_all(self._state)
         if self._logs_sweeps:
             _log.debug("%s: swept %d expired entries", self.name, swept)
         return swept
@@ -549,70 +487,6 @@ class Storage(StayingUp[Hashable, T], Generic[T]):
         self.close()
 
 
-def _weigh_function(weigher: Callable[[Any, Any], int] | None, limit: int | None) -> Callable[[Any, Any], int]:
-    if weigher is not None:
-        return weigh_all(weigher)
-    return weigh_none if limit is None else _weigh_bytes
-
-
-def _weigh_bytes(key: Any, value: Any) -> int:
-    if isinstance(value, bytes):
-        return len(value) + size_of(key) + OVERHEAD
-    raise ValueError(
-        f"value must be bytes where size_limit_in_bytes is set, not {type(value).__name__}: "
-        "serialise it, use a Cache, or give a weigher"
-    )
-
-
-def _check_fill(fill: Any, allow_single_use: bool) -> None:
-    if not callable(fill):
-        raise TypeError(f"fill must be callable, not {type(fill).__name__}")
-    if is_async_function(fill) and not allow_single_use:
-        name = getattr(fill, "__qualname__", type(fill).__qualname__)
-        raise TypeError(
-            f"fill must be a plain function, not the async def {name}: "
-            "its coroutine would be stored; use areole.cached for an async def"
-        )
-
-
-def _timestamp(when: datetime) -> float:
-    """Return the seconds since the epoch; at the ends of the calendar local time may be out of its range."""
-    try:
-        return when.timestamp()
-    except (OverflowError, ValueError):
-        return when.replace(tzinfo=UTC).timestamp()
-
-
-def ttl_seconds(ttl: object, name: str) -> float:
-    """Turn the ttl of a store, or of one value, into seconds, at least 0; see the rule in _expiry."""
-    return seconds_of(ttl, name, may_be_zero=True, may_be_callable=False)
-
-
-def _sweep_delay(delay: Any) -> float:
-    if not isinstance(delay, int | float) or isinstance(delay, bool) or not 0 < as_float(delay) < math.inf:
-        raise ValueError(f"expiration_thread_delay must be seconds, positive and finite, not {shown(delay)}")
-    return float(delay)
-
-
-def _most_swept(most: Any) -> int:
-    number = check_at_least("expiration_thread_max_checks_per_iteration", most, 0)
-    if number is None:
-        raise ValueError("expiration_thread_max_checks_per_iteration must be an int of at least 0, not None")
-    return number
-
-
-def _pairs_of(items: Any) -> Iterable[tuple[Any, Any]]:
-    """Return the (key, value) pairs of a mapping, or of an iterable of such; raise TypeError at what is no pair."""
-    if isinstance(items, Mapping):
-        return items.items()
-    if isinstance(items, str | bytes) or not isinstance(items, Iterable):
-        raise TypeError(f"set_many takes a mapping, or an iterable of (key, value) pairs, not {type(items).__name__}")
-    return map(_pair, items)
-
-
-def _pair(item: Any) -> tuple[Any, Any]:
-    if not isinstance(item, tuple | list):
-        raise TypeError(f"set_many takes (key, value) pairs, each a tuple or a list, not {type(item).__name__}")
-    if len(item) != 2:
-        raise TypeError(f"set_many takes (key, value) pairs, not a {type(item).__name__} of length {len(item)}")
-    return item[0], item[1]
+def _always(seconds: float | None) -> SecondsOf[Any, Any]:
+    seconds = EXPIRED_AT_ONCE if seconds == 0 else seconds
+    return lambda key, value: seconds

@@ -7,20 +7,19 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from .._cache.async_cache import AsyncAtomicCache
-from .._cache.atomic_cache import AtomicCache
-from .._cache.lookups import BaseCache
+from .._cache.atomic_cache import AsyncAtomicCache, AtomicCache
+from .._cache.sentinels import DEFAULT_TTL, DefaultTTLSentinel
 from .._cache.serialized_cache import Cache
-from .._cache.storage import DEFAULT_TTL, DefaultTTLSentinel, Storage
+from .._cache.storage import Storage
 from .._core.entry import UNPUBLISHED, Empty
-from .._core.stats import make_hit_counter, make_on_hit
+from .._core.stats import make_hit_counter
 from .._core.ttl import EXPIRED_AT_ONCE, deadline_after, seconds_from, seconds_of
 from .._expiry.freed_functions import Owner
 from .._expiry.lazy_expirer import Tidier
+from .._fill.protocol import FillRules
 from .._fill.single_use import SINGLE_USE, refuse_result
-from .._fill.stale import Order
-from .._fill.stale_tasks import AsyncStayingUp
-from .._fill.threads import StayingUp
+from .._fill.tasks import TaskFills
+from .._fill.threads import ThreadFills
 from .._memoize.helpers import Helpers
 from .._memoize.kinds import check_suitable, classes_of, full_name_of
 from .._memoize.signature import KeyOptions
@@ -80,8 +79,8 @@ def cached(
     rules = _Rules(skip, ttl, expiry_after, key_options, frozenset() if allow_single_use else SINGLE_USE)
 
     def decorate(function: Any) -> Any:
-        if dropped := cache._dropped:
-            dropped.remove_some(cache)
+        if freed := cache._state.freed:
+            freed.remove_some(cache._state)
         inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
         check_suitable(inner, "cached", allow_single_use)
         kind = _AsyncCachedFunction if is_async_function(inner) else _CachedFunction
@@ -144,19 +143,20 @@ def _in_storage(cache: Any) -> Callable[[Any], ExpiryOf]:
 def _in_read_through(cache: Any) -> Callable[[Any], ExpiryOf]:
     def expiry_by_deadline(ttl: Any) -> ExpiryOf:
         if isinstance(ttl, DefaultTTLSentinel):
-            return cache._deadline_of  # type: ignore[no-any-return]
+            return cache._state.deadline_of  # type: ignore[no-any-return]
         seconds = seconds_from(ttl)
         return lambda key, value: deadline_after(seconds, cache._clock)
 
     def expiry_by_seconds(ttl: Any) -> ExpiryOf:
         if isinstance(ttl, DefaultTTLSentinel):
-            return cache._seconds_of  # type: ignore[no-any-return]
+            return cache._fills.rules.seconds_of  # type: ignore[no-any-return]
         seconds = seconds_from(ttl)
         return lambda key, value: seconds
 
-    if cache._tidier is None and not cache._index.is_bounded:
-        cache._tidier = Tidier()  # it may have no ttl of its own
-    return expiry_by_deadline if cache._plan is None else expiry_by_seconds
+    state = cache._state
+    if state.expirer is None and not state.index.is_bounded:
+        state.expirer = Tidier()  # it may have no ttl of its own
+    return expiry_by_deadline if cache._fills.rules.stale is None else expiry_by_seconds
 
 
 # ---- the function
@@ -180,7 +180,7 @@ class _Call:
     def _decide(self, key: Any, result: Any) -> Any:
         memo = self.memo
         if type(result) in memo.rules.refused_results:  # before `skip`, `ttl` or a serializer sees it
-            refuse_result(memo.view._returner, result)
+            refuse_result(memo.fills.rules.returner, result)
         self.expiry = memo.rules.expiry_of(key[1], result)
         return memo.dump(result)
 
@@ -194,23 +194,21 @@ class _CachedFunction(Helpers):
     It looks up, and fills, in a view of the cache that counts for the function and for the cache.
     """
 
-    view_type: Any = StayingUp
+    fills_type: Any = ThreadFills
 
     def __init__(self, cache: Any, function: Callable[..., Any], rules: _Rules) -> None:
         self.cache = cache
         self.rules = rules
         self.owner = Owner(full_name_of(function))
         super().__init__(function, rules.key_options)
-        self.hits = None if cache._hits is None else make_hit_counter()
-        self.view = self.view_type._view_of(cache)
-        self.view._counters = cache._counters.within()
-        self.view._refused_results = rules.refused_results
-        self.view._returner = f"cached: {self.owner.name}"
-        if cache._hits is not None and self.hits is not None:
-            self.view._on_hit = make_on_hit([cache._hits, self.hits], getattr(cache._index, "policy", None))
+        self.hits = None if cache._state.hits is None else make_hit_counter()
+        self.state = cache._state.with_own_counters(self.hits)
+        stale, returner = cache._fills.rules.stale, f"cached: {self.owner.name}"
+        fill_rules = FillRules(self.state.deadline_of, self._seconds_of, stale, rules.refused_results, returner)
+        self.fills = self.fills_type(self.state, fill_rules, cache._fills.stored_errors, cache._fills.wait_timeout)
         self.dump: Callable[[Any], Any] = cache._dump if isinstance(cache, Cache) else _same
         self.load: Callable[[Any, Any], Any] = cache._load_or_drop if isinstance(cache, Cache) else _stored
-        self.dropped = cache._dropped
+        self.dropped = cache._state.freed
         self.dropped.watch(self, self.owner)
 
     def make_wrapper(self) -> Any:
@@ -228,35 +226,44 @@ class _CachedFunction(Helpers):
         return self.cache, key
 
     def call(self, args: Any, kwargs: Any) -> Any:
-        key, view = self._make_key(args, kwargs), self.view
+        key = self._make_key(args, kwargs)
         try:
-            value = view._hit(key)
+            value = self._hit(key)
         except TypeError:
             self._check_hashable(key)
             raise
         if value is Empty:
             if self.dropped:
-                self.dropped.remove_some(self.cache)
-            if view._plan is None:
-                call = _Call(self, args, kwargs)
-                value = view._filled(key, call, None, call.deadline_of)
-            else:
-                value = view._served(self._order(key, args, kwargs), None)
+                self.dropped.remove_some(self.state)
+            value = self.fills.get_or_fill(key, *self._call_and_rules(key, args, kwargs))
         return self.load(key, value)
 
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""
-        key, view = self.locate(args, kwargs)[1], self.view
-        if view._plan is None:
-            call = _Call(self, args, kwargs)
-            value = view._refresh(key, call, (key,), {}, call.deadline_of)
-        else:
-            value = view._refreshed(self._order(key, args, kwargs))
+        key = self.locate(args, kwargs)[1]
+        call, _, rules = self._call_and_rules(key, args, kwargs)
+        value = self.fills.refresh(key, call, rules)
         return self.load(key, value)
 
-    def _order(self, key: Any, args: Any, kwargs: Any) -> Order:
-        """Order a result by the Resilience of the cache."""
-        return Order(key, functools.partial(self.function, *args, **kwargs), self.view._plan, self._seconds_of)
+    def _hit(self, key: Any) -> Any:
+        """Return the value of `key` if it is before its deadline, else Empty."""
+        try:
+            entry = self.state.entries[key]
+            deadline = entry.deadline
+            if deadline is None or deadline > self.state.clock():
+                return self.state.hit(entry)
+        except KeyError:
+            pass
+        return Empty
+
+    def _call_and_rules(self, key: Any, args: Any, kwargs: Any) -> tuple[Any, None, FillRules]:
+        """Return the call that fills `key`, no reading of the clock, and what becomes of its result."""
+        rules = self.fills.rules
+        if rules.stale is not None:
+            return functools.partial(self.function, *args, **kwargs), None, rules
+        call = _Call(self, args, kwargs)
+        fill = call.awaited if self.fills_type is TaskFills else call
+        return functools.partial(fill, key), None, rules._replace(deadline_of=call.deadline_of)
 
     def _seconds_of(self, key: Any, result: Any) -> float | None:
         # From the result alone, nothing noted in between: one order may be filled twice at once, by a fill that was
@@ -269,11 +276,11 @@ class _CachedFunction(Helpers):
 
         `evictions`, `expirations`, `maxsize`, `max_bytes` and `size_in_bytes` are those of the whole cache.
         """
-        of_all = BaseCache.cache_info(self.cache)
+        of_all: CacheInfo = self.cache._state.info()
         return of_all._replace(
             hits=None if self.hits is None else self.hits.total(),
-            currsize=sum(self._owns(entry.key) for entry in self.cache._live_entries()),
-            **self.view._counters.read(),
+            currsize=sum(self._owns(entry.key) for entry in self.state.live_entries()),
+            **self.state.counters.read(),
         )
 
     def cache_parameters(self) -> dict[str, Any]:
@@ -282,10 +289,10 @@ class _CachedFunction(Helpers):
 
     def cache_clear(self) -> None:
         """Forget all results of this function, and those of running calls; start its own counters at 0 again."""
-        for entry in self.cache._index.snapshot():
+        for entry in self.state.index.snapshot():
             if self._owns(entry.key):
                 self.cache.invalidate(entry.key)
-        self.view._counters.reset_part()
+        self.state.counters.reset_part()
         if self.hits is not None:
             self.hits.reset()
 
@@ -308,7 +315,7 @@ class _CachedFunction(Helpers):
 class _AsyncCachedFunction(_CachedFunction):
     """The same for an `async def`."""
 
-    view_type = AsyncStayingUp
+    fills_type = TaskFills
 
     def make_wrapper(self) -> Any:
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -317,30 +324,23 @@ class _AsyncCachedFunction(_CachedFunction):
         return self.decorate(wrapper)
 
     async def call(self, args: Any, kwargs: Any) -> Any:
-        key, view = self._make_key(args, kwargs), self.view
+        key = self._make_key(args, kwargs)
         try:
-            value = view._hit(key)
+            value = self._hit(key)
         except TypeError:
             self._check_hashable(key)
             raise
         if value is Empty:
             if self.dropped:
-                self.dropped.remove_some(self.cache)
-            if view._plan is None:
-                call = _Call(self, args, kwargs)
-                value = await view._awaited(key, functools.partial(call.awaited, key), None, call.deadline_of)
-            else:
-                value = await view._served(self._order(key, args, kwargs), None)
+                self.dropped.remove_some(self.state)
+            value = await self.fills.get_or_fill(key, *self._call_and_rules(key, args, kwargs))
         return self.load(key, value)
 
     async def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""
-        key, view = self.locate(args, kwargs)[1], self.view
-        if view._plan is None:
-            call = _Call(self, args, kwargs)
-            value = await view._refresh(key, call.awaited, (key,), {}, call.deadline_of)
-        else:
-            value = await view._refreshed(self._order(key, args, kwargs))
+        key = self.locate(args, kwargs)[1]
+        call, _, rules = self._call_and_rules(key, args, kwargs)
+        value = await self.fills.refresh(key, call, rules)
         return self.load(key, value)
 
 

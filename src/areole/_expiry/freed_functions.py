@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Any, Final
 from .._platform.locks import run_locked
 
 if TYPE_CHECKING:
-    from .._cache.lookups import BaseCache
     from .._core.entry import Entry
 
 __all__ = ["DroppedFunctions", "Owner"]
@@ -88,7 +87,7 @@ class DroppedFunctions(dict[Any, None]):
         self.were_cached = True  # before anybody has a key of it
         owner.ref = _Ref(function, self.setdefault)
 
-    def own_fill_of(self, cache: Any) -> Callable[[Any], Any]:
+    def own_fill(self, state: Any, fill: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Return what fills the own keys of a read-through `cache`, for a lookup that is about to; clean up for it.
 
         It refuses the keys of functions, which iterating over the cache gives too: what it made of such a key would be
@@ -96,29 +95,29 @@ class DroppedFunctions(dict[Any, None]):
         no listener is to be called.
         """
         if self:
-            self.remove_some(cache)
-        return partial(_fill_own_key, cache.name, cache._fill)
+            self.remove_some(state)
+        return partial(_fill_own_key, state.name, fill)
 
-    def remove_some(self, cache: BaseCache[Any, Any]) -> None:
+    def remove_some(self, state: Any) -> None:
         """Remove a part of what has been left. Whatever a method of a key, or the clock, raises is nobody's here."""
-        if cache._index.lock._is_owned():
+        if state.index.lock._is_owned():
             return  # called by a finalizer, or a method of a key, in the middle of another operation
         self._operations += 1
         with suppress(Exception):
             if not self._found:
-                if not self._unseen and not self._begin_if_due(cache):
+                if not self._unseen and not self._begin_if_due(state):
                     return
                 self._look_on()
-            self._remove(cache, REMOVED_AT_ONCE)
+            self._remove(state, REMOVED_AT_ONCE)
 
-    def remove_all(self, cache: BaseCache[Any, Any]) -> None:
+    def remove_all(self, state: Any) -> None:
         """Remove all of it."""
         while self._unseen:
             self._look_on()
-        self._begin(cache)
+        self._begin(state)
         while self._unseen:
             self._look_on()
-        self._remove(cache, len(self._found))
+        self._remove(state, len(self._found))
 
     def forget(self) -> None:
         """Drop what has been found: all entries are being removed."""
@@ -126,9 +125,9 @@ class DroppedFunctions(dict[Any, None]):
         self._found.clear()
         self._entries = 0
 
-    def _begin_if_due(self, cache: BaseCache[Any, Any]) -> bool:
-        if self._is_due() and run_locked(cache._index.lock, self._may_begin):
-            self._begin(cache)
+    def _begin_if_due(self, state: Any) -> bool:
+        if self._is_due() and run_locked(state.index.lock, self._may_begin):
+            self._begin(state)
             return True
         return False
 
@@ -142,9 +141,9 @@ class DroppedFunctions(dict[Any, None]):
         self._operations, self._entries = 0, max(self._entries, PUT_OFF)
         return True
 
-    def _begin(self, cache: BaseCache[Any, Any]) -> None:
+    def _begin(self, state: Any) -> None:
         noted = list(self)  # before the entries: what is freed from here on asks for another look
-        entries = cache._index.snapshot()
+        entries = state.index.snapshot()
         self._operations, self._entries = 0, len(entries)
         self._unseen.extend([entries[n : n + LOOKED_AT_ONCE] for n in range(0, len(entries), LOOKED_AT_ONCE)])
         self[MORE] = None
@@ -168,17 +167,15 @@ class DroppedFunctions(dict[Any, None]):
         if found:
             self[MORE] = None
 
-    def _remove(self, cache: BaseCache[Any, Any], most: int) -> None:
-        now = cache._clock()
+    def _remove(self, state: Any, most: int) -> None:
+        now = state.clock()
         for _ in range(most):
             try:
                 entry = self._found.popleft()
             except IndexError:
                 break
-            if cache._index.remove_if(entry):
-                if cache._tidier is not None:
-                    cache._tidier.let_go(entry)
-                cache._tell_removed(entry, now)
+            if state.remove_entry(entry):
+                state.notify_removed(entry, now)
         if not self._found and not self._unseen:
             self.pop(MORE, None)
             if self._found or self._unseen:  # see the module

@@ -56,10 +56,10 @@ SHRINK_FROM: Final = 4096
 class Expirable(Protocol):
     """What is needed of a cache."""
 
-    _clock: Clock
+    clock: Clock
 
-    def _is_useless(self, entry: Entry, now: float) -> bool: ...
-    def _drop_expired(self, entry: Entry, now: float) -> bool: ...
+    def is_useless(self, entry: Entry, now: float) -> bool: ...
+    def drop_expired(self, entry: Entry, now: float) -> bool: ...
 
 
 def _noting_in(parts: dict[int, set[Entry]]) -> Callable[[Entry], None]:
@@ -108,11 +108,11 @@ class Tidier:
         if self._fills_left > 0 and not self._expired:
             return
         with suppress(Exception):
-            now = cache._clock()
+            now = cache.clock()
             if not self._expired:
                 self._look(cache, now)
             for _ in range(TAKEN_A_FILL):
-                cache._drop_expired(self._expired.popitem()[0], now)
+                cache.drop_expired(self._expired.popitem()[0], now)
 
     def forget(self) -> None:
         """Drop what was found: all of it is being removed."""
@@ -137,7 +137,7 @@ class Tidier:
         """Make known what has expired; return how many that are."""
         found = 0
         for entry in [entry for entry in entries if (deadline := entry.deadline) is not None and deadline <= now]:
-            if cache._is_useless(entry, now):
+            if cache.is_useless(entry, now):
                 found += 1
                 self._expired[entry] = None
                 if entry not in part:

@@ -55,10 +55,11 @@ MOST_PATIENCE: Final = 3600.0
 class Sweepable(Protocol):
     """A store. `_sweep_delay` is in seconds; `_sweep_due` is when it is swept next, by the sweeper's clock."""
 
-    name: str
     _sweep_delay: float
     _sweep_due: float
 
+    @property
+    def name(self) -> str: ...
     def sweep(self) -> int: ...
 
 

@@ -19,17 +19,17 @@ from datetime import timedelta
 from numbers import Real
 from typing import Final, Literal
 
-from .._core.entry import Entry, StaleTimes, TimedEntry
-from .._core.ttl import as_float, seconds_of
+from .._core.entry import UNPUBLISHED, Entry, StaleTimes
+from .._core.ttl import EXPIRED_AT_ONCE, as_float, seconds_of
 from .._platform.arguments import check_plain, shown, suggests_names
 
-__all__ = ["Plan", "Resilience", "plan_of", "resilient"]
+__all__ = ["Resilience", "StaleRules", "stale_rules_of"]
 
-RETRY_AFTER: Final = 1.0
+THROTTLE_SECONDS: Final = 1.0
 """Seconds for which a failed fill is not tried again while a value can be served, where no `negative_ttl` says."""
 
 LEAST_CHANCE: Final = 0.001
-"""At what chance of a refresh the probabilistic form begins to draw; see `Plan._ahead`."""
+"""At what chance of a refresh the probabilistic form begins to draw; see `StaleRules._ahead`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,34 +70,34 @@ class Resilience:
     negative_ttl: float | timedelta | None = None
     random: Callable[[], float] = random.random
 
-    _plan: Plan = field(init=False, repr=False, compare=False)
+    _rules: StaleRules = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_fractions(self.refresh_ahead, self.jitter)
         if not isinstance(self.fail_safe, bool):
             raise TypeError(f"fail_safe must be a bool, not {type(self.fail_safe).__name__}: stale_ttl says how long")
         check_plain("random", self.random)
-        object.__setattr__(self, "_plan", Plan(self))
-        self._check_together(self._plan)
+        object.__setattr__(self, "_rules", StaleRules(self))
+        self._check_together(self._rules)
 
-    def _check_together(self, plan: Plan) -> None:
-        if plan.fail_safe and plan.stale_ttl is None:
+    def _check_together(self, rules: StaleRules) -> None:
+        if rules.fail_safe and rules.stale_ttl is None:
             raise ValueError("fail_safe needs a stale_ttl: for how long may a stale value be served?")
-        if plan.soft_timeout is None:
+        if rules.soft_timeout is None:
             return
-        if not plan.fail_safe:
+        if not rules.fail_safe:
             raise ValueError(
                 "soft_timeout is for fail_safe, which waits for a fill before it serves a stale value: set fail_safe, "
                 "or use hard_timeout"
             )
-        if plan.hard_timeout is not None and plan.soft_timeout >= plan.hard_timeout:
+        if rules.hard_timeout is not None and rules.soft_timeout >= rules.hard_timeout:
             raise ValueError(f"soft_timeout must be less than hard_timeout, not {self.soft_timeout!r}")
 
 
 Resilience.__init__ = suggests_names()(Resilience.__init__)  # type: ignore[method-assign]
 
 
-class Plan:
+class StaleRules:
     """What a Resilience comes to: its numbers, in seconds, and its rules."""
 
     def __init__(self, resilience: Resilience) -> None:
@@ -110,7 +110,7 @@ class Plan:
         self.jitter = float(resilience.jitter)
         self.random = resilience.random
         self.has_timeouts = self.soft_timeout is not None or self.hard_timeout is not None
-        self.retry_after = RETRY_AFTER if self.negative_ttl is None else self.negative_ttl
+        self.throttle_seconds = THROTTLE_SECONDS if self.negative_ttl is None else self.negative_ttl
 
     def check_ttl(self, ttl: object) -> None:
         """Raise ValueError if this is not for values that never expire."""
@@ -131,8 +131,10 @@ class Plan:
         """Return how many seconds a lookup waits for a fill; None: what the cache says."""
         return self.soft_timeout if has_stale and self.soft_timeout is not None else self.hard_timeout
 
-    def times(self, seconds: float | None, began: float, now: float) -> StaleTimes:
+    def times(self, seconds: float | None, began: float, now: float) -> StaleTimes | float | None:
         """Return the moments of a value whose fill began and ended then, and whose ttl is so many seconds."""
+        if seconds in (UNPUBLISHED, EXPIRED_AT_ONCE):
+            return seconds  # it is not to be stored: see `Fills.complete`
         took = now - began
         if seconds is None:
             return StaleTimes(None, math.inf, math.inf, took)
@@ -182,11 +184,11 @@ class Plan:
         return now - times.took * math.log(1 - self.random()) >= times.expires
 
 
-def plan_of(resilience: object) -> Plan:
-    """Return the plan of a `resilience=`; TypeError, if it is none."""
+def stale_rules_of(resilience: object) -> StaleRules:
+    """Return the rules of a `resilience=`; TypeError, if it is none."""
     if not isinstance(resilience, Resilience):
         raise TypeError(f"resilience must be a Resilience or None, not {type(resilience).__name__}")
-    return resilience._plan
+    return resilience._rules
 
 
 def _span(resilience: Resilience, name: str) -> float | None:
@@ -206,8 +208,3 @@ def _check_fractions(refresh_ahead: object, jitter: object) -> None:
         raise TypeError(f"jitter must be a fraction, 0 <= jitter < 1, not {type(jitter).__name__}")
     if not 0 <= as_float(jitter) < 1:
         raise ValueError(f"jitter must be a fraction, 0 <= jitter < 1, not {shown(jitter)}")
-
-
-def resilient(entry_type: type[Entry]) -> type[Entry]:
-    """Return the type of entry that holds what `entry_type` does, and stale times."""
-    return TimedEntry if entry_type is Entry else entry_type

@@ -1,7 +1,20 @@
-"""Serving: what lookups of resilient caches have in common, whether threads or tasks ask.
+"""StaleServing: what a lookup of a resilient cache does beside filling, whether a thread or a task asks.
 
-What a lookup that need not wait does, what one gets instead of a fill that failed or takes too long, and the moments
-of a value. Who runs the fills, and how they are waited for, is said in _staying_up and in aio._staying_up.
+Such a lookup has passed the `deadline` of an entry, or found none. By the moments of the entry (see resilience):
+
+    live, to be refreshed   it asks for a background fill, and returns the value
+    stale                   the same; with fail_safe it fills, or waits, and has the stale value to fall back on
+    of no use, or none      it fills, or waits
+
+A background fill is a refresh: a flight whose entry takes the place of the old one, and shows the old value until there
+is a new one. What is refreshed is *this* entry: the claim is made when the fill begins, by `replace_if`. So
+
+  - At most one background fill per key runs: of several that were asked for, one finds its entry still in the index.
+  - An invalidation, a `set`, a `clear` before it begins removes that entry, and the fill is not made. One that comes
+    later removes the entry of the flight, and its value is stored nowhere (invariants 3, 9).
+
+What failed is not tried again for a while (`throttle_seconds`), if a value can be served meanwhile. A fallback looks
+the key up again: what it serves is in the index then, and so neither invalidated nor older than the newest there is.
 """
 
 from __future__ import annotations
@@ -9,156 +22,185 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from functools import partial
+from typing import Any
 
-from .._core.entry import UNPUBLISHED, Empty, Entry
+from .._core.entry import Empty, Entry
 from .._core.flight import Flight
-from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf
 from .._platform.locks import run_locked
 from ..errors import FillTimeout
-from .protocol import SingleFlight
-from .resilience import Plan
+from .protocol import LEAD, Claim, FillRules, Fills
+from .resilience import StaleRules
 
-__all__ = ["Claim", "NoValue", "Order", "Serving"]
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-Claim: TypeAlias = Callable[[Any], bool]
-"""Called with a flight; says whether that leads."""
+__all__ = ["StaleServing", "throttle"]
 
 _log = logging.getLogger("areole")
 
 
-class NoValue:
-    """Stands for "there is nothing to be served, and no use in looking again"."""
+class StaleServing:
+    """One lookup that may be served a stale value; or one refresh, which may not, and which counts as no lookup.
 
+    `fills` are a ThreadFills or a TaskFills: they have `refresh_behind`, and `claim_in_worker`.
+    """
 
-class Order(NamedTuple):
-    """What is to be filled, and how."""
+    __slots__ = (
+        "_call",
+        "_counts",
+        "_fills",
+        "_followed",
+        "_found",
+        "_had_fallback",
+        "_is_refresh",
+        "_key",
+        "_rules",
+        "_stale",
+        "began",
+        "value",
+    )
 
-    key: Any
-    fill: Callable[[], Any]
-    plan: Plan
-    seconds_of: SecondsOf[Any, Any]  # UNPUBLISHED: for those who wait alone
+    def __init__(
+        self,
+        fills: Any,
+        key: Any,
+        call: Callable[[], Any],
+        rules: FillRules,
+        stale: StaleRules,
+        is_refresh: bool = False,
+    ) -> None:
+        self._fills = fills
+        self._key = key
+        self._call = call
+        self._rules = rules
+        self._stale = stale
+        self._is_refresh = is_refresh
+        self._counts = stale.fail_safe and not is_refresh  # only at its end it is known to be a miss
+        self._followed: Flight | None = None  # its own flight, or the one that it waits for
+        self._found: Claim | None = None
+        self._had_fallback = False
+        self.began = 0.0
+        """The clock's reading when the fill began, where this lookup leads."""
+        self.value: Any = Empty
+        """What `can_serve_instead` has found."""
 
+    def try_without_waiting(self, now: float | None) -> Any:
+        """Return a value that there is to be served without waiting, or Empty; `now` is what the failed hit read.
 
-class Serving(SingleFlight[K, V]):
-    """A cache whose lookups may have a Resilience: the cache's own, or one of the call."""
-
-    __slots__ = ()
-
-    def _own_order(self, key: K, fill: Callable[[], Any]) -> Order:
-        """Order `key` by the cache's own Resilience."""
-        return Order(key, fill, self._plan, self._seconds_of)
-
-    # ---- at once
-
-    def _hit(self, key: K) -> Any:
-        """Return the value of `key` if nobody need look closer, else Empty."""
-        try:
-            entry = self._entries[key]
-            deadline = entry.deadline
-            if deadline is None or deadline > self._clock():
-                if self._on_hit is not None:
-                    self._on_hit(entry)
-                return entry.value
-        except KeyError:
-            pass
-        return Empty
-
-    def _served_at_once(self, order: Order, now: float | None) -> Any:
-        """Return a value that there is to be served without waiting, or Empty; `now` is what the hit that failed read.
-
-        See that it will be replaced, if it is stale, or due.
+        If it is stale, or due, have it refreshed.
         """
-        entry = self._find(order.key)
+        if self._is_refresh:
+            return Empty
+        state = self._fills.state
+        entry = state.find(self._key)
         if entry is None or entry.times is None:
             return Empty
-        return self._serve_at_once(entry, order, self._clock() if now is None else now)
+        return self._use(entry, state.clock() if now is None else now)
 
-    def _serve_at_once(self, entry: Entry, order: Order, now: float) -> Any:
-        """Return the value of `entry` if this lookup need not wait for a better one, and see that there will be one."""
-        plan, flight = order.plan, entry.flight  # the flight before the moments, as in _entry: they are final without
+    def _use(self, entry: Entry, now: float) -> Any:
+        state, stale = self._fills.state, self._stale
+        flight = entry.flight  # before the moments, as in entry: they are final without
         deadline, times = entry.deadline, entry.times
         is_live = entry.is_live(now)
-        if times is None or not (is_live or plan.serves_stale(entry, now)):
+        if times is None or not (is_live or stale.serves_stale(entry, now)):
             return Empty
         value = entry.value
-        if times.throttled_until <= now and (not is_live or plan.is_due(deadline, times, now)):
+        if times.throttled_until <= now and (not is_live or stale.is_due(deadline, times, now)):
             if flight is None:
-                self._ask_for_refresh(entry, order)
+                self._fills.refresh_behind(entry, self._call, self._rules)
             elif flight.is_orphaned:
-                self._retract(flight)  # it settled meanwhile, or was interrupted, or left behind by a fork
+                self._fills.detach(flight)  # it settled meanwhile, or was interrupted, or left behind by a fork
         if not is_live:
-            self._counters.stale_hits.increment_and_get()
-        elif self._on_hit is not None:
-            self._on_hit(entry)
+            state.counters.stale_hits.increment_and_get()
+        elif state.on_hit is not None:
+            state.on_hit(entry)
         return value
 
-    def _ask_for_refresh(self, entry: Entry, order: Order) -> None:
-        """Have `entry` refreshed in the background."""
-        raise NotImplementedError
+    def claim(self, flight: Flight, now: float | None, is_counted: bool) -> Claim:
+        """Claim as `Fills` does, here or in a thread of the pool; work out what is known before the wait."""
+        fills, stale = self._fills, self._stale
+        self._followed = flight
+        self._had_fallback = False
+        if self._is_refresh:
+            claim: Callable[[Flight], Claim] = fills.claim_refresh
+        else:
+            claim = partial(fills.claim, now=now, stale=stale, is_counted=is_counted or self._counts)
+        found = fills.claim_in_worker(flight, claim, self._call, self._rules) if stale.has_timeouts else None
+        self._found = found = claim(flight) if found is None else found
+        self._followed = flight.joined or flight
+        if found is LEAD or (stale.fail_safe and not self._is_refresh):
+            self.began = fills.state.clock()
+        return found
 
-    def _claim_place_of(self, entry: Entry, flight: Flight) -> bool:
-        if not self._take_over(flight, entry):
-            return False
-        self._counters.background_fills.increment_and_get()
-        return self._lead(flight)
+    def patience(self) -> float | None:
+        """Return for how many seconds to wait; None: what the cache says."""
+        followed, stale = self._followed, self._stale
+        if stale.fail_safe and not self._is_refresh and followed is not None and followed.old is not None:
+            self._had_fallback = followed.entry.is_usable(self._fills.state.clock())
+        return stale.patience(self._had_fallback)
 
-    # ---- instead of what did not come
+    def drop_flights(self) -> None:
+        """Release what may lead to an exception whose traceback leads to this."""
+        self._followed = None
 
-    def _has_stale(self, flight: Flight, now: float) -> bool:
-        """Say whether there is an old value to be served instead of what `flight` is to bring."""
-        return flight.old is not None and flight.entry.is_usable(now)
+    def has_result(self, value: Any) -> Any:
+        """Count this lookup, which got `value` from a fill, as a miss, unless it was counted, or found it there."""
+        if self._counts and value is not Empty and self._found is not Claim.HIT:
+            self._count()
+        return value
 
-    def _in_place_of(self, error: Exception, flight: Flight, order: Order, has_stale: bool) -> Any:
-        """Return what to serve where waiting for `flight` raised `error`; Empty: look again; NoValue: raise it.
+    def _count(self) -> None:
+        self._counts = False
+        self._fills.state.counters.misses.increment_and_get()
 
-        Who has given up a wait for want of patience, as there was a stale value, looks again where that is gone. That
-        the fill has ended since does not matter:
+    def can_serve_instead(self, error: Exception) -> bool:
+        """Say whether to serve `value`, or (Empty) to look again, where filling or waiting raised `error`.
+
+        A lookup that has given up a wait early, as there was a stale value, looks again where that is gone. That the
+        fill has ended since does not matter:
 
             1. a lookup gives up      2. the fill ends      3. its value is invalidated: there is nothing to serve
         """
-        is_late = flight.is_pending
-        if is_late and not isinstance(error, FillTimeout):
-            return NoValue  # a wait that would never end is the program's fault, whatever there is to serve
-        value = self._fall_back(order, is_late)
-        # The fill itself may raise one, of another cache.
-        gave_up = isinstance(error, FillTimeout) and not isinstance(flight.error, FillTimeout)
-        if value is Empty and not (gave_up and has_stale):
-            return NoValue
-        self._counters.misses.decrement_and_get()  # of a lookup that counts as another thing, or again
-        return value
+        followed = self._followed
+        try:
+            if followed is None or not self._stale.fail_safe or self._is_refresh:
+                return False
+            is_late = followed.is_pending
+            if not is_late or isinstance(error, FillTimeout):  # else the wait would never end: the program's fault
+                self.value = self._fall_back(is_late)
+                # The fill itself may raise one, of another cache.
+                gave_up = isinstance(error, FillTimeout) and not isinstance(followed.error, FillTimeout)
+                if self.value is not Empty or (gave_up and self._had_fallback):
+                    return True
+            if self._counts and not followed.is_stored:
+                self._count()
+            return False
+        finally:
+            del followed, error
 
-    def _fall_back(self, order: Order, is_late: bool) -> Any:
+    def _fall_back(self, is_late: bool) -> Any:
         """Return the value that may be served now in the place of one that did not come, or Empty."""
-        entry, now = self._find(order.key), self._clock()
+        state = self._fills.state
+        entry, now = state.find(self._key), state.clock()
         if entry is None or not entry.is_usable(now):
             return Empty
         if is_late and entry.times is not None:
-            entry.times.throttled_until = now + order.plan.retry_after  # until then nobody waits for so slow a fill
-        if not entry.is_live(now):
-            self._counters.stale_hits.increment_and_get()
-        elif self._on_hit is not None:
-            self._on_hit(entry)
+            entry.times.throttled_until = (
+                now + self._stale.throttle_seconds
+            )  # until then nobody waits for the fill that is so slow
+        if entry.is_live(now):
+            return state.hit(entry)
+        state.counters.stale_hits.increment_and_get()
         return entry.value
 
-    # ---- the moments of a value
 
-    def _times_of(self, order: Order, began: float, key: Any, value: Any) -> Any:
-        seconds = order.seconds_of(key, value)
-        if seconds in (UNPUBLISHED, EXPIRED_AT_ONCE):
-            return seconds  # it is not to be stored: see `_settle`
-        return order.plan.times(seconds, began, self._clock())
+def throttle(fills: Fills, flight: Flight, stale: StaleRules | None) -> None:
+    """Have the old value of a failed refresh served without another one for a while, and log the failure.
 
-    def _throttle(self, flight: Flight, error: BaseException, plan: Plan) -> None:
-        """Have the old value of a failed refresh served without another one for a while, and log the failure.
-
-        Only its type: a message or a traceback may show keys and values.
-        """
-        with suppress(Exception):  # from the clock; what counts is the error of the fill
-            entry: Any = flight.entry
-            until = self._clock() + plan.retry_after
-            run_locked(self._index.lock, entry.throttle, until)
-        _log.warning("%s: a refresh raised %s", self.name, type(error).__name__)
+    Only its type: a message or a traceback may show keys and values.
+    """
+    if stale is None or flight.old is None or flight.value is not Empty:
+        return
+    state = fills.state
+    with suppress(Exception):  # from the clock; what counts is the error of the fill
+        entry: Any = flight.entry
+        run_locked(state.index.lock, entry.throttle, state.clock() + stale.throttle_seconds)
+    _log.warning("%s: a refresh raised %s", state.name, type(flight.error).__name__)

@@ -1,6 +1,6 @@
-"""AsyncSingleFlight: the protocol of `_single_flight` for event loops; a miss is filled once, by a task or a thread.
+"""TaskFills: the misses of tasks. The one miss loop for them, how a task leads, and how it waits.
 
-A miss claims at once, in the task that asks: `_fly`, which holds the latch and does what a leading thread does, is a
+A miss claims at once, in the task that asks: `_lead`, which holds the latch and does what a leading thread does, is a
 generator, and is run up to its claim by its requester. If another leads, it ends there, and no task is ever made. If it
 leads, it is handed over to a task, in which it goes on. So a thousand tasks that ask for one cold key make one task.
 
@@ -9,9 +9,17 @@ or the task is cancelled before its first step, and the generator is closed as s
 never gets any further, and is collected. If its loop is closed and nothing is collected, `TaskFlight.is_orphaned`
 says so.
 
-Its requester waits for it as all others do, and has no part in the fill: it may be cancelled and leave.
+Its requester waits for it as all others do, and has no part in the fill: it may be cancelled and leave. The fill runs
+in a copy of its requester's context: it sees the context variables of the leader, not of the waiters.
 
-The fill runs in a copy of its requester's context: it sees the context variables of the leader, not of the waiters.
+A background fill is claimed at once, by the lookup that asks for it, and is then a task like all other fills. Nobody
+waits for it, so nobody can abandon it: it is not cancellable from its beginning. A fill in the foreground is no longer,
+once somebody has given up waiting for it in time: that one keeps it running before leaving. The other way round
+
+    1. the last waiter times out, and leaves: nobody is left      2. the fill is cancelled, though it was to be stored.
+
+A fill that is cancelled from outside, as all tasks are when their loop shuts down, has not failed: nothing is
+throttled or logged. Its entry stays, showing the old value, and the next lookup tries again.
 
 Not seen as waiting for oneself, so that only a `wait_timeout` helps: a fill that waits for a thread or task that was
 not started with its context (a queue's worker, say), or for a place in an executor that is full of fills that wait.
@@ -26,24 +34,22 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from .._core.entry import Empty, Entry
 from .._core.flight import Flight
-from .._core.ttl import DeadlineOf
 from .._core.wait_graph import Wait, add_wait, begin_wait, current_caller, current_fill, end_wait
+from .._state.cache_state import CacheState
 from ..errors import FillDeadlockError, FillTimeout, RecursiveFillError
-from .protocol import SingleFlight, timed_out
+from .protocol import LEAD, Claim, FillRules, Fills, timed_out
+from .stale import StaleServing, throttle
 from .task_flight import CleanUp, CleanUpWaiter, TaskFlight
 from .task_waiter import Waiter, running_loop, wake
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["AsyncSingleFlight"]
-
-K = TypeVar("K")
-V = TypeVar("V")
+__all__ = ["TaskFills"]
 
 ELSEWHERE: Final = 1.0
 """For how many seconds a cancelled call waits for a fill on another loop to clean up."""
@@ -51,105 +57,138 @@ ELSEWHERE: Final = 1.0
 CANCELLED_AGAIN = 1.0
 """For how many seconds more a call that is cancelled a second time waits for its fill to clean up."""
 
-_aloft: dict[asyncio.AbstractEventLoop, set[TaskFlight]] = {}
+running_flights: dict[asyncio.AbstractEventLoop, set[TaskFlight]] = {}
 """The flights that are led on each loop: asyncio itself holds its tasks by weak references alone."""
 
 
-class AsyncSingleFlight(SingleFlight[K, V]):
-    """A cache whose misses are filled by one task or thread each, while tasks wait without blocking their loop."""
+class TaskFills(Fills):
+    """Fills led by one task each, while other tasks wait without blocking their loops.
 
-    __slots__ = ("_cancels", "_offloads")
-    _cancels: bool
-    _offloads: bool
-    _is_async = True
+    `cancels`: a fill that all have left is cancelled. `offloads`: a fill is called in the loop's executor.
+    """
 
-    @classmethod
-    def _view_of(cls, cache: SingleFlight[K, V]) -> Self:
-        """Make a view of any cache, for asynchronous fills of others' that cancel when all have left."""
-        view = object.__new__(cls)
-        cache._share_with(view)
-        view._cancels, view._offloads = True, False
-        return view
+    __slots__ = ("cancels", "offloads")
 
-    async def _awaited(
+    def __init__(
         self,
-        key: K,
+        state: CacheState,
+        rules: FillRules,
+        stored_errors: tuple[type[Exception], ...] = (),
+        wait_timeout: float | None = None,
+        cancels: bool = True,
+        offloads: bool = False,
+    ) -> None:
+        super().__init__(state, rules, stored_errors, wait_timeout)
+        self.cancels = cancels
+        self.offloads = offloads
+
+    def over(self, state: CacheState, rules: FillRules | None = None) -> Self:
+        fills = super().over(state, rules)
+        fills.cancels, fills.offloads = self.cancels, self.offloads
+        return fills
+
+    async def get_or_fill(
+        self,
+        key: Any,
         call: Callable[[], Any],
         now: float | None = None,
-        deadline_of: DeadlineOf[K, V] | None = None,
-    ) -> V:
-        """Fill `key` by `call`, or wait for whoever is filling it; `now` is the clock's reading, if it was taken."""
-        while (
-            value := await self._outcome(
-                self._start(self._new_flight(key), call, partial(self._claim, now=now), deadline_of)
-            )
-        ) is Empty:
-            now = None
-        return value  # type: ignore[no-any-return]
+        rules: FillRules | None = None,
+        is_refresh: bool = False,
+    ) -> Any:
+        """Return the value of `key`: by `call`, or from the caller that is filling it; live or, by `rules`, stale.
 
-    async def _refresh(  # type: ignore[override]
-        self,
-        key: K,
-        function: Callable[..., Any],
-        args: Any,
-        kwargs: Any,
-        deadline_of: DeadlineOf[K, V] | None = None,
-    ) -> V:
-        call = partial(function, *args, **kwargs)
-        while (
-            value := await self._outcome(self._start(self._new_flight(key), call, self._claim_refresh, deadline_of))
-        ) is Empty:
-            self._was_no_lookup()
-        return value  # type: ignore[no-any-return]
+        `now` is the clock's reading, if this lookup has taken one. See `ThreadFills.get_or_fill`.
+        """
+        rules = self.rules if rules is None else rules
+        stale = rules.stale
+        serving = None if stale is None else StaleServing(self, key, call, rules, stale, is_refresh)
+        is_counted = False
+        while True:
+            if serving is not None and (value := serving.try_without_waiting(now)) is not Empty:
+                return value
+            flight = self._new_flight(key)
+            try:
+                if serving is not None:
+                    claim: Callable[[TaskFlight], Claim] = partial(serving.claim, now=now, is_counted=is_counted)
+                elif is_refresh:
+                    claim = self.claim_refresh
+                else:
+                    claim = partial(self.claim, now=now, is_counted=is_counted)
+                found = self._start(flight, call, claim, rules)
+                value = await self._result_or_wait(flight, found, serving)
+            except Exception as error:
+                if serving is None or not serving.can_serve_instead(error):
+                    raise
+                value = serving.value
+            finally:
+                del flight  # a traceback keeps this frame, which must not lead back to the exception
+                if serving is not None:
+                    serving.drop_flights()
+            if value is not Empty:
+                return value
+            now, is_counted = None, True
+
+    async def refresh(self, key: Any, call: Callable[[], Any], rules: FillRules | None = None) -> Any:
+        """Fill `key` again, or join the fill that is running; return the new value."""
+        return await self.get_or_fill(key, call, rules=rules, is_refresh=True)
+
+    def refresh_behind(self, entry: Entry, call: Callable[[], Any], rules: FillRules) -> None:
+        """Have a task refresh `entry`, if it is still in the index."""
+        flight = self._new_flight(entry.key)
+        flight.is_cancellable = False
+        self._start(flight, call, partial(self.claim_place_of, entry), rules, is_awaited=False)
+        if not flight.leads:
+            flight.entry.flight = None
+
+    def claim_in_worker(self, *unused: Any) -> None:
+        """No task has a thread lead on its behalf: it need not block to give up in time."""
 
     # ---- lead
 
-    def _new_flight(self, key: K) -> TaskFlight:
-        return TaskFlight(key, self._entry_type(), self._running_loop(), is_cancellable=self._cancels)
+    def _new_flight(self, key: Any) -> TaskFlight:
+        return TaskFlight(key, self.state.entry_type, self.running_loop(), is_cancellable=self.cancels)
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
+    def running_loop(self) -> asyncio.AbstractEventLoop:
         loop = running_loop()
         if loop is None:
             raise RuntimeError(
-                f"{self.name}: no asyncio event loop runs in this thread, and a fill needs one: await it under "
+                f"{self.state.name}: no asyncio event loop runs in this thread, and a fill needs one: await it under "
                 "asyncio.run(), or under anyio with its asyncio backend; trio is not supported"
             )
         return loop
-
-    def _entry_type(self) -> type[Entry]:
-        return self._index.entry_type
 
     def _start(
         self,
         flight: TaskFlight,
         call: Callable[[], Any],
-        claim: Callable[[TaskFlight], bool],
-        deadline_of: DeadlineOf[K, V] | None = None,
+        claim: Callable[[TaskFlight], Claim],
+        rules: FillRules,
         is_awaited: bool = True,
-    ) -> TaskFlight:
+    ) -> Claim:
         """Claim the key of `flight`; if that is won, have a task fill it. Does not wait, but may begin to."""
-        lead: Any = self._fly(flight, claim, call, deadline_of)
+        lead: Any = self._lead_in_task(flight, claim, call, rules)
         try:
             lead.send(None)
-        except StopIteration:
-            return flight
+        except StopIteration as end:
+            found: Claim = end.value
+            return found
         # Before the task is made, which may run at once (an eager task factory): what it asks for must see this wait.
         if is_awaited:
             flight.for_requester = []
             flight.own_wait = Wait(flight, None, current_fill.get())
             add_wait(flight.own_wait, flight)
-        _keep_aloft(flight)
+        _keep(flight)
         drive = self._drive(flight, lead)
         try:
             flight.task = flight.loop.create_task(drive)
         except BaseException:
             self._clear_up_start(flight, lead, drive)
             raise
-        flight.task.add_done_callback(partial(_land, flight, lead))
-        return flight
+        flight.task.add_done_callback(partial(_forget, flight, lead))
+        return LEAD
 
     def _clear_up_start(
-        self, flight: TaskFlight, lead: Generator[Any, Any, None], drive: Coroutine[Any, Any, None]
+        self, flight: TaskFlight, lead: Generator[Any, Any, Any], drive: Coroutine[Any, Any, None]
     ) -> None:
         """Clear up where no task was made, or an interrupt came before it was returned.
 
@@ -157,48 +196,54 @@ class AsyncSingleFlight(SingleFlight[K, V]):
         that is not known, and has yet to begin, finds that `lead` is closed, and ends.
         """
         if flight.own_wait is not None:
-            self._end_wait(flight.own_wait, flight)
-        _land(flight, lead, flight.task)
+            self.end_wait(flight.own_wait, flight)
+        _forget(flight, lead, flight.task)
         try:
             flight.loop.call_soon(drive.close)  # a task that there is has begun by then
         except RuntimeError:  # the loop has closed
             drive.close()
 
     @types.coroutine
-    def _fly(
+    def _lead_in_task(
         self,
         flight: TaskFlight,
-        claim: Callable[[TaskFlight], bool],
+        claim: Callable[[TaskFlight], Claim],
         call: Callable[[], Any],
-        deadline_of: DeadlineOf[K, V] | None,
-    ) -> Generator[Any, Any, None]:
+        rules: FillRules,
+    ) -> Generator[Any, Any, Any]:
         """Do what a leader does; stop once after the claim, if that is won, to be handed over to a task.
 
         A generator, since a coroutine that has begun cannot be awaited, which task factories of tracing tools do.
         """
         latch = flight.latch
         try:
-            if claim(flight):
-                yield
-                value = yield from _run(call, self._offloads).__await__()
-                self._settle(flight, value, deadline_of)
+            found = claim(flight)
+            if found is not LEAD:
+                return found
+            began = 0.0 if rules.stale is None else self.state.clock()
+            yield
+            value = yield from _run(call, self.offloads).__await__()
+            self.complete(flight, value, rules, began)
         except BaseException as error:
-            self._note(flight, error)
+            flight.error = error
+            if _has_failed(flight, error):
+                throttle(self, flight, rules.stale)
+            self._abort_task(flight, error)
             is_noted = flight.leads and _is_for_waiters(error)
             del flight  # the traceback keeps this frame: it must not lead back to the exception
             if not is_noted:
                 raise
         finally:
             latch.release()
+        return None
 
-    def _note(self, flight: TaskFlight, error: BaseException) -> None:
+    def _abort_task(self, flight: TaskFlight, error: BaseException) -> None:
         """Clear up after what ended the fill; nobody is there to whom what comes of that could be raised."""
-        flight.error = error
         raised = flight.for_requester
         if raised is not None:
             raised.append(error)
         try:
-            self._fail(flight)
+            self.abort(flight)
         except Exception as worse:  # from the ttl of an exception that is to be stored
             if raised:
                 raised[0] = worse
@@ -213,40 +258,41 @@ class AsyncSingleFlight(SingleFlight[K, V]):
             await lead
         finally:
             if flight.value is not Empty:
-                self._finish(flight)
+                self.after_lead(flight)
             elif flight.waiters:  # those woken while the latch was held need not look again
                 wake(flight)
-            del flight  # as in `_fly`, whose frame leads back to this one
+            del flight  # as in `_lead_in_task`, whose frame leads back to this one
 
     # ---- wait
 
-    async def _outcome(self, flight: TaskFlight, patience: float | None = None) -> Any:
-        """Return or raise what `flight` brought, found or waits for; Empty if whoever led left none.
-
-        `patience` is in seconds; None: `wait_timeout`, for those who join.
-        """
+    async def _result_or_wait(self, flight: TaskFlight, found: Claim, serving: StaleServing | None) -> Any:
+        """Return or raise what `flight` brought, or what its claim found, or what that waits for. Empty: look again."""
         joined = None
         try:
-            if flight.leads:
-                return await self._own_outcome(flight, patience)
-            joined, flight.joined, flight.entry.flight = flight.joined, None, None
+            if found is LEAD:
+                patience = None if serving is None else serving.patience()
+                value = await self._wait_for_own(flight, patience)
+                return value if serving is None else serving.has_result(value)
+            joined, flight.joined, flight.entry.flight = flight.joined, None, None  # nobody else has seen this flight
             if joined is None:
                 return flight.value
-            await self._wait_async(joined, self._wait_timeout if patience is None else patience)
-            return self._result_of(joined)
+            patience = None if serving is None else serving.patience()
+            await self._wait_for(joined, self.wait_timeout if patience is None else patience)
+            value = self.read_result(joined)
+            return value if serving is None else serving.has_result(value)
         finally:
             del flight, joined
 
-    async def _own_outcome(self, flight: TaskFlight, timeout: float | None) -> Any:
-        """The same for a fill that this task has asked for, which has no `wait_timeout`, and no second try."""
+    async def _wait_for_own(self, flight: TaskFlight, timeout: float | None) -> Any:
+        """Wait for a fill that this task has asked for, which has no `wait_timeout`, and no second try."""
         try:
             if flight.own_wait is not None:
                 await self._wait_and_leave(flight.own_wait, flight, timeout)
             if flight.value is Empty and not isinstance(flight.error, Exception):
                 kind = type(flight.error).__name__
-                reason = f"its fill was ended by {kind}, though nobody had left it; those who wait fill it anew"
-                raise RuntimeError(self._while_waiting(flight, reason))
-            return self._own_result_of(flight)
+                reason = f"its fill was ended by {kind}, though nobody had left it; those who wait fill it again"
+                raise RuntimeError(self.while_waiting(flight, reason))
+            return self.read_requested(flight)
         finally:
             flight.for_requester = None  # it has left, or has it
             del flight
@@ -258,16 +304,16 @@ class AsyncSingleFlight(SingleFlight[K, V]):
         closed then, as after an `await` of the plain function. A second cancellation ends this wait a moment later.
         """
         try:
-            if not await Waiter(flight, _loop(), self._check_wait).wait(timeout):
-                self._let_go_on(flight)
-                raise FillTimeout(self._while_waiting(flight, timed_out(timeout)))
+            if not await Waiter(flight, self.running_loop(), self.check_wait).wait(timeout):
+                self.keep_running(flight)
+                raise FillTimeout(self.while_waiting(flight, timed_out(timeout)))
         except BaseException as error:
-            if self._end_wait(wait, flight) and _is_cancellation(error):
+            if self.end_wait(wait, flight) and _is_cancellation(error):
                 await self._wait_until_stopped(flight)
             raise
         finally:
             if wait.flight is not None:
-                self._end_wait(wait, flight)
+                self.end_wait(wait, flight)
             del flight
 
     async def _wait_until_stopped(self, flight: Any) -> None:
@@ -293,16 +339,16 @@ class AsyncSingleFlight(SingleFlight[K, V]):
         """
         import asyncio
 
-        loop = _loop()
+        loop = self.running_loop()
         end = inf if flight.loop is loop else loop.time() + ELSEWHERE
         while (left := end - loop.time()) > 0:
             try:
-                await CleanUpWaiter(flight, loop, self._check_wait).wait(None if end == inf else left)
+                await CleanUpWaiter(flight, loop, self.check_wait).wait(None if end == inf else left)
                 return
             except asyncio.CancelledError:
                 end = min(end, loop.time() + CANCELLED_AGAIN)
 
-    async def _wait_async(self, flight: Flight, timeout: float | None) -> None:
+    async def _wait_for(self, flight: Flight, timeout: float | None) -> None:
         """Return once the leader of `flight` has left; raise where that would be never, or not in time."""
         if flight.is_orphaned:
             return
@@ -311,26 +357,20 @@ class AsyncSingleFlight(SingleFlight[K, V]):
             if flight.leader is fill or flight.leader is current_caller():
                 if flight.is_pending:
                     reason = "its own fill asks for it; break that loop"
-                    raise RecursiveFillError(self._while_waiting(flight, reason))
+                    raise RecursiveFillError(self.while_waiting(flight, reason))
                 return
-            self._counters.waits.increment_and_get()
+            self.state.counters.waits.increment_and_get()
             wait = Wait(flight, None, fill)
             try:
                 if not begin_wait(wait, flight):
                     reason = "its fill waits in turn for the one that asks; ask for keys in one order everywhere"
-                    raise FillDeadlockError(self._while_waiting(flight, reason))
+                    raise FillDeadlockError(self.while_waiting(flight, reason))
                 await self._wait_and_leave(wait, flight, timeout)
             finally:
                 if wait.flight is not None:
-                    self._end_wait(wait, flight)
+                    self.end_wait(wait, flight)
         finally:
             del flight
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    import asyncio
-
-    return asyncio.get_running_loop()
 
 
 def _current_task() -> asyncio.Task[Any] | None:
@@ -347,39 +387,45 @@ def _is_cancellation(error: BaseException) -> bool:
 
 def _is_for_waiters(error: BaseException) -> bool:
     """Say whether `error` is noted in the flight alone; a KeyboardInterrupt, say, is to stop the loop too."""
-    import asyncio
-
-    return isinstance(error, Exception | asyncio.CancelledError)
+    return isinstance(error, Exception) or _is_cancellation(error)
 
 
-def _keep_aloft(flight: TaskFlight) -> None:
+def _has_failed(flight: TaskFlight, error: BaseException) -> bool:
+    """Say whether the fill itself has failed: not where it was cancelled from outside, or its loop is no more."""
+    return isinstance(error, Exception) or (_is_cancellation(error) and not flight.is_cancelled)
+
+
+def _keep(flight: TaskFlight) -> None:
     loop = flight.loop
-    flights = _aloft.get(loop)
+    flights = running_flights.get(loop)
     if flights is None:
-        for each in list(_aloft):
+        for each in list(running_flights):
             if each.is_closed():
-                _aloft.pop(each, None)
-        flights = _aloft[loop] = set()  # by this loop's own thread alone
+                running_flights.pop(each, None)
+        flights = running_flights[loop] = set()  # by this loop's own thread alone
     flights.add(flight)
 
 
-def _land(flight: TaskFlight, lead: Generator[Any, Any, None], task: asyncio.Task[None] | None = None) -> None:
+def _forget(flight: TaskFlight, lead: Generator[Any, Any, Any], task: asyncio.Task[None] | None = None) -> None:
     """Clear up after a task that is done: of one that was cancelled before its first step, nothing has run."""
     lead.close()
     if task is not None and not task.cancelled():
         task.exception()  # what there is, a KeyboardInterrupt, went through the loop: it is not to be logged as lost
-    flights = _aloft.get(flight.loop)
+    flights = running_flights.get(flight.loop)
     if flights is not None:
         flights.discard(flight)
         if not flights:
-            _aloft.pop(flight.loop, None)
+            running_flights.pop(flight.loop, None)
 
 
 async def _run(call: Callable[[], Any], offloads: bool) -> Any:
     """Call a fill, in the loop's executor if it is to be offloaded; await what it returns, if that can be."""
     if offloads:
+        import asyncio
+
         # What the thread raises is carried here as a value: a future that is given a StopIteration never ends on 3.11.
-        value, error = await _loop().run_in_executor(None, copy_context().run, _attempt, call)
+        loop = asyncio.get_running_loop()
+        value, error = await loop.run_in_executor(None, copy_context().run, _attempt, call)
         if error is not None:
             try:
                 raise error

@@ -1,233 +1,305 @@
-"""StayingUp: what a lookup of a resilient cache does when its hit fails, where Resilience has a say.
+"""ThreadFills: the misses of threads. The one miss loop for them, and how a thread waits.
 
-Such a lookup has come past the `deadline` of an entry, or found none. By the moments of the entry (see _resilience):
-
-    live, to be refreshed   it asks the pool for a background fill, and returns the value
-    stale                   the same; with fail_safe it fills, or waits, and has the stale value to fall back on
-    of no use, or none      it fills, or waits
-
-A background fill is a refresh: a flight whose entry takes the place of the old one, and shows the old value until there
-is a new one. What is refreshed is *this* entry. The pool is asked for it without any claim, so that one in the queue
-holds nobody up and nothing has to be undone if it never begins; the claim is made when it begins, by `replace_if`:
-
-  - At most one background fill a key runs: of several that were asked for, one finds its entry still in the index.
-  - An invalidation, a `set`, a `clear` before it begins takes that entry out, and the fill is not made. One that comes
-    later takes out the entry of the flight, and its value is stored nowhere (invariants 3, 9).
-
-Where there are timeouts, the lookup that is to lead has a thread of the pool claim and lead in its stead, and waits
-like all others. Not: claim, and hand over. The latch must be held by the thread that fills, from before the flight can
-be seen (invariant 4), and a lookup interrupted between claim and handing over would leave a flight without a leader.
-
-What failed is not tried again for a while (`retry_after`), if a value can be served meanwhile. A fallback looks the key
-up anew: what it serves is in the index then, and so neither invalidated nor older than the newest there is.
+Where a Resilience has timeouts, the lookup that is to lead has a thread of the pool claim and lead on its behalf, and
+waits like all others. Not: claim, and hand over. The latch must be held by the thread that fills, from before the
+flight can be seen (invariant 4), and a lookup interrupted between claim and handing over would leave a flight without
+a leader. A background fill is claimed by the thread that fills it, when it begins: one that is queued holds nobody up,
+and nothing has to be undone if it never begins.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
+from itertools import takewhile
+from math import inf
+from operator import call
 from queue import SimpleQueue
-from typing import Any, Self, TypeVar
+from typing import Any, Final
 
 from .._core.entry import Empty, Entry, StaleTimes
 from .._core.flight import Flight
-from .._core.ttl import DeadlineOf
-from .._core.wait_graph import current_caller, current_fill
+from .._core.wait_graph import Wait, begin_wait, current_caller, current_fill, holds_graph
+from .._platform.module_imports import is_importing
 from .._platform.worker_pool import HUNG_SECONDS, Client, pool
-from ..errors import FillTimeout
+from ..errors import FillDeadlockError, FillTimeout, RecursiveFillError
 from .exceptions import raise_unchanged
-from .protocol import SingleFlight, timed_out
-from .resilience import Plan, resilient
-from .stale import Claim, NoValue, Order, Serving
+from .protocol import LEAD, Claim, FillRules, Fills, timed_out
+from .stale import StaleServing, throttle
+from .task_waiter import limit_of
 
-__all__ = ["StayingUp"]
+__all__ = ["ThreadFills"]
 
-K = TypeVar("K")
-V = TypeVar("V")
+A_MOMENT: Final = 0.05
+"""Seconds after which a waiter looks whether it can ever end."""
 
 
-class StayingUp(Serving[K, V]):
-    """Serving, where threads ask."""
+class ThreadFills(Fills):
+    """Fills led by the thread that asks, or by one of the pool on its behalf."""
 
     __slots__ = ()
 
-    @classmethod
-    def _view_of(cls, cache: SingleFlight[K, V]) -> Self:
-        """Make a view of any cache, for fills of others' by threads."""
-        view = object.__new__(cls)
-        cache._share_with(view)
-        return view
+    def get_or_fill(
+        self,
+        key: Any,
+        call: Callable[[], Any],
+        now: float | None = None,
+        rules: FillRules | None = None,
+        is_refresh: bool = False,
+        is_counted: bool = False,
+    ) -> Any:
+        """Return the value of `key`: by `call`, or from the caller that is filling it; live or, by `rules`, stale.
 
-    def _serve(self, key: K, fill: Callable[[], V], now: float | None = None) -> V:
-        """Return the value of `key`, by the cache's own Resilience; `now` is what the hit that failed read."""
-        value: V = self._served(self._own_order(key, fill), now)
-        return value
-
-    def _served(self, order: Order, now: float | None) -> Any:
-        """Return the value that is ordered: live, stale, or filled now.
+        `now` is the clock's reading, if this lookup has taken one; `is_counted`: the lookup has been counted as a miss.
 
         Why this ends: a turn that brings nothing has waited for a fill (whose leader was interrupted, or whose stale
-        value is gone), or found another entry, or another moment of it, than `_served_at_once` did. Both go by
-        `Plan.serves_stale`; so what the claim leaves alone the next look serves, unless it has changed again.
+        value is gone), or found another entry, or another moment of it, than `try_without_waiting` did. Both go by
+        `StaleRules.serves_stale`; so what the claim leaves alone the next look serves, unless it has changed again.
         """
+        rules = self.rules if rules is None else rules
+        stale = rules.stale
+        serving = None if stale is None else StaleServing(self, key, call, rules, stale, is_refresh)
         while True:
-            value = self._served_at_once(order, now)
+            if serving is not None and (value := serving.try_without_waiting(now)) is not Empty:
+                return value
+            flight = Flight(key, self.state.entry_type)
+            latch = flight.latch
+            try:
+                try:
+                    if serving is not None:
+                        found = serving.claim(flight, now, is_counted)
+                    elif is_refresh:
+                        found = self.claim_refresh(flight)
+                    else:
+                        found = self.claim(flight, now, None, is_counted)
+                    if found is LEAD:
+                        self.complete(flight, call(), rules, serving.began if serving is not None else 0.0)
+                except BaseException as error:
+                    flight.error = error
+                    throttle(self, flight, stale)
+                    self.abort(flight)
+                    raise
+                finally:
+                    latch.release()
+                value = self.result_or_wait(flight, found, serving)
+            except Exception as error:
+                if serving is None or not serving.can_serve_instead(error):
+                    raise
+                value = serving.value
+            finally:
+                del flight  # a traceback keeps this frame, which must not lead back to the exception
+                if serving is not None:
+                    serving.drop_flights()
             if value is not Empty:
                 return value
-            claim = partial(self._claim, now=now, serves_stale=order.plan.serves_stale)
-            value = self._fill_or_wait(order, claim, falls_back=order.plan.fail_safe)
-            if value is not Empty:
-                return value
-            now = None
+            now, is_counted = None, True
 
-    # ---- in the background
+    def refresh(self, key: Any, call: Callable[[], Any], rules: FillRules | None = None) -> Any:
+        """Fill `key` again, or join the fill that is running; return the new value."""
+        return self.get_or_fill(key, call, rules=rules, is_refresh=True)
 
-    def _ask_for_refresh(self, entry: Entry, order: Order) -> None:
-        """Have the pool refresh `entry`, unless it was asked already (two lookups may both ask: see the module)."""
+    def result_or_wait(self, flight: Flight, found: Claim, serving: StaleServing | None = None) -> Any:
+        """Return the value that `flight` brought, or that a claim found; else wait. Empty: look again."""
+        if found is LEAD:
+            self.after_lead(flight)
+            return flight.value if serving is None else serving.has_result(flight.value)
+        joined, flight.joined, flight.entry.flight = flight.joined, None, None  # nobody else has seen this flight
+        if joined is None:
+            return flight.value
+        try:
+            if serving is None:
+                return self.wait_for(joined, self.wait_timeout)
+            patience = serving.patience()
+            if found is Claim.LED_IN_WORKER:
+                return serving.has_result(self._wait_for_own(joined, patience))
+            return serving.has_result(self.wait_for(joined, self.wait_timeout if patience is None else patience))
+        finally:
+            del joined  # here and below: a traceback keeps its frames, which must not lead back to the exception
+
+    def wait_for(self, flight: Flight, timeout: float | None) -> Any:
+        """Wait for another caller's flight; return or raise what it has brought, or Empty."""
+        try:
+            self._wait(flight, timeout)
+            return self.read_result(flight)
+        finally:
+            del flight
+
+    # ---- waiting
+
+    def _wait(self, flight: Flight, timeout: float | None, is_own: bool = False) -> None:
+        """Return once the leader of `flight` has left; raise where that would be never, or not in time.
+
+        One's own fill, which another thread leads on behalf of this one, counts as no wait for another's.
+        """
+        if flight.is_orphaned:
+            return
+        me, fill = current_caller(), current_fill.get()
+        wait = Wait(flight, me, fill)
+        try:
+            if flight.leader is me or flight.leader is fill:
+                if flight.is_pending:
+                    reason = "its fill, in this same thread or task, asks for it; break that loop"
+                    raise RecursiveFillError(self.while_waiting(flight, reason))
+                return  # it failed, and its own ttl or clock asks: it gets what the fill raised
+            if self.holds_up_others():
+                raise self.inside_a_key(flight)
+            if not is_own:
+                self.state.counters.waits.increment_and_get()
+            if not begin_wait(wait, flight):
+                reason = "its fill waits in turn for a fill of this thread, or for the event loop that it would block; "
+                reason += "ask for keys in one order everywhere, and await on a loop"
+                raise FillDeadlockError(self.while_waiting(flight, reason))
+            if not self._waits_out(flight, timeout):
+                self.keep_running(flight)
+                raise FillTimeout(self.while_waiting(flight, timed_out(timeout)))
+        finally:
+            wait.flight = None  # one store: no interrupt leaves the edge behind
+            self.end_wait(wait, flight)
+            del flight
+
+    def holds_up_others(self) -> bool:
+        """Say whether this thread has a lock that the fills of other threads may need, so that it must not wait."""
+        return self.state.index.lock._is_owned() or holds_graph()
+
+    def _waits_out(self, flight: Flight, timeout: float | None) -> bool:
+        """Wait until the latch is open, or the leader gone; say whether it was in time.
+
+        Whether the lock of another cache is held, of which there may be thousands, or that of a module, is looked at
+        after a moment only.
+        """
+        left = limit_of(timeout)
+        next_look = min(A_MOMENT, flight.poll_interval)
+        while not _opens(flight.latch, min(left, next_look)):
+            left -= next_look
+            if left <= 0 or flight.is_orphaned:
+                return left > 0 or not flight.is_pending
+            self.check_wait(flight)
+            next_look = A_MOMENT if is_importing() else flight.poll_interval  # the fill may import that module later
+        return True
+
+    # ---- fills in other threads
+
+    def refresh_behind(self, entry: Entry, call: Callable[[], Any], rules: FillRules) -> None:
+        """Have the pool refresh `entry`, unless it was asked already (two lookups may both ask: see stale)."""
         times = entry.times
         if times is None:
             return None
         if times.asked == pool.generation:
             return pool.look()
-        task = partial(self._refresh_behind, entry, times, order._replace(fill=_in_context(order.fill)))
-        patience = order.plan.hard_timeout or HUNG_SECONDS
-        if pool.submit(task, Client(self._counters, self.name, self._counters.hung_fills.increment_and_get), patience):
+        task = partial(self._refresh_entry, entry, times, _in_context(call), rules)
+        stale, counters = rules.stale, self.state.counters
+        patience = (stale and stale.hard_timeout) or HUNG_SECONDS
+        if pool.submit(task, Client(counters, self.state.name, counters.hung_fills.increment_and_get), patience):
             times.asked = pool.generation
         return None
 
-    def _refresh_behind(self, entry: Entry, times: StaleTimes, order: Order) -> None:
+    def _refresh_entry(self, entry: Entry, times: StaleTimes, call: Callable[[], Any], rules: FillRules) -> None:
         """Refresh `entry`, in a thread of the pool, if it is still in the index."""
         flight = Flight(entry.key, type(entry))
         try:
-            if self._fly(flight, partial(self._claim_place_of, entry), order) is None:
-                self._finish(flight)
+            self._lead_here(flight, partial(self.claim_place_of, entry), call, rules)
         finally:
             times.asked = 0  # where the claim failed, and `entry` is still there, it is to be asked for again
 
-    # ---- in the foreground
+    def claim_in_worker(
+        self, asking: Flight, claim: Callable[[Flight], Claim], call: Callable[[], Any], rules: FillRules
+    ) -> Claim | None:
+        """Have a thread of the pool claim and lead on behalf of `asking`. None: there is no thread to be had.
 
-    def _fill_or_wait(self, order: Order, claim: Claim, falls_back: bool) -> Any:
-        """Fill, or wait for who does; with `falls_back`, serve a stale value if that fails. Empty: look again."""
-        flight = followed = Flight(order.key, resilient(self._index.entry_type))
-        has_stale = False
+        Nor is there one where a method of a key, or a finalizer, asks: the other thread would wait for the lock that
+        this one has.
+        """
+        if self.holds_up_others():
+            return None
+        flight = Flight(asking.entry.key, type(asking.entry))
+        flight.for_requester = []
+        answers: SimpleQueue[tuple[Claim | None, BaseException | None]] = SimpleQueue()
+        if not pool.run(partial(self._lead_there, flight, claim, _in_context(call), rules, answers)):
+            return None
+        found, error = answers.get()
         try:
-            is_led_there = self._may_lead_there(order.plan) and self._lead_there(flight, claim, order)
-            if not is_led_there:
-                self._lead_here(flight, claim, order)
-            followed = flight.joined or flight
-            has_stale = falls_back and self._has_stale(followed, self._clock())
-            patience = order.plan.patience(has_stale)
-            if is_led_there and flight.leads:
-                return self._outcome_for_leader(flight, patience)
-            return self._finish(flight, patience)
-        except Exception as error:
-            value = self._in_place_of(error, followed, order, has_stale) if falls_back else NoValue
-            if value is NoValue:
-                raise
-            return value
+            if error is not None:
+                raise_unchanged(error)  # from the claim: a method of the key, the clock
+            if found is LEAD:
+                asking.joined = flight
+                return Claim.LED_IN_WORKER
+            asking.joined, asking.value = flight.joined, flight.value
+            return found
         finally:
-            flight.for_requester = None
-            del flight, followed  # a traceback keeps its frames, which must not lead back to the exception
+            del error, flight
 
-    def _refresh(
+    def _lead_there(
         self,
-        key: K,
-        function: Callable[..., V],
-        args: Any,
-        kwargs: Any,
-        deadline_of: DeadlineOf[K, V] | None = None,
-    ) -> V:
-        if self._plan is None:
-            return super()._refresh(key, function, args, kwargs, deadline_of)
-        return self._refreshed(self._own_order(key, partial(function, *args, **kwargs)))  # type: ignore[no-any-return]
+        flight: Flight,
+        claim: Callable[[Flight], Claim],
+        call: Callable[[], Any],
+        rules: FillRules,
+        answers: SimpleQueue[tuple[Claim | None, BaseException | None]],
+    ) -> None:
+        flight.leader = current_caller()
 
-    def _refreshed(self, order: Order) -> Any:
-        """Return the value that is ordered, filled anew."""
-        while (value := self._fill_or_wait(order, self._claim_refresh, falls_back=False)) is Empty:
-            self._was_no_lookup()
-        return value
+        def claim_and_tell(flight: Flight) -> Claim:
+            found = claim(flight)
+            answers.put((found, None))
+            return found
 
-    # ---- leading
+        answers.put((None, self._lead_here(flight, claim_and_tell, call, rules)))
 
-    def _fly(self, flight: Flight, claim: Claim, order: Order) -> BaseException | None:
-        """Claim; if that makes this thread the leader, fill and settle. Return what ended it, if that was raised."""
+    def _lead_here(
+        self, flight: Flight, claim: Callable[[Flight], Claim], call: Callable[[], Any], rules: FillRules
+    ) -> BaseException | None:
+        """Claim, and if that is won, fill, in a thread of the pool. Return what ended it, if that was raised."""
         latch = flight.latch
         try:
-            if claim(flight):
-                began = self._clock()
-                self._settle(flight, order.fill(), partial(self._times_of, order, began))
+            found = claim(flight)
+            if found is LEAD:
+                began = self.state.clock()
+                self.complete(flight, call(), rules, began)
         except BaseException as error:
             flight.error = error
             raised = flight.for_requester  # read once: the requester takes it away when it leaves
-            if flight.old is not None and flight.value is Empty:
-                self._throttle(flight, error, order.plan)
-            self._fail(flight)
+            throttle(self, flight, rules.stale)
+            self.abort(flight)
             if raised is not None:
                 raised.append(error)  # last: once it is there, the requester may raise it, and nobody else may read it
             del flight, raised
             return error
         finally:
             latch.release()
+        flight.entry.flight = None
+        if found is LEAD:
+            self.after_lead(flight)
         return None
 
-    def _lead_here(self, flight: Flight, claim: Claim, order: Order) -> None:
-        error = self._fly(flight, claim, order)
+    def _wait_for_own(self, flight: Flight, timeout: float | None) -> Any:
+        """Return or raise what the fill brought that a thread of the pool leads on behalf of this one."""
         try:
-            if error is not None:
-                raise_unchanged(error)
-        finally:
-            del error, flight
-
-    def _may_lead_there(self, plan: Plan) -> bool:
-        """Not where a method of a key, or a finalizer, asks: the other thread would wait for the lock that this has."""
-        return plan.has_timeouts and not self._holds_up_others()
-
-    def _lead_there(self, flight: Flight, claim: Claim, order: Order) -> bool:
-        """Have a thread of the pool claim and lead; return when it has claimed. False: there is no thread to be had."""
-        news: SimpleQueue[BaseException | None] = SimpleQueue()
-        there = order._replace(fill=_in_context(order.fill))
-        flight.for_requester = []
-        if not pool.run(partial(self._fly_and_tell, flight, claim, there, news)):
-            return False
-        error = news.get()  # None: it has claimed
-        try:
-            if error is not None:
-                raise_unchanged(error)  # from the claim: a method of the key, the clock
-            return True
-        finally:
-            del error, flight
-
-    def _fly_and_tell(
-        self, flight: Flight, claim: Claim, order: Order, news: SimpleQueue[BaseException | None]
-    ) -> None:
-        def claim_here(flight: Flight) -> bool:
-            flight.leader = current_caller()
-            leads = claim(flight)
-            news.put(None)
-            return leads
-
-        error = self._fly(flight, claim_here, order)
-        news.put(error)
-        if error is None and flight.leads:
-            self._finish(flight)
-
-    def _outcome_for_leader(self, flight: Flight, patience: float | None) -> Any:
-        """Return or raise what the fill brought that a thread of the pool leads in the stead of this one."""
-        try:
-            value = self._outcome_of(flight, patience, is_own=True)
+            self._wait(flight, timeout, is_own=True)
+            value = self.read_requested(flight)
             if value is Empty and flight.error is not None:
-                self._counters.misses.increment_and_get()  # this lookup does not count again
                 if isinstance(flight.error, Exception):  # its leader is still reading it, to copy it for others
-                    raise FillTimeout(self._while_waiting(flight, timed_out(patience)))
+                    raise FillTimeout(self.while_waiting(flight, timed_out(timeout)))
                 raise flight.error  # no Exception: meant for the leader alone
             return value
         finally:
+            flight.for_requester = None
             del flight
 
 
-def _in_context(fill: Callable[[], Any]) -> Callable[[], Any]:
-    """Have `fill` run in this context, though in another thread; which is in no task, and leads for itself."""
+def _in_context(call: Callable[[], Any]) -> Callable[[], Any]:
+    """Have `call` run in this context, though in another thread; which is in no task, and leads for itself."""
     context = copy_context()
     context.run(current_fill.set, None)
-    return partial(context.run, fill)
+    return partial(context.run, call)
+
+
+def _opens(latch: threading.Lock, timeout: float) -> bool:
+    """Wait until `latch` is open, for so many seconds at most; say whether it is.
+
+    Taking and opening it are done by one call of C code, in which no signal handler runs, so that an interrupted
+    waiter never leaves it held. The second step is only taken if the first gave True.
+    """
+    steps: Any = partial(latch.acquire, timeout=-1 if timeout == inf else timeout), latch.release
+    return bool(list(takewhile(bool, map(call, steps))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from numbers import Real
-from typing import Any, Concatenate, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from .._fill.resilience import Resilience
 from .._platform.arguments import check_bool, check_on_abandon, shown, unexpected_keyword
@@ -66,6 +66,9 @@ class Memoizing:
     """Gives a cache the decorator, which chooses by the function whether threads or tasks are to wait."""
 
     __slots__ = ()
+    for_threads: ClassVar[Any]
+    for_tasks: ClassVar[Any]
+    """The caches that it makes, which stand above this module, and name themselves here."""
 
     @overload
     @classmethod
@@ -148,28 +151,17 @@ class Memoizing:
 
         def make_cache(fill: Callable[[Any], Any], name: str, is_async: bool, **more: Any) -> AnyCache:
             more = for_cache | more | {"name": options.get("name") or name}
-            if is_async:  # inline: what it calls is an async def
-                return _async_type(cls)(fill, ttl, inline=True, **for_tasks | more)
-            return _thread_type(cls)(fill, ttl, **more)
+            kind: Any = cls.for_tasks if is_async else cls.for_threads
+            kind = cls if issubclass(cls, kind) else kind
+            cache: AnyCache = kind(fill, ttl, inline=True, **for_tasks | more) if is_async else kind(fill, ttl, **more)
+            return cache
 
         return memoize(make_cache, function, parameters)
 
 
-def _check_names(cls: type, options: dict[str, Any]) -> None:
+def _check_names(cls: type[Memoizing], options: dict[str, Any]) -> None:
     """Raise TypeError for what is no option of `memoize`; a user's class may take others, and checks them itself."""
     known = ["ttl", *sorted(MemoizeOptions.__optional_keys__)]
     for name in options:
-        if name not in known and cls.__init__ in (_thread_type(object).__init__, _async_type(object).__init__):  # type: ignore[misc]
+        if name not in known and cls.__init__ in (cls.for_threads.__init__, cls.for_tasks.__init__):
             raise unexpected_keyword("memoize", name, known)
-
-
-def _async_type(cls: type) -> Callable[..., AnyCache]:
-    from .._cache.async_cache import AsyncAtomicCache  # the caches stand above this module
-
-    return cls if issubclass(cls, AsyncAtomicCache) else AsyncAtomicCache
-
-
-def _thread_type(cls: type) -> Callable[..., AnyCache]:
-    from .._cache.atomic_cache import AtomicCache
-
-    return cls if issubclass(cls, AtomicCache) else AtomicCache

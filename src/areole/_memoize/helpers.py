@@ -42,7 +42,7 @@ class Helpers:
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""
         cache, key = self.locate(args, kwargs)
-        return cache._refresh(key, self.function, args, kwargs)
+        return cache._fills.refresh(key, functools.partial(self.function, *args, **kwargs))
 
     def peek(self, /, *args: Any, default: Any = None, **kwargs: Any) -> Any:
         """Return the stored result of this call, or `default`; never calls, never waits, counts as no use."""

@@ -198,7 +198,7 @@ class MethodCaches(MemoizedFunction):
             if found is None:
                 home, place = self._home_of(instance)
                 made = self._make(instance, home)
-                found = run_locked(self.cache._index.lock, self._place, instance, home, place, made)
+                found = run_locked(self.cache._state.index.lock, self._place, instance, home, place, made)
             if found is not None:
                 return found
 
@@ -210,7 +210,7 @@ class MethodCaches(MemoizedFunction):
         if in_table is None or in_table() is not instance:
             return in_dict if isinstance(in_dict, InstanceCache) and in_dict() is instance else None
         if isinstance(in_dict, InstanceCache) and in_dict() is None:  # of one that shared it, and has been freed
-            run_locked(self.cache._index.lock, self._drop_dead, attributes)
+            run_locked(self.cache._state.index.lock, self._drop_dead, attributes)
         return in_table
 
     def _drop_dead(self, attributes: dict[str, Any]) -> None:
@@ -246,11 +246,10 @@ class MethodCaches(MemoizedFunction):
 
     def _make(self, instance: object, home: dict[Any, Any]) -> InstanceCache:
         made: Any = self._refer_to(instance, is_in_table=home is self.table)
-        cache = self.cache._twin()
-        cache._explain_key = self.cache._explain_key
-        method = InstanceMethod(self._bound_for(made), cache._entries)
+        cache = self.cache._with_own_entries()
+        method = InstanceMethod(self._bound_for(made), cache._state.entries)
         method.belong_to(self, cache, made if isinstance(made, _InDictOfUnreferable) else weakref.ref(instance))
-        made.caches, made.cache, made.entries, made.method = self, cache, cache._entries, method
+        made.caches, made.cache, made.entries, made.method = self, cache, cache._state.entries, method
         self.living.add_if_absent(cache, None)
         if home is not self.table:
             leave_results_out_of_copies(type(instance))
@@ -284,18 +283,18 @@ class MethodCaches(MemoizedFunction):
     def cache_clear(self) -> None:
         """Remove all results of all instances, and start all counters at 0 again."""
         self.cache_of_all.clear()
-        self.cache._reset_counters()
+        self.cache._state.reset_counters()
 
     # ---- the functions
 
     def _lookup(self, find: str = _OF_FIRST) -> Lookup:
         s, first = self.signature.suffix, self.signature.first
-        is_bounded = isinstance(self.cache._index, BoundedIndex)  # each instance has a policy of its own
+        is_bounded = isinstance(self.cache._state.index, BoundedIndex)  # each instance has a policy of its own
         return Lookup(
             entry="found{s}.entries[{key}]" if find is _OF_FIRST else "entries{s}[{key}]",
             names={"slot": self.slot, "instance_cache_of": self.instance_cache_of, "table": self.table},
             find=find.format(s=s, first=first),
-            find_cache=f"cache{s} = found{s}.cache",
+            find_cache=f"fills{s} = found{s}.cache._fills",
             note_hit=f"found{s}.cache._on_hit(entry{s})" if is_bounded else None,
         )
 

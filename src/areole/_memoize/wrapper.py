@@ -11,20 +11,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from types import FunctionType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, Self
 
 from .._core.entry import Empty
 from .._core.flight import Flight
-from .._fill.protocol import SingleFlight
+from .._fill.protocol import LEAD
+from .._fill.tasks import TaskFills
 from .._index.atomic import AtomicDictIndex
 from .._index.bounded import BoundedIndex
+from .._state.cache_state import CacheState
 from ..typing import CacheInfo
 from .helpers import Helpers
 from .signature import KeyOptions
 
 __all__ = ["AnyCache", "Lookup", "MemoizedFunction"]
 
-AnyCache: TypeAlias = SingleFlight[Any, Any]
+
+class AnyCache(Protocol):
+    """A read-through cache, as far as its memoized function needs it: the caches stand above this module."""
+
+    _fills: Any
+    _state: CacheState
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size_in_bytes(self) -> int: ...
+    def _with_own_entries(self) -> Self: ...
+    def __len__(self) -> int: ...
+    def cache_info(self) -> CacheInfo: ...
+    def clear(self) -> None: ...
+    def invalidate(self, key: Any) -> bool: ...
+    def peek(self, key: Any, default: Any = None) -> Any: ...
+    def sweep(self) -> int: ...
+
 
 _HIT = """
 {kind} {name}({parameters}):
@@ -43,35 +63,31 @@ _HIT = """
 """
 
 _FILL = """
-    while True:
-        flight{s} = Flight{s}({key}, entry_type{s})
-        latch{s} = flight{s}.latch
-        try:
-            if cache{s}._claim(flight{s}{reading}):
-                cache{s}._settle(flight{s}, function{s}({call}))
-        except BaseException{s} as error{s}:
-            flight{s}.error = error{s}
-            cache{s}._fail(flight{s})
-            del flight{s}  # the traceback keeps this frame: it must not lead back to the exception
-            raise
-        finally:
-            latch{s}.release()
-        value{s} = cache{s}._finish(flight{s})
-        if value{s} is not Empty{s}:
-            return value{s}
-        {forget_reading}
+    flight{s} = Flight{s}({key}, entry_type{s})
+    latch{s} = flight{s}.latch
+    try:
+        found{s} = fills{s}.claim(flight{s}{reading})
+        if found{s} is LEAD{s}:
+            fills{s}.complete(flight{s}, function{s}({call}))
+    except BaseException{s} as error{s}:
+        flight{s}.error = error{s}
+        fills{s}.abort(flight{s})
+        del flight{s}  # the traceback keeps this frame: it must not lead back to the exception
+        raise
+    finally:
+        latch{s}.release()
+    value{s} = fills{s}.result_or_wait(flight{s}, found{s})
+    if value{s} is Empty{s}:
+        return fills{s}.get_or_fill({key}, partial{s}(function{s}, {call}), is_counted=True)
+    return value{s}
 """
 
 _SERVE = """
-    return cache{s}._serve({key}, partial{s}(function{s}, {call}){reading})
+    return fills{s}.get_or_fill({key}, partial{s}(function{s}, {call}){reading})
 """
 
 _AWAIT = """
-    return await cache{s}._awaited({key}, partial{s}(function{s}, {call}){reading})
-"""
-
-_AWAIT_SERVED = """
-    return await cache{s}._serve({key}, partial{s}(function{s}, {call}){reading})
+    return await fills{s}.get_or_fill({key}, partial{s}(function{s}, {call}){reading})
 """
 
 _BUILTINS = {each.__name__: each for each in (AttributeError, BaseException, KeyError, TypeError, id)}
@@ -103,8 +119,8 @@ class MemoizedFunction(Helpers):
         self.parameters = parameters
         options = KeyOptions(parameters["typed"], parameters["key"], parameters["ignore"])
         super().__init__(function, options, is_method=is_method)
-        cache._explain_key = self.signature.explain_key
-        cache._returner = f"memoize: {cache.name}"
+        cache._state.explain_key = self.signature.explain_key
+        cache._fills.rules = cache._fills.rules._replace(returner=f"memoize: {cache.name}")
 
     def cache_info(self) -> CacheInfo:
         """Return the counters so far, and how many results there are."""
@@ -113,39 +129,38 @@ class MemoizedFunction(Helpers):
     def cache_clear(self) -> None:
         """Remove all results, and start all counters at 0 again; a clear of `cache` leaves them."""
         self.cache.clear()
-        self.cache._reset_counters()
+        self.cache._state.reset_counters()
 
     def cache_parameters(self) -> dict[str, Any]:
         """Return what the cache was made with."""
-        return self.parameters | {"index": self.cache._index.name}
+        return self.parameters | {"index": self.cache._state.index.name}
 
     def make_wrapper(self) -> Any:
         """Generate the function to be called, with the helpers on it."""
         return self.decorate(self.generate(self._lookup()))
 
     def _lookup(self) -> Lookup:
-        index = self.cache._index
+        index = self.cache._state.index
         if isinstance(index, AtomicDictIndex):
             return Lookup("cells{s}[{key}].entry", {"cells": index.cells})
         return Lookup("entries{s}[{key}]", {"entries": index.entries})
 
     def generate(self, lookup: Lookup, **parts: Any) -> FunctionType:
         """Generate the function that looks up, and fills; `parts` are those of `Helpers.define` that it is to have."""
-        s, cache = self.signature.suffix, self.cache
+        s, fills, state = self.signature.suffix, self.cache._fills, self.cache._state
         expression = self.signature.key
         is_cheap = "(" not in expression[1:]  # calls nothing: written out where a hit needs it, made again on a miss
         key = expression if expression.isidentifier() else f"key{s}"
         make_key = f"{key} = {expression}" if key != expression else ""
         note_hit, names = self._note_hit() if lookup.note_hit is None else (lookup.note_hit, {})
-        under_ttl = cache._ttl is not None
-        miss = _FILL if cache._plan is None else _SERVE
-        if cache._is_async:
-            miss = _AWAIT if cache._plan is None else _AWAIT_SERVED
+        under_ttl = state.ttl is not None
+        is_async = isinstance(fills, TaskFills)
+        miss = _AWAIT if is_async else _FILL if fills.rules.stale is None else _SERVE
         names |= _BUILTINS | lookup.names
-        names |= {"Empty": Empty, "Flight": Flight, "partial": partial, "entry_type": cache._index.entry_type}
-        names |= {"cache": cache, "clock": cache._clock, "function": self.function}
+        names |= {"Empty": Empty, "Flight": Flight, "partial": partial, "entry_type": state.entry_type}
+        names |= {"LEAD": LEAD, "fills": fills, "clock": state.clock, "function": self.function}
         texts = {
-            "kind": "async def" if cache._is_async else "def",
+            "kind": "async def" if is_async else "def",
             "name": self.function_name(),
             "key": key,
             "key_before": "" if is_cheap else make_key,
@@ -157,21 +172,20 @@ class MemoizedFunction(Helpers):
             "is_live": f"> now{s}" if under_ttl else "is None",
             "note_hit": note_hit,
             "without_reading": f"now{s} = None" if under_ttl else "pass",
-            "forget_reading": f"now{s} = None" if under_ttl else "",
             "reading": f", now{s}" if under_ttl else "",
         }
         return self.define(_HIT + miss, names, **texts | parts)
 
     def _note_hit(self) -> tuple[str, dict[str, Any]]:
         """Write what a hit does besides returning the value: notes for the policy and the counter, without a call."""
-        cache, index, s = self.cache, self.cache._index, self.signature.suffix
+        index, hits, s = self.cache._state.index, self.cache._state.hits, self.signature.suffix
         lines: list[str] = []
         names: dict[str, Any] = {}
         if isinstance(index, BoundedIndex):
             lines.append(index.policy.record_source.format(entry=f"entry{s}", tick=f"tick{s}"))
             names["tick"] = index.policy.record_with
-        if cache._hits is not None:
-            more_lines, more_names = cache._hits.write_step(s)
+        if hits is not None:
+            more_lines, more_names = hits.write_step(s)
             lines += more_lines
             names |= more_names
         return "\n            ".join(lines), names

@@ -61,7 +61,7 @@ def dead_leader_alone(index: str) -> Started:
 
     def check(results: list[Any]) -> None:
         assert repr(results) == "[SystemExit(), [None, False]]"
-        assert cache._index.snapshot() == []
+        assert cache._state.index.snapshot() == []
         assert_valid(cache)
 
     return (lambda: cache["key"]), (lambda: [cache.get("key"), "key" in cache]), guarded(cache, check)

@@ -105,7 +105,7 @@ def dead_refresh(index: str) -> Started:
         if number == 2:
             raise SystemExit
         if number > 2:
-            entry = cache._index.find(key)
+            entry = cache._state.index.find(key)
             seen.append(entry is not None and entry.flight is not None)
         return f"value {number}"
 

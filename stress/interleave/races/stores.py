@@ -144,7 +144,7 @@ def close_during_a_fill(policy: str) -> Started:
         assert store.get("key") in ("filled", CACHE_MISS)
         if "filled" in results:
             assert store.get("key") == "filled"
-        assert all(entry.flight is None for entry in store._index.snapshot())
+        assert all(entry.flight is None for entry in store._state.index.snapshot())
 
     ask = lambda: store.get_or_fill("key", listener.fill)  # noqa: E731
     return ask, ask, store.close, guarded(store, check)

@@ -1,0 +1,139 @@
+"""What the read-through caches for threads and for tasks are made of, and what both refuse."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+
+from .._core.entry import TimedEntry
+from .._core.stats import make_hit_counter
+from .._core.ttl import make_deadline, make_seconds, seconds_of
+from .._fill.protocol import FillRules, Fills
+from .._fill.resilience import Resilience, stale_rules_of
+from .._fill.single_use import SINGLE_USE
+from .._index.make import bounded_index, make_index
+from .._memoize.decorator import Memoizing
+from .._platform.arguments import check_bool, check_name, check_plain
+from .._platform.refcount import defer
+from .._state.cache_state import CacheState
+from ..typing import Clock
+from .lookups import Lookups, check_clock
+
+__all__ = ["ReadThrough", "name_of", "open_fills"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+F = TypeVar("F", bound=Fills)
+
+
+class ReadThrough(Memoizing, Lookups[K, V]):
+    """A view of a state that has a fill function, and a strategy for calling it."""
+
+    __slots__ = ("_fill", "_fills")
+    _fills: Any
+
+    def _fill_by(self, fills: Any, fill: Callable[[K], Any]) -> None:
+        self._use(fills.state)
+        self._fills = fills
+        self._fill = fill
+
+    @classmethod
+    def _view(cls, fills: Any, fill: Callable[[K], Any]) -> Self:
+        """Make a view over fills that are there."""
+        view: Self = object.__new__(cls)
+        view._fill_by(fills, fill)
+        return view
+
+    def _with_own_entries(self) -> Self:
+        """Return the cache of one instance: the same settings and counters, and entries of its own.
+
+        It lives and dies with the instance, so its reference counts are not deferred.
+        """
+        own = self._copy()
+        own._fill_by(self._fills.over(self._state.with_own_entries()), self._fill)
+        return own
+
+    def _call_for(self, key: K) -> Callable[[], Any]:
+        """Return the fill's call for `key`; it refuses the keys of functions that are cached here."""
+        freed = self._state.freed
+        fill = freed.own_fill(self._state, self._fill) if freed.were_cached else self._fill
+        return partial(fill, key)
+
+    if not TYPE_CHECKING:  # these are for the message alone, and nothing is to be checked after a use of one
+
+        def __setitem__(self, key: K, value: V) -> NoReturn:
+            raise NotImplementedError(
+                f"{self.name}: a read-through cache takes its values from its fill function alone; "
+                "use invalidate(key) or refresh(key), or a Storage for values of your own"
+            )
+
+        def __delitem__(self, key: K) -> NoReturn:
+            raise NotImplementedError(f"{self.name}: use invalidate(key), which says whether there was something")
+
+
+def open_fills(
+    kind: type[F],
+    of: str,
+    fill: object,
+    ttl: Any,
+    *,
+    cache_exceptions: Any = False,
+    wait_timeout: Any = None,
+    on_removal: Any = None,
+    stats: bool = False,
+    clock: Clock = time.monotonic,
+    name: str | None = None,
+    index: Any = "auto",
+    max_items: int | None = None,
+    max_bytes: int | None = None,
+    weigher: Callable[[Any, Any], int] | None = None,
+    policy: Any = "s3fifo",
+    resilience: Resilience | None = None,
+    allow_single_use: bool = False,
+) -> F:
+    """Check the options of a cache, and return the fills over its new state; `of` is what is called, for messages."""
+    check_bool("allow_single_use", allow_single_use)
+    check_name(name)
+    stale = None if resilience is None else stale_rules_of(resilience)
+    if stale is not None:
+        stale.check_cache(ttl, cache_exceptions, wait_timeout)
+    bounds = bounded_index(index, max_items, max_bytes, weigher, policy)
+    if on_removal is not None:
+        check_plain("on_removal", on_removal)
+    check_clock(clock)
+    check_bool("stats", stats)
+    made = bounds or make_index(index, keeps_keys=ttl is None)
+    state = CacheState(
+        name or name_of(fill),
+        made,
+        clock,
+        ttl=ttl,
+        deadline_of=make_deadline(ttl, clock),
+        on_removal=on_removal,
+        hits=make_hit_counter() if stats else None,
+        entry_type=TimedEntry if stale is not None and bounds is None else None,
+    )
+    stored_errors = _error_types(cache_exceptions)
+    if stale is not None and stale.negative_ttl is not None:
+        state.error_deadline_of = make_deadline(stale.negative_ttl, clock)
+    state.stores_live_only = not stored_errors and (stale is None or stale.stale_ttl is None)
+    refused = frozenset() if allow_single_use else SINGLE_USE
+    rules = FillRules(state.deadline_of, make_seconds(ttl), stale, refused, f"{of}: the fill of {state.name}")
+    defer(state.entries)
+    return kind(state, rules, stored_errors, None if wait_timeout is None else seconds_of(wait_timeout, "wait_timeout"))
+
+
+def name_of(fill: object) -> str:
+    return getattr(fill, "__qualname__", None) or type(fill).__qualname__
+
+
+def _error_types(cache_exceptions: object) -> tuple[type[Exception], ...]:
+    if isinstance(cache_exceptions, bool):
+        return (Exception,) if cache_exceptions else ()
+    types = cache_exceptions if isinstance(cache_exceptions, tuple) else (cache_exceptions,)
+    for each in types:
+        if not (isinstance(each, type) and issubclass(each, Exception)):
+            raise TypeError(f"cache_exceptions must be a bool, or a type or tuple of types of Exception, not {each!r}")
+    return types

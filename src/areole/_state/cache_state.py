@@ -1,0 +1,381 @@
+"""CacheState: what all views of one cache share, and the one place where an entry leaves it.
+
+A cache is a state and a strategy for its fills (see `_fill`): threads and tasks, functions that are cached in it, and
+the caches of single instances are strategies over one state, or over one with other entries or other counters.
+
+Every removal here is of one entry, by identity (invariant 9), and is reported once, after every lock has been released.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from copy import copy
+from typing import Any, Final, Self
+
+from .._core.entry import UNPUBLISHED, Empty, Entry, Removal
+from .._core.stats import Counters, HitCounter, make_on_hit
+from .._core.ttl import DeadlineOf
+from .._expiry.freed_functions import DroppedFunctions
+from .._expiry.lazy_expirer import Tidier
+from .._index.bounded import BoundedIndex, is_kept
+from .._index.limits import OVERHEAD, size_of, weigh_none
+from .._index.protocol import EntriesView, Index
+from .._platform.locks import run_locked
+from ..typing import CacheInfo, Clock, RemovalCause, RemovalListener
+
+__all__ = ["LOST_AFTER", "CacheState"]
+
+_log = logging.getLogger("areole")
+
+LOST_AFTER: Final = 3
+"""How often an entry is found that cannot be removed until it is taken for one whose key does not find it."""
+
+EVICTED, EXPIRED, OVERSIZE = RemovalCause.EVICTED, RemovalCause.EXPIRED, RemovalCause.OVERSIZE
+
+
+class CacheState:
+    """The entries of a cache, and what happens to them but for fills: lookups, removals, reports, counters."""
+
+    __slots__ = (
+        "__weakref__",
+        "clock",
+        "counters",
+        "deadline_of",
+        "entries",
+        "entry_type",
+        "error_deadline_of",
+        "expirer",
+        "explain_key",
+        "freed",
+        "hits",
+        "index",
+        "name",
+        "on_hit",
+        "on_removal",
+        "stores_live_only",
+        "ttl",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        index: Index,
+        clock: Clock,
+        *,
+        ttl: Any = None,
+        deadline_of: DeadlineOf[Any, Any],
+        on_removal: RemovalListener[Any, Any] | None = None,
+        hits: HitCounter | None = None,
+        entry_type: type[Entry] | None = None,
+    ) -> None:
+        self.name = name
+        self.index = index
+        self.entries: EntriesView = index.entries  # what a hit reads
+        self.entry_type: type[Entry] = entry_type or index.entry_type
+        self.clock = clock
+        self.ttl = ttl
+        self.deadline_of = deadline_of
+        self.error_deadline_of = deadline_of
+        self.on_removal = on_removal
+        self.counters = Counters()
+        self.hits = hits
+        self.on_hit: Callable[[Any], object] | None = self._make_on_hit(() if hits is None else (hits,))
+        self.explain_key: Callable[[Any], str] = _explain_key
+        self.expirer = None if ttl is None or index.is_bounded else Tidier()
+        self.freed = DroppedFunctions()
+        self.stores_live_only = True
+        """Whether all that is stored is live until its deadline: no stored exceptions, no stale values."""
+
+    def _make_on_hit(self, hits: Sequence[HitCounter]) -> Callable[[Any], object] | None:
+        """Return what is to be called with the entry of each hit; None if nothing is."""
+        if not hits and self.index.record_access is None:
+            return None
+        return make_on_hit(hits, getattr(self.index, "policy", None))
+
+    def with_own_entries(self) -> Self:
+        """Return a state with the same settings, counters and lock, and with entries of its own: an instance's."""
+        own = copy(self)
+        own.index = self.index.twin()
+        own.entries = own.index.entries
+        own.on_hit = own._make_on_hit(() if self.hits is None else (self.hits,))
+        own.expirer = self.expirer and Tidier()
+        return own
+
+    def with_own_counters(self, hits: HitCounter | None) -> Self:
+        """Return a state over the same entries that counts for a part of the cache, and for the whole too."""
+        part = copy(self)
+        part.counters = self.counters.within()
+        if self.hits is not None and hits is not None:
+            part.on_hit = self._make_on_hit((self.hits, hits))
+        part.hits = hits
+        return part
+
+    # ---- lookups
+
+    def find(self, key: Any) -> Entry | None:
+        try:
+            return self.index.find(key)
+        except TypeError:
+            self.refuse_unhashable(key)
+            raise
+
+    def refuse_unhashable(self, key: Any) -> None:
+        """Raise a TypeError that says what is unhashable, if `key` is; else what was raised came from its methods."""
+        try:
+            hash(key)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {self.explain_key(key)} ({error})") from None
+
+    def hit(self, entry: Entry) -> Any:
+        """Return the value of a live entry, and note the hit."""
+        value = entry.value
+        if self.on_hit is not None:
+            self.on_hit(entry)
+        return value
+
+    def hit_past_deadline(self, entry: Entry, now: float) -> Any:
+        """Return the value of an entry past its `deadline` if it is live all the same, to be refreshed; else Empty."""
+        if entry.is_live(now):
+            return self.hit(entry)
+        self.drop_expired(entry, now)
+        return Empty
+
+    def peek(self, key: Any, default: Any) -> Any:
+        """Return the live value of `key`, which counts as no use, or `default`."""
+        entry = self.find(key)
+        if entry is not None:
+            now = self.clock()
+            if entry.is_live(now):
+                return entry.value
+            self.drop_expired(entry, now)
+        return default
+
+    def live_entries(self) -> list[Entry]:
+        now = self.clock()
+        return [entry for entry in self.index.snapshot() if entry.is_live(now)]
+
+    def count_live(self) -> int:
+        index = self.index
+        if isinstance(index, BoundedIndex):
+            count = index.count_if_none_has_expired(self.clock()) if self.stores_live_only else None
+            return len(self.live_entries()) if count is None else count
+        if self.entry_type is not Entry:
+            return len(self.live_entries())
+        # As `is_live` says of plain entries, without a call for each: this takes a third of the time.
+        deadlines = [entry.deadline for entry in index.snapshot()]
+        forever, now = deadlines.count(None), self.clock()
+        if forever == len(deadlines):
+            return forever
+        return forever + sum([deadline is not None and deadline > now for deadline in deadlines])
+
+    # ---- entries come
+
+    def insert_if_absent(self, entry: Entry) -> Entry:
+        expirer = self.expirer
+        if expirer is not None:
+            expirer.note(entry)  # first: whoever removes it finds it noted
+        try:
+            found = self.index.insert_if_absent(entry)
+        except TypeError:
+            self.refuse_unhashable(entry.key)
+            raise
+        if found is not entry and expirer is not None:
+            expirer.let_go(entry)
+        return found
+
+    def replace_entry(self, old: Entry, new: Entry) -> bool:
+        """Put `new`, which shows the value of `old` from then on, in its place if that is still in the index."""
+        expirer = self.expirer
+        if expirer is not None:
+            expirer.note(new)
+        is_replaced = self.index.replace_if(old, new)
+        if expirer is not None:
+            expirer.let_go(old if is_replaced else new)
+        self.notify_unreported()
+        return is_replaced
+
+    # ---- entries leave
+
+    def invalidate(self, key: Any, now: float) -> bool:
+        """Remove what is there for `key`; say whether there was a value, or a running fill."""
+        entry, had_flight = self.remove(key)
+        return entry is not None and (self.notify_removed(entry, now) or had_flight)
+
+    def remove(self, key: Any) -> tuple[Entry | None, bool]:
+        """Remove what is there for `key`, unreported; return it, and whether a fill of it was running.
+
+        A failed `remove_if` means that the entry was removed or replaced meanwhile. The new one may come from a fill
+        that began before this call, so look again. If the same one is found again and again, then its own key does not
+        find it any more, as its hash has changed.
+        """
+        found, times = None, 0
+        while (entry := self._find_to_remove(key)) is not None:
+            flight = entry.flight
+            had_flight = flight is not None and not flight.is_orphaned  # before it is removed: it may settle after
+            is_out = self.index.remove_if(entry)
+            found, times = entry, times + 1 if entry is found else 1
+            if not is_out and times >= LOST_AFTER:
+                is_out = self._remove_lost(entry)
+            if is_out:
+                self._forget(entry)
+                self.notify_unreported()
+                return entry, had_flight
+        self.notify_unreported()
+        return None, False
+
+    def remove_entry(self, entry: Entry) -> bool:
+        """Remove `entry`, unreported, if it is in the index."""
+        is_out = self.index.remove_if(entry)
+        if is_out:
+            self._forget(entry)
+        return is_out
+
+    def clear(self) -> None:
+        """Remove and report all that is there now."""
+        now = self.clock()
+        entries = self._snapshot_to_remove()
+        for entry in entries:
+            with suppress(Exception):  # from a method of the key: see below
+                self.invalidate(entry.key, now)
+        self._discard_lost(entries, now)
+        if self.expirer is not None:
+            self.expirer.forget()
+        self.freed.forget()
+
+    def sweep(self) -> int:
+        """Remove all values that have expired; return how many."""
+        now = self.clock()
+        expired = [entry for entry in self.index.snapshot() if self.is_useless(entry, now)]
+        swept = sum([self.drop_expired(entry, now) for entry in expired])
+        swept += self._discard_lost([entry for entry in expired if self.is_useless(entry, now)], now)
+        if self.expirer is not None:
+            self.expirer.forget()
+        if self.freed:
+            self.freed.remove_all(self)
+        return swept
+
+    def drop_expired(self, entry: Entry, now: float) -> bool:
+        """Remove and report `entry` if its value is of no use any more and nobody is refilling it."""
+        if not self.is_useless(entry, now) or not self.index.remove_if(entry, expired_by=now):
+            return False
+        self._forget(entry)
+        self.notify([(entry.key, entry.value, EXPIRED)])
+        return True
+
+    @staticmethod
+    def is_useless(entry: Entry, now: float) -> bool:
+        """Say whether an entry has a value that is of no use any more, and that nobody is refilling."""
+        return entry.flight is None and entry.is_published and not entry.is_usable(now)  # in this order: see _core
+
+    def discard(self, entries: Collection[Entry], now: float) -> list[Entry]:
+        """Remove and report `entries`, whatever has become of their keys' hashes; return all that had to go."""
+        gone = self.index.discard(entries)
+        for entry in gone:
+            self._forget(entry)
+            self.notify_removed(entry, now)
+        return gone
+
+    def _discard_lost(self, entries: list[Entry], now: float) -> int:
+        """Remove those of `entries` that are still in the index, as their keys do not find them; return how many."""
+        lost = set(entries).intersection(self.index.snapshot()) if entries else ()
+        return len(self.discard(lost, now)) if lost else 0
+
+    def _remove_lost(self, entry: Entry) -> bool:
+        """Remove an entry that its own key does not find, unreported; report what else had to go with it."""
+        gone = self.index.discard([entry])
+        now = self.clock()
+        for each in gone:
+            if each is not entry:
+                self.notify_removed(each, now)
+        return entry in gone
+
+    def _find_to_remove(self, key: Any) -> Entry | None:
+        """Find an entry, also one that is out of the index for a moment, see `DictIndex.discard`."""
+        rebuilds = self.index.rebuilds
+        entry = self.find(key)
+        if entry is None and (rebuilds % 2 or self.index.rebuilds != rebuilds):
+            return run_locked(self.index.lock, self.index.find_again, key)
+        return entry
+
+    def _snapshot_to_remove(self) -> list[Entry]:
+        rebuilds = self.index.rebuilds
+        entries = self.index.snapshot()
+        if rebuilds % 2 or self.index.rebuilds != rebuilds:
+            return run_locked(self.index.lock, self.index.snapshot_again)
+        return entries
+
+    def _forget(self, entry: Entry) -> None:
+        if self.expirer is not None:
+            self.expirer.let_go(entry)
+
+    # ---- reports
+
+    def notify(self, removed: Sequence[Removal]) -> None:
+        """Count what has left, and call the listener. Never under a lock."""
+        for key, value, cause in removed:
+            if cause is EVICTED or cause is OVERSIZE:
+                self.counters.evictions.increment_and_get()
+            elif cause is EXPIRED:
+                self.counters.expirations.increment_and_get()
+            if self.on_removal is None:
+                continue
+            try:
+                self.on_removal(key, value, cause)
+            except Exception:
+                _log.exception("%s: on_removal raised for a key of type %s", self.name, type(key).__name__)
+
+    def notify_removed(self, entry: Entry, now: float) -> bool:
+        """Report an entry that was removed on request; return whether it had a value, or a stored exception."""
+        deadline = entry.expires  # read once: its leader may publish it yet
+        if deadline is None or deadline > now:
+            self.notify([(entry.key, entry.value, RemovalCause.EXPLICIT)])
+            return True
+        if deadline != UNPUBLISHED:
+            self.notify([(entry.key, entry.value, EXPIRED)])
+        flight = entry.flight
+        return flight is not None and flight.stores_error(now)
+
+    def notify_unreported(self) -> None:
+        """Report what an operation has removed that could not report it."""
+        if self.index.unreported:
+            unreported, self.index.unreported = self.index.unreported, []
+            self.notify(unreported)
+
+    # ---- numbers
+
+    def info(self) -> CacheInfo:
+        index = self.index
+        bounds = index if isinstance(index, BoundedIndex) else None
+        return CacheInfo(
+            hits=None if self.hits is None else self.hits.total(),
+            maxsize=index.max_items,
+            currsize=self.count_live(),
+            max_bytes=None if bounds is None else bounds.max_weight,
+            size_in_bytes=bounds.count()[1] if bounds is not None and bounds.weigh is not weigh_none else None,
+            **self.counters.read(),
+        )
+
+    def reset_counters(self) -> None:
+        """Start all counters at 0 again, as functools' `cache_clear` does."""
+        if self.hits is not None:
+            self.hits.reset()
+        self.counters.reset()
+
+    def size_in_bytes(self) -> int:
+        index = self.index
+        if isinstance(index, BoundedIndex) and index.weigh is not weigh_none:
+            return index.count()[1]
+        return sum([_weight_of(entry) for entry in index.snapshot() if is_kept(entry)])
+
+
+def _weight_of(entry: Entry) -> int:
+    """Return what an entry weighs where there is no weigher; of a stored exception, its key."""
+    value = entry.value
+    size = 0 if value is Empty else len(value) if isinstance(value, bytes) else size_of(value)
+    return size + size_of(entry.key) + OVERHEAD
+
+
+def _explain_key(key: object) -> str:
+    return f"the key, of type {type(key).__name__}, is not hashable: use a hashable one, such as a tuple for a list"
