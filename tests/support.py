@@ -24,6 +24,7 @@ __all__ = [
     "assert_valid",
     "every_index",
     "is_free_threaded",
+    "repr_without_address",
     "run_python",
     "run_threads",
     "start_threads",
@@ -39,6 +40,11 @@ every_index = pytest.mark.parametrize("index", ["dict", "atomic"])
 
 def is_free_threaded() -> bool:
     return not getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+def repr_without_address(value: object) -> str:
+    """Name a parameter the same in every process: two of them share the tests (pytest-xdist)."""
+    return repr(value).partition(" at 0x")[0]
 
 
 class Gate:

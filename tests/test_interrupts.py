@@ -213,7 +213,7 @@ def test_an_interrupt_before_any_instruction_leaves_a_cache_that_works(prepare: 
         at = 1
         while interrupted(prepare, index, at).places:
             at += 1
-    assert at > 10, "there were hardly any instructions to interrupt"
+    assert at > 5, "there were hardly any instructions to interrupt"
 
 
 def test_instructions_are_seen_in_code_that_equals_what_was_seen_before() -> None:
@@ -223,7 +223,7 @@ def test_instructions_are_seen_in_code_that_equals_what_was_seen_before() -> Non
         generated._compile.cache_clear()
         with watched(every_step):
             steps.append(interrupted(a_memoized_hit, "dict", 10_000).steps)
-    assert steps[0] == steps[1] > 10
+    assert steps[0] == steps[1] > 5
 
 
 @every_index

@@ -14,7 +14,7 @@ import pytest
 from areole._platform import locks as _locks
 from areole._platform.locks import run_locked
 from stress.interleave import Injected, every_step, inject, met_new_code, signal_steps, watched
-from stress.interleave.steps import _looks_at_signals, _releasing, _touches_shared
+from stress.interleave.steps import _looks_at_signals, _releasing, _touches_shared, all_steps
 
 STEPS = [every_step, signal_steps]
 
@@ -46,11 +46,31 @@ def interrupt(make: Any, at: int) -> Injected:
 def test_what_is_left_out_is_in_the_lines_of_the_release() -> None:
     code = run_locked.__code__
     shown = [each for each in dis.get_instructions(code) if each.opname not in ("CACHE", "PRECALL")]
-    left_out = [each for each in shown if each.offset not in every_step(code)]
+    left_out = [each for each in shown if each.offset not in all_steps(code)]
     source = Path(_locks.__file__).read_text(encoding="utf-8").splitlines()
     lines = {source[each.positions.lineno - 1].strip() for each in left_out if each.positions and each.positions.lineno}
     assert lines == {"if taken:", "lock.release()"}
     assert {each.opname for each in left_out if not (each.positions and each.positions.lineno)} == {"PUSH_EXC_INFO"}
+
+
+def test_of_instructions_that_only_load_the_first_is_a_step() -> None:
+    """What comes before the next one could as well have come before it, unless a `try:` lies in between."""
+    code = loads.__code__
+    of_line: dict[int, int] = {}
+    for each in dis.get_instructions(code):
+        if each.offset in every_step(code) and each.positions and each.positions.lineno:
+            line = each.positions.lineno - code.co_firstlineno
+            of_line[line] = of_line.get(line, 0) + 1
+    assert of_line[1] == 2, "the first load, and what comes after the call"
+    assert of_line[3] >= 1, "the load in the `try`"
+
+
+def loads(a: Any, b: Any, c: Any) -> Any:
+    a(b, c)
+    try:
+        return c(a)
+    finally:
+        b()
 
 
 # ---- other versions of the interpreter, by what `dis` shows there

@@ -15,6 +15,7 @@ from areole.testing import ManualClock
 
 from .fills import unhashable_list
 from .storage_support import check_books, every_policy, make_store
+from .support import repr_without_address
 
 pytestmark = every_policy
 
@@ -22,7 +23,7 @@ VALUES = [0, "", b"", None, (), False, "text", b"bytes", [1], object(), Exceptio
 KEYS = [0, "a", b"a", None, (1, "a"), frozenset({1}), -1, -2, object, 1.5]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=repr_without_address)
 def test_what_was_set_is_what_get_returns_the_same_object(policy: str, value: Any) -> None:
     store = make_store(policy)
     assert store.set("a", value) is True

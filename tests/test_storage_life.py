@@ -15,6 +15,7 @@ from areole import CACHE_MISS, DEFAULT_TTL, Cache, CacheClosedError, Storage
 from areole.testing import assert_valid
 
 from .storage_support import check_books, every_policy, make_store
+from .support import repr_without_address
 
 REFUSED = [
     *[("size_limit_in_bytes", value, "at least 4096") for value in (4095, 0, -1, 8192.0, "8192", True, math.nan)],
@@ -43,7 +44,7 @@ def test_a_bad_argument_is_a_value_error_that_names_it_and_the_bound(
 
 
 @pytest.mark.parametrize("kind", [Storage, Cache])
-@pytest.mark.parametrize("value", ["1", True, DEFAULT_TTL, [1], lambda key, value: 1], ids=repr)
+@pytest.mark.parametrize("value", ["1", True, DEFAULT_TTL, [1], lambda key, value: 1], ids=repr_without_address)
 def test_a_default_ttl_of_another_type_is_a_type_error(kind: Any, value: Any) -> None:
     with pytest.raises(TypeError, match=rf"default_ttl must be seconds .*or None, not {type(value).__name__}"):
         kind(default_ttl=value)

@@ -18,6 +18,7 @@ from areole import CACHE_MISS, DEFAULT_TTL, DefaultTTLSentinel, Storage
 from areole.testing import ManualClock
 
 from .storage_support import Told, check_books, every_policy, make_store
+from .support import repr_without_address
 
 pytestmark = every_policy
 
@@ -106,7 +107,9 @@ def test_a_number_below_zero_or_not_finite_is_a_value_error_and_changes_nothing(
 
 
 @every_setter
-@pytest.mark.parametrize("ttl", [True, False, "10", b"1", Decimal(10), 1j, [10], lambda key, value: 1], ids=repr)
+@pytest.mark.parametrize(
+    "ttl", [True, False, "10", b"1", Decimal(10), 1j, [10], lambda key, value: 1], ids=repr_without_address
+)
 def test_what_is_no_number_is_a_type_error_and_changes_nothing(policy: str, put: Any, ttl: Any) -> None:
     kind = type(ttl).__name__
     refuses(policy, put, ttl, TypeError, rf"ttl must be seconds \(int or float\), a timedelta or None, not {kind}")

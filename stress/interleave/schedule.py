@@ -95,6 +95,11 @@ def point() -> None:
         run.point()
 
 
+def _point_of_all() -> bool:
+    point()
+    return False
+
+
 class _Run:
     """A schedule as one of its threads sees it."""
 
@@ -148,7 +153,7 @@ class Schedule:
         self._await_turn(me)
         set_current_run(_Run(self, me))
         try:
-            with stepping(point):
+            with stepping(_point_of_all):
                 results[me] = function()
         except BaseException as error:
             results[me] = error.with_traceback(None)

@@ -13,14 +13,18 @@ from typing import TypeAlias
 import areole
 from areole._platform import generated
 
-__all__ = ["StepsOf", "every_step", "is_areole_code", "shared_steps", "signal_steps"]
+__all__ = ["EXHAUSTIVE", "StepsOf", "all_steps", "every_step", "is_areole_code", "shared_steps", "signal_steps"]
 
 StepsOf: TypeAlias = Callable[[CodeType], frozenset[int]]
 """Gives the offsets of some instructions of a code object: `shared_steps`, `signal_steps`, `every_step`."""
 
+EXHAUSTIVE = "AREOLE_EXHAUSTIVE" in os.environ
+
 _PACKAGE = os.path.dirname(areole.__file__) + os.sep
 _TABLE_STEPS = ("BINARY_SUBSCR", "STORE_SUBSCR", "DELETE_SUBSCR", "BINARY_OP_SUBSCR")
 _ATTRIBUTE_STEPS = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR")
+_LOADS = ("COPY", "LOAD_CONST", "LOAD_FAST", "LOAD_GLOBAL", "NOP", "NOT_TAKEN", "PUSH_NULL", "SWAP")
+_LOADS += ("LOAD_FAST_BORROW", "LOAD_FAST_BORROW_LOAD_FAST_BORROW", "LOAD_FAST_LOAD_FAST", "LOAD_SMALL_INT")
 _SHARED_SLOTS = ("flight", "value", "deadline", "error", "entry", "waits", "locked", "old")
 _SHARED_SLOTS += ("asked", "expires", "stale_until", "throttled_until", "times")  # of entries with StaleTimes
 _UNDER_THE_LOCK = ("_leaving", "_placed", "_retiring", "_successors")  # used by the holder of the index's lock alone
@@ -54,6 +58,26 @@ def _touches_shared(step: dis.Instruction, before: Sequence[dis.Instruction] = (
 
 @functools.cache
 def every_step(code: CodeType) -> frozenset[int]:
+    """The offsets of the instructions of `code` before which something differs from what was before the one before.
+
+    An instruction that only loads what is there, as `LOAD_FAST` does, changes nothing: what comes before the next one,
+    under the same `except` or `finally`, could as well have come before it. AREOLE_EXHAUSTIVE=1 has all instructions.
+    """
+    steps, guards = all_steps(code), _guards_of(code)
+    if EXHAUSTIVE:
+        return steps
+    return steps - {
+        step.offset
+        for before, step in pairwise(_instructions(code))
+        if before.opname in _LOADS
+        and before.offset in steps
+        and not step.is_jump_target
+        and guards(before.offset) == guards(step.offset)
+    }
+
+
+@functools.cache
+def all_steps(code: CodeType) -> frozenset[int]:
     """The offsets of all instructions of `code`, without those by which a lock is released.
 
     Between a `finally:` and the end of the call of `release()` in it an exception would leave the lock held, and no
@@ -63,8 +87,19 @@ def every_step(code: CodeType) -> frozenset[int]:
     """
     if code.co_name == "__del__":
         return frozenset()
-    steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PRECALL")]
+    steps = _instructions(code)
     return frozenset(step.offset for step in steps).difference(_releasing(steps))
+
+
+def _instructions(code: CodeType) -> list[dis.Instruction]:
+    return [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PRECALL")]
+
+
+def _guards_of(code: CodeType) -> Callable[[int], tuple[int, int, bool] | None]:
+    """Return what says where an exception at an offset goes."""
+    entries = dis.Bytecode(code).exception_entries  # type: ignore[attr-defined]
+    guards = [(each.start, each.end, (each.target, each.depth, each.lasti)) for each in entries]
+    return lambda offset: next((guard for start, end, guard in guards if start <= offset < end), None)
 
 
 def _releasing(steps: list[dis.Instruction]) -> Iterator[int]:
@@ -105,14 +140,14 @@ def signal_steps(code: CodeType) -> frozenset[int]:
     These are RESUME, a backward jump, a CALL (for what comes as the called function starts), and the instruction after
     a CALL, if the same `except` or `finally` looks after it as after the CALL itself.
     """
-    guards = [(each.start, each.end, each.target) for each in dis.Bytecode(code).exception_entries]  # type: ignore[attr-defined]
-    steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PRECALL")]
+    guards = _guards_of(code)
+    steps = _instructions(code)
     offsets = {step.offset for step in steps if _looks_at_signals(step)}
     for step, following in pairwise(steps):
         is_call = step.opname.startswith("CALL") and _looks_at_signals(step)
-        if is_call and _guard(guards, step.offset) == _guard(guards, following.offset):
+        if is_call and guards(step.offset) == guards(following.offset):
             offsets.add(following.offset)
-    return frozenset(offsets & every_step(code))
+    return frozenset(offsets & all_steps(code))
 
 
 def _looks_at_signals(step: dis.Instruction) -> bool:
@@ -120,7 +155,3 @@ def _looks_at_signals(step: dis.Instruction) -> bool:
     if step.opname.startswith("CALL_INTRINSIC") or step.opname.endswith("NO_INTERRUPT"):
         return False
     return step.opname.startswith(("RESUME", "JUMP_BACKWARD", "CALL"))
-
-
-def _guard(guards: list[tuple[int, int, int]], offset: int) -> int | None:
-    return next((target for start, end, target in guards if start <= offset < end), None)

@@ -22,6 +22,7 @@ __all__ = ["Injected", "inject", "met_new_code", "place", "stepping", "watched"]
 _local = threading.local()
 _met: dict[int, CodeType] = {}  # areole's code, as far as it has run, by identity: what is compiled again is equal
 _watched: list[StepsOf] = []  # while instructions are asked for, which
+_offsets: dict[int, tuple[CodeType, frozenset[int]]] = {}  # those of each code, by identity: a code's hash is slow
 _TOOL = 4  # of the numbers that sys.monitoring gives out, one that no debugger, profiler or coverage uses
 
 
@@ -42,14 +43,18 @@ def watched(steps_of: StepsOf) -> Iterator[None]:
         yield
     finally:
         _watched.clear()
+        _offsets.clear()
         if sys.version_info >= (3, 12):
             _show_instructions(False)
             sys.monitoring.set_events(_TOOL, 0)
 
 
 @contextmanager
-def stepping(at_step: Callable[[], None]) -> Iterator[None]:
-    """Call `at_step` before each of the watched instructions that this thread runs; not within `at_step`."""
+def stepping(at_step: Callable[[], bool]) -> Iterator[None]:
+    """Call `at_step` before each of the watched instructions that this thread runs, until it says that it is over.
+
+    Not within `at_step`.
+    """
     assert _watched, "only within `with watched(...)`"
     if sys.version_info >= (3, 12):
         _local.at_step = at_step
@@ -59,14 +64,21 @@ def stepping(at_step: Callable[[], None]) -> Iterator[None]:
             _local.at_step = None
     else:
         before = sys.gettrace()
-        sys.settrace(_tracer(_watched[-1], at_step))
+        sys.settrace(_tracer(at_step))
         try:
             yield
         finally:
             sys.settrace(before)
 
 
-def _tracer(steps_of: StepsOf, at_step: Callable[[], None]) -> Any:
+def _is_step(code: CodeType, offset: int) -> bool:
+    known = _offsets.get(id(code))
+    if known is None:
+        known = _offsets[id(code)] = code, _watched[-1](code)
+    return offset in known[1]
+
+
+def _tracer(at_step: Callable[[], bool]) -> Any:
     def start(frame: FrameType, event: str, arg: object) -> Any:
         if not is_areole_code(frame.f_code):
             return None
@@ -74,7 +86,7 @@ def _tracer(steps_of: StepsOf, at_step: Callable[[], None]) -> Any:
         return step
 
     def step(frame: FrameType, event: str, arg: object) -> Any:
-        if event == "opcode" and frame.f_lasti in steps_of(frame.f_code):
+        if event == "opcode" and _is_step(frame.f_code, frame.f_lasti):
             at_step()
         return step
 
@@ -110,13 +122,14 @@ def _step(code: CodeType, offset: int) -> Any:
     at_step = getattr(_local, "at_step", None)
     if at_step is None:
         return None
-    if offset not in _watched[-1](code):
+    if not _is_step(code, offset):
         return sys.monitoring.DISABLE
-    _local.at_step = None
+    _local.at_step, is_over = None, False
     try:
-        at_step()
+        is_over = at_step()
     finally:
-        _local.at_step = at_step
+        if not is_over:
+            _local.at_step = at_step
     return None
 
 
@@ -139,12 +152,14 @@ def inject(function: Callable[[], Any], action: Callable[[], Any], *at: int) -> 
     Only within `with watched(...)`, which says what a step is.
     """
     injected = Injected(at)
+    last = max(at)
 
-    def at_step() -> None:
+    def at_step() -> bool:
         injected.steps += 1
         if injected.steps in at:
             injected.places.append(place())
             action()
+        return injected.steps >= last
 
     try:
         with stepping(at_step):

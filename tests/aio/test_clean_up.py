@@ -131,7 +131,11 @@ WAYS: dict[str, Callable[[AsyncAtomicCache[Any, Any], Session], Any]] = {
 }
 
 
-@pytest.mark.parametrize("options", [{}, {"max_items": 3}, {"resilience": Resilience(hard_timeout=30)}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"max_items": 3}, {"resilience": Resilience(hard_timeout=30)}],
+    ids=["plain", "bounded", "resilient"],
+)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_cancelled_call_returns_after_the_fill_has_cleaned_up(on_loop: OnLoop, way: str, options: Any) -> None:
     session = Session()
