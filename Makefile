@@ -10,7 +10,7 @@ demo: $(VENV)/ready
 	@$(BIN)/python -m areole
 
 test: demo $(VENV)/ready-loops
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
