@@ -36,10 +36,10 @@ class Longest:
 
 def measure(live: int, threads: int, fills_each: int) -> Longest:
     from areole import AtomicCache
-    from areole._expiry.lazy_expirer import Tidier
+    from areole._expiry.lazy_expirer import LazyExpirer
 
     looks: list[int] = []
-    look_through = Tidier._look_through
+    look_through = LazyExpirer._look_through
 
     def count(self: Any, *args: Any) -> int:
         looks.append(1)
@@ -51,11 +51,11 @@ def measure(live: int, threads: int, fills_each: int) -> Longest:
     try:
         for key in range(live):
             cache[key]
-        Tidier._look_through = count  # type: ignore[method-assign]
+        LazyExpirer._look_through = count  # type: ignore[method-assign]
         with Crew(threads) as crew:
             longest = crew.run(threads, lambda i: _longest(cache, live + i * fills_each, fills_each))
     finally:
-        Tidier._look_through = look_through  # type: ignore[method-assign]
+        LazyExpirer._look_through = look_through  # type: ignore[method-assign]
         if was_on:
             gc.enable()
     return Longest(max(longest), len(looks), threads * fills_each)

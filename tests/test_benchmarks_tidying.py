@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from areole._expiry.lazy_expirer import Tidier
+from areole._expiry.lazy_expirer import LazyExpirer
 from benchmarks import tidying
 from benchmarks.tidying import Longest
 
 
 def test_it_counts_the_looks_and_gives_the_longest_lookup() -> None:
-    look_through = Tidier._look_through
+    look_through = LazyExpirer._look_through
     found = tidying.measure(live=300, threads=4, fills_each=200)
     assert found.fills == 800 and found.looks >= 1 and found.lookup > 0
-    assert Tidier._look_through is look_through
+    assert LazyExpirer._look_through is look_through
 
 
 @pytest.mark.parametrize(("lookup", "status"), [(19.9, 0), (20.1, 1)])

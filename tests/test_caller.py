@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from areole import AtomicCache, FillDeadlockError
-from areole._core.wait_graph import Caller, current_caller
+from areole._core.wait_graph import Participant, current_participant
 
 from .schedules import Injected, inject, met_new_code, signal_steps, watched
 from .support import (
@@ -24,21 +24,21 @@ from .support import (
 
 
 def test_a_thread_is_one_caller_as_long_as_it_lives() -> None:
-    assert current_caller() is current_caller()
-    (in_thread,) = run_threads(lambda: (current_caller(), current_caller()))
+    assert current_participant() is current_participant()
+    (in_thread,) = run_threads(lambda: (current_participant(), current_participant()))
     assert in_thread[0] is in_thread[1]
 
 
 def test_threads_are_different_callers_even_where_one_gets_a_dead_ones_number() -> None:
     """A thread's identifier is given to the next thread at once, so it cannot stand for a leader."""
-    callers = [run_threads(current_caller)[0] for _ in range(20)]
+    callers = [run_threads(current_participant)[0] for _ in range(20)]
     assert len({id(caller) for caller in callers}) == 20
-    assert current_caller() not in callers
+    assert current_participant() not in callers
 
 
 def test_a_caller_of_this_process_is_not_gone() -> None:
-    assert not current_caller().is_from_before_fork
-    assert not run_threads(current_caller)[0].is_from_before_fork
+    assert not current_participant().is_from_before_fork
+    assert not run_threads(current_participant)[0].is_from_before_fork
 
 
 @every_index
@@ -59,7 +59,7 @@ def test_a_thread_that_ended_leaves_no_caller_behind(index: str) -> None:
 
 
 def count_callers() -> int:
-    return sum(type(each) is Caller for each in gc.get_objects())
+    return sum(type(each) is Participant for each in gc.get_objects())
 
 
 @every_index

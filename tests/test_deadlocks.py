@@ -16,7 +16,7 @@ import pytest
 
 from areole import AtomicCache, FillDeadlockError, FillTimeout, RecursiveFillError
 from areole._core.flight import Flight
-from areole._core.wait_graph import Caller, Wait, begin_wait, current_caller, end_wait
+from areole._core.wait_graph import Participant, Wait, begin_wait, current_participant, end_wait
 
 from .support import PATIENCE, Gate, assert_valid, every_index, run_threads, start_threads
 
@@ -361,7 +361,7 @@ def test_a_fill_that_has_settled_is_no_part_of_a_cycle_though_its_leader_waits_a
 
     1. A fills x, and finds that B fills y    2. B settles y, and asks for x    3. A begins to wait for y
     """
-    me, other = current_caller(), Caller()
+    me, other = current_participant(), Participant()
     x, y = Flight("x"), Flight("y")
     y.leader = other
     if is_settled:

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, FillTimeout
-from areole._core import wait_graph as _caller
+from areole._core import wait_graph as wait_graph
 from areole._platform import generated
 
 from .schedules import Injected, every_step, inject, met_new_code, signal_steps, watched
@@ -198,8 +198,8 @@ def check_all_works(cache: AnyCache, ask: Callable[[Any], Any]) -> None:
 def check_locks_and_ask(cache: AnyCache, ask: Callable[[Any], Any]) -> Any:
     assert cache._state.index.lock.acquire(blocking=False), "the index's lock is held"
     cache._state.index.lock.release()
-    assert _caller._graph.lock.acquire(blocking=False), "the lock of the graph of waits is held"
-    _caller._graph.lock.release()
+    assert wait_graph._graph.lock.acquire(blocking=False), "the lock of the graph of waits is held"
+    wait_graph._graph.lock.release()
     for entry in cache._state.index.snapshot():
         flight = entry.flight
         assert flight is None or not (flight.is_pending and flight.latch.locked()), "a dead leader holds its latch"

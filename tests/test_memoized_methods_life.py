@@ -42,7 +42,7 @@ class BigScale(Scale):
     """Inherits everything."""
 
 
-def is_gone(ref: weakref.ref[Any]) -> bool:
+def is_from_before_fork(ref: weakref.ref[Any]) -> bool:
     """Say whether it has been freed: at once, by its reference count, on a build with a GIL."""
     if is_free_threaded():
         gc.collect()
@@ -55,7 +55,7 @@ def test_an_instance_is_not_kept_alive_by_its_results(cls: type[Scale]) -> None:
     instance.times(5)
     ref = weakref.ref(instance)
     del instance
-    assert is_gone(ref)
+    assert is_from_before_fork(ref)
 
 
 def test_results_are_freed_with_their_instance() -> None:
@@ -72,7 +72,7 @@ def test_results_are_freed_with_their_instance() -> None:
     del key
     assert all(ref() is not None for ref in refs)
     del maker
-    assert all(map(is_gone, refs))
+    assert all(map(is_from_before_fork, refs))
     assert Maker.make.cache_info().currsize == 0
 
 
@@ -169,7 +169,7 @@ def test_slots_with_weakref_work() -> None:
     assert slotted.give(1) is slotted.give(1)
     ref = weakref.ref(slotted)
     del slotted
-    assert is_gone(ref)
+    assert is_from_before_fork(ref)
 
 
 def test_a_dataclass_with_plain_slots_is_refused_with_advice() -> None:

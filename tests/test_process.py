@@ -392,7 +392,7 @@ FORK = """
 import faulthandler, os, signal, sys, threading, traceback
 import areole
 from areole import AtomicCache, FillDeadlockError, RecursiveFillError
-from areole._core import wait_graph as _caller
+from areole._core import wait_graph as wait_graph
 from areole.testing import assert_valid
 
 PARENT = os.getpid()
@@ -529,7 +529,7 @@ def test_a_child_forked_during_a_refresh_reads_the_old_value_and_can_refresh(ind
 
 @needs_fork
 @every_index
-@pytest.mark.parametrize("lock", ["cache._state.index.lock", "_caller._graph.lock"])
+@pytest.mark.parametrize("lock", ["cache._state.index.lock", "wait_graph._graph.lock"])
 def test_a_lock_that_another_thread_held_at_the_fork_is_free_in_the_child(lock: str, index: str) -> None:
     """Invariant 10. Known fault: gh-50970."""
     run_forking(f"""

@@ -99,7 +99,7 @@ def wait_until(condition: Callable[[], Any], what: str) -> None:
 
 def wait_until_asleep(sweeper: Sweeper) -> None:
     """Return once the thread has read all that it was told: from then on it looks once more, or sleeps."""
-    wait_until(sweeper._news.empty, "the thread does not read its news")
+    wait_until(sweeper._wakeups.empty, "the thread does not read its news")
 
 
 # ---- when there is a thread
@@ -115,7 +115,7 @@ def test_there_is_no_thread_for_stores_that_never_have_a_ttl(kind: Any, sweeper:
         store.expire_in("a", None)
         store.close()
         store.close(wait=True)
-    assert sweeper.thread is None and sweeper._news.empty(), "notes were left for a thread that there is not"
+    assert sweeper.thread is None and sweeper._wakeups.empty(), "notes were left for a thread that there is not"
 
 
 GIVE_A_TTL: dict[str, Callable[[], Any]] = {

@@ -13,7 +13,7 @@ import pytest
 
 from areole import AtomicCache, RemovalCause
 from areole._core.entry import Entry
-from areole._expiry.lazy_expirer import LEAST_FILLS, SHRINK_FROM, Tidier
+from areole._expiry.lazy_expirer import LEAST_FILLS, SHRINK_FROM, LazyExpirer
 
 from .support import Gate, ManualClock, assert_valid, run_threads, start_threads, wait_until_waiting
 
@@ -159,16 +159,16 @@ def test_an_expired_value_that_is_taken_out_singly_is_kept_nowhere(
     count = 8 * LEAST_FILLS
     alive = [weakref.ref(cache[key]) for key in range(count)]
     clock.advance(10)
-    look_through, left = Tidier._look_through, iter(range(count // 2))
+    look_through, left = LazyExpirer._look_through, iter(range(count // 2))
 
-    def look(tidier: Tidier, state: Any, part: Any, entries: list[Any], now: float) -> int:
+    def look(expirer: LazyExpirer, state: Any, part: Any, entries: list[Any], now: float) -> int:
         for key in left if comes == "during" else ():
             remove(cache, key)
-        return look_through(tidier, state, part, entries, now)
+        return look_through(expirer, state, part, entries, now)
 
-    monkeypatch.setattr(Tidier, "_look_through", look)
-    tidier: Any = cache._state.expirer
-    while not tidier._expired:
+    monkeypatch.setattr(LazyExpirer, "_look_through", look)
+    expirer: Any = cache._state.expirer
+    while not expirer._expired:
         cache[object()]
         assert len(cache._state.index.entries) <= 3 * count, "it never looked"  # type: ignore[arg-type]
     for key in left:
@@ -278,14 +278,14 @@ def test_no_fill_looks_through_more_than_a_part_and_all_are_looked_through_in_tu
 ) -> None:
     """Broken: it looked through all entries; a lookup took 2.2 s where there were a million."""
     looks: list[Any] = []
-    look_through = Tidier._look_through
+    look_through = LazyExpirer._look_through
 
-    def look(tidier: Tidier, state: Any, part: Any, entries: list[Any], now: float) -> int:
+    def look(expirer: LazyExpirer, state: Any, part: Any, entries: list[Any], now: float) -> int:
         looks.append((id(part), len(entries)))
-        return look_through(tidier, state, part, entries, now)
+        return look_through(expirer, state, part, entries, now)
 
     cache, _ = filled(10_000)
-    monkeypatch.setattr(Tidier, "_look_through", look)
+    monkeypatch.setattr(LazyExpirer, "_look_through", look)
     by_fill = []
     for key in range(10_000, 30_000):
         before = len(looks)
@@ -301,20 +301,20 @@ def test_no_fill_looks_through_more_than_a_part_and_all_are_looked_through_in_tu
 def test_threads_that_look_at_once_look_through_different_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: 4 to 13 threads looked through the whole cache at once."""
     cache, _ = filled(8000)
-    tidier: Any = cache._state.expirer
-    count = len(tidier._parts) // 2
+    expirer: Any = cache._state.expirer
+    count = len(expirer._parts) // 2
     assert count >= 4
     barrier, looks = threading.Barrier(count), list[Any]()
 
-    def look(tidier: Tidier, state: Any, part: Any, entries: list[Any], now: float) -> int:
+    def look(expirer: LazyExpirer, state: Any, part: Any, entries: list[Any], now: float) -> int:
         looks.append(id(part))
         barrier.wait(30)  # until all are in the middle of a look
         return 0
 
-    tidier._unseen.clear()
-    tidier._unseen.extend(tidier._parts.values())
-    monkeypatch.setattr(Tidier, "_look_through", look)
-    run_threads(*[lambda: tidier._look(cache._state, 0.0)] * count)
+    expirer._unseen.clear()
+    expirer._unseen.extend(expirer._parts.values())
+    monkeypatch.setattr(LazyExpirer, "_look_through", look)
+    run_threads(*[lambda: expirer._look(cache._state, 0.0)] * count)
     assert len(looks) == len(set(looks)) == count
 
 
@@ -330,8 +330,8 @@ def test_the_tables_of_parts_that_have_become_empty_are_freed() -> None:
 def test_an_entry_that_never_came_into_the_index_is_noted_no_longer_after_a_look() -> None:
     """Its caller was interrupted after it was noted."""
     cache, _ = filled(10)
-    tidier: Any = cache._state.expirer
-    tidier.note(Entry("never"))
-    assert len(tidier._few) == 11
-    tidier._look(cache._state, 0.0)
+    expirer: Any = cache._state.expirer
+    expirer.note(Entry("never"))
+    assert len(expirer._few) == 11
+    expirer._look(cache._state, 0.0)
     assert_noted(cache)

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, FillDeadlockError, Resilience
-from areole._core import wait_graph as _caller
-from areole._core.wait_graph import Caller, Wait, add_wait, begin_wait, current_caller, end_wait
+from areole._core import wait_graph
+from areole._core.wait_graph import Participant, Wait, add_wait, begin_wait, current_participant, end_wait
 from areole._fill.task_flight import TaskFlight
 
 from .schedules import Injected, every_step, inject, met_new_code, watched
@@ -34,7 +34,7 @@ class FakeFlight:
 
     runs_a_loop = False
 
-    def __init__(self, leader: Caller) -> None:
+    def __init__(self, leader: Participant) -> None:
         self.leader = leader
         self.looked_at = 0
         self.running = True
@@ -55,7 +55,7 @@ class FakeFlight:
 def visited(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Note what each walk costs in the end, in nodes and edges."""
     costs: list[int] = []
-    first_to_end = _caller._first_to_end
+    first_to_end = wait_graph._first_to_end
 
     def count(*searches: Any) -> bool:
         costs.append(0)
@@ -73,7 +73,7 @@ def visited(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         return first_to_end(*map(counted, searches))
 
-    monkeypatch.setattr(_caller, "_first_to_end", count)
+    monkeypatch.setattr(wait_graph, "_first_to_end", count)
     return costs
 
 
@@ -177,11 +177,11 @@ def test_a_fill_asks_for_many_without_a_walk_of_its_other_waits(visited: list[in
 @pytest.mark.parametrize("order", [1, -1], ids=["in order", "backwards"])
 def test_an_edge_is_added_and_removed_in_the_same_steps_however_many_there_are(order: int) -> None:
     def steps_with(others: int) -> list[int]:
-        host = Caller()
-        fill = Caller(host)
+        host = Participant()
+        fill = Participant(host)
         waits = []
         for _ in range(others + 3):
-            flight = FakeFlight(Caller(host))
+            flight = FakeFlight(Participant(host))
             waits.append((Wait(flight, None, fill), flight))
         for wait, flight in waits[3:] if order < 0 else waits[:-3]:
             begin_wait(wait, flight)
@@ -190,7 +190,7 @@ def test_an_edge_is_added_and_removed_in_the_same_steps_however_many_there_are(o
         steps += count_lines(lambda: [end_wait(*each) for each in last])
         return [steps]
 
-    assert type(Caller().waits) is dict  # so that the steps in C do not depend on their number either
+    assert type(Participant().waits) is dict  # so that the steps in C do not depend on their number either
     assert steps_with(0) == steps_with(MANY)
 
 
@@ -199,7 +199,7 @@ def count_lines(function: Callable[[], Any]) -> int:
 
     def trace(frame: Any, event: str, arg: Any) -> Any:
         nonlocal lines
-        if frame.f_code.co_filename != _caller.__file__:
+        if frame.f_code.co_filename != wait_graph.__file__:
             return None
         lines += event == "line"
         return trace
@@ -218,7 +218,7 @@ def test_nothing_of_a_wait_stays_in_the_graph() -> None:
 
 
 def wait_and_look() -> None:
-    me = current_caller()
+    me = current_participant()
 
     async def main() -> None:
         gate = asyncio.Event()
@@ -243,8 +243,8 @@ def wait_and_look() -> None:
 def test_a_random_graph_is_judged_as_one_plain_walk_judges_it(seed: int) -> None:
     """Fills on the loops of three threads, and the threads themselves, wait for each other at random."""
     chance = random.Random(seed)
-    threads = [Caller() for _ in range(3)]
-    fills = [Caller(chance.choice(threads)) for _ in range(9)]
+    threads = [Participant() for _ in range(3)]
+    fills = [Participant(chance.choice(threads)) for _ in range(9)]
     flights = [FakeFlight(each) for each in [*threads, *fills]]
     for flight in chance.sample(flights, 2):
         flight.running = False
@@ -273,7 +273,7 @@ def test_a_random_graph_is_judged_as_one_plain_walk_judges_it(seed: int) -> None
 
 
 def closes_cycle(
-    flight: FakeFlight, thread: Caller | None, fill: Caller | None, waits: list[tuple[Wait, FakeFlight]]
+    flight: FakeFlight, thread: Participant | None, fill: Participant | None, waits: list[tuple[Wait, FakeFlight]]
 ) -> bool:
     """As 0.1.0 walked: from the flight to leaders, and to what blocks their loops."""
     to_visit, met = [flight], set()
@@ -358,7 +358,7 @@ class Scene:
         joins.append(start_threads(lambda: self.x["x"]))
         for gate in self.gates.values():
             gate.wait_until_entered()
-        leads_to = _caller._leads_to
+        leads_to = wait_graph.closes_cycle
         waiters: list[Any] = []
 
         def begin_to_walk(*args: Any) -> bool:
@@ -367,7 +367,7 @@ class Scene:
                 self.finalize()  # stands for a collection that begins at this call
             return leads_to(*args)
 
-        monkeypatch.setattr(_caller, "_leads_to", begin_to_walk)
+        monkeypatch.setattr(wait_graph, "closes_cycle", begin_to_walk)
         join = start_threads(lambda: (waiters.append(threading.current_thread()), self.others["z"]))
         deadline = time.monotonic() + 30
         while not self.finalized and time.monotonic() < deadline:
@@ -442,7 +442,7 @@ def nested_once(act: Callable[[Wait, Any], Any], at: int) -> Injected:
 def nested(act: Callable[[Wait, Any], Any], at: int) -> Injected:
     flight: Any = TaskFlight("key", AtomicCache(len)._state.index.entry_type, asyncio_loop, is_cancellable=True)
     flight.task = object()
-    fill = Caller(current_caller())
+    fill = Participant(current_participant())
     outer, inner = Wait(flight, None, fill), Wait(flight, None, fill)
     if act is end_wait:
         add_wait(outer, flight)

@@ -15,7 +15,7 @@ from .._core.entry import UNPUBLISHED, Empty
 from .._core.stats import make_hit_counter
 from .._core.ttl import EXPIRED_AT_ONCE, deadline_after, seconds_from, seconds_of
 from .._expiry.freed_functions import Owner
-from .._expiry.lazy_expirer import Tidier
+from .._expiry.lazy_expirer import LazyExpirer
 from .._fill.protocol import FillRules
 from .._fill.single_use import SINGLE_USE, refuse_result
 from .._fill.tasks import TaskFills
@@ -155,7 +155,7 @@ def _in_read_through(cache: Any) -> Callable[[Any], ExpiryOf]:
 
     state = cache._state
     if state.expirer is None and not state.index.is_bounded:
-        state.expirer = Tidier()  # it may have no ttl of its own
+        state.expirer = LazyExpirer()  # it may have no ttl of its own
     return expiry_by_deadline if cache._fills.rules.stale is None else expiry_by_seconds
 
 

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from .entry import UNPUBLISHED, Empty, Entry, Removal
-from .wait_graph import Caller, current_caller
+from .wait_graph import Participant, current_participant
 
 if TYPE_CHECKING:
     from .wait_graph import Wait
@@ -59,7 +59,7 @@ class Flight:
     """Whether this stands for a loop that its waiter's own thread runs, see `aio._blocking`."""
 
     def __init__(self, key: Any, entry_type: type[Entry] = Entry) -> None:
-        self.leader: Caller = current_caller()
+        self.leader: Participant = current_participant()
         self.latch = threading.Lock()
         self.latch.acquire()
         self.value: Any = Empty

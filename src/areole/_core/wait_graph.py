@@ -1,12 +1,12 @@
 """Who asks: a thread or a task as the leader or the waiter of flights, and whose wait would never end.
 
-Every thread has one `Caller`, and so has every fill that runs in a task. A flight names its leader's, and a `Wait` is
-an edge to its flight from the callers that it holds up; so the waits of a process are a graph, caller -> wait ->
-flight -> leader -> wait -> ..., over all its caches.
+Every thread has one `Participant`, and so has every fill that runs in a task. A flight names its leader's, and a
+`Wait` is an edge to its flight from the participants that it holds up; so the waits of a process are a graph,
+participant -> wait -> flight -> leader -> wait -> ..., over all its caches.
 
 A fill in a task is known by a context variable, `current_fill`, to all that it starts: child tasks, `gather`,
 `to_thread`, an executor's thread that was given its context. Whatever these wait for, the fill waits for. And a thread
-that blocks holds up all fills of the loop that it runs: `Caller.loop` is the node that stands for that loop.
+that blocks holds up all fills of the loop that it runs: `Participant.loop` is the node that stands for that loop.
 
 Invariant 5, waiting for oneself is an error: an edge is added, and the paths that go on from it are walked, under one
 lock. Without the lock two threads, each the leader of what the other is about to wait for, could
@@ -54,12 +54,12 @@ from .._platform.locks import Guarded, run_locked
 
 __all__ = [
     "Awaited",
-    "Caller",
+    "Participant",
     "Wait",
     "add_wait",
     "begin_wait",
-    "current_caller",
     "current_fill",
+    "current_participant",
     "end_wait",
     "holds_graph",
     "needs_thread",
@@ -80,7 +80,7 @@ class Node:
         self.awaited_by: dict[Wait, None] = {}
 
 
-class Caller(Node):
+class Participant(Node):
     """One thread, for as long as it lives, or one fill in a task, whose loop is run by the thread `host`.
 
     A new thread is a new caller, even where it gets a dead one's number. The waits of `loop` are those of its thread
@@ -89,7 +89,7 @@ class Caller(Node):
 
     __slots__ = ("epoch", "host", "loop")
 
-    def __init__(self, host: Caller | None = None) -> None:
+    def __init__(self, host: Participant | None = None) -> None:
         super().__init__(threading.get_ident() if host is None else 0)
         self.epoch = fork.epoch
         self.host = host
@@ -107,7 +107,7 @@ class Awaited(Protocol):
     runs_a_loop: bool
 
     @property
-    def leader(self) -> Caller: ...
+    def leader(self) -> Participant: ...
     @property
     def is_running(self) -> bool: ...
     def add_waiter(self, wait: Wait) -> None: ...
@@ -119,7 +119,7 @@ class Wait:
 
     __slots__ = ("flight", "holds_up")
 
-    def __init__(self, flight: Awaited, thread: Caller | None, fill: Caller | None) -> None:
+    def __init__(self, flight: Awaited, thread: Participant | None, fill: Participant | None) -> None:
         self.flight: Awaited | None = flight  # None: it is over
         self.holds_up: tuple[Node, ...] = () if fill is None else (fill,)
         if thread is not None:
@@ -128,16 +128,16 @@ class Wait:
 
 _graph = Guarded()  # its lock makes one step of adding an edge and walking
 _local = threading.local()
-current_fill: ContextVar[Caller | None] = ContextVar("areole.current_fill", default=None)
+current_fill: ContextVar[Participant | None] = ContextVar("areole.current_fill", default=None)
 """The fill in a task, if any, on whose behalf the running code works."""
 
 
-def current_caller() -> Caller:
-    """Return the calling thread's own `Caller`."""
+def current_participant() -> Participant:
+    """Return the calling thread's own `Participant`."""
     try:
-        caller: Caller = _local.caller
+        caller: Participant = _local.caller
     except AttributeError:
-        caller = _local.caller = Caller()
+        caller = _local.caller = Participant()
     return caller
 
 
@@ -169,7 +169,7 @@ def end_wait(wait: Wait, flight: Awaited) -> bool:
 
 def _begin(wait: Wait, flight: Awaited) -> bool:
     _add(wait, flight)
-    return not _leads_to(flight, wait)
+    return not closes_cycle(flight, wait)
 
 
 def _add(wait: Wait, flight: Awaited) -> None:
@@ -200,7 +200,7 @@ def _needs(flight: Awaited) -> tuple[Node, ...]:
     return leader, leader.host.loop
 
 
-def _leads_to(flight: Awaited, wait: Wait) -> bool:
+def closes_cycle(flight: Awaited, wait: Wait) -> bool:
     """Say whether the outcome of `flight` needs, in the end, something that `wait` holds up.
 
     A flight that has settled needs nothing any more, whatever its leader waits for by now:
@@ -274,7 +274,7 @@ def needs_thread(flight: Awaited, is_it: Callable[[int], bool]) -> bool:
 
 def _come_along() -> None:
     """Have the thread that forked be a caller of the child."""
-    current_caller().epoch = fork.epoch
+    current_participant().epoch = fork.epoch
 
 
 fork.after_fork_in_child("participants", _come_along)

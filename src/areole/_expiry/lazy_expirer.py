@@ -1,4 +1,4 @@
-"""Tidier: expired values leave a cache without limits even if nobody asks for them again.
+"""LazyExpirer: expired values leave a cache without limits even if nobody asks for them again.
 
 It knows all entries of the cache, in parts of a few thousand. After some fills one of the parts is looked through for
 what has expired, and each fill removes two of those that were found. As many fills pass from one look to the next as
@@ -31,7 +31,7 @@ from typing import Final, Protocol
 from .._core.entry import Entry
 from ..typing import Clock
 
-__all__ = ["Tidier"]
+__all__ = ["LazyExpirer"]
 
 LEAST_FILLS: Final = 64
 """How many fills there are between two looks at least; and how many entries a look goes through, if there are more."""
@@ -63,7 +63,7 @@ class Expirable(Protocol):
 
 
 def _noting_in(parts: dict[int, set[Entry]]) -> Callable[[Entry], None]:
-    """Make a `Tidier.note` that refers to the parts alone: a method would make a cycle."""
+    """Make a `LazyExpirer.note` that refers to the parts alone: a method would make a cycle."""
 
     def note(entry: Entry) -> None:
         try:
@@ -80,7 +80,7 @@ def _discard(part: set[Entry], entry: Entry) -> None:
         part &= part  # one step, which gives it a table as large as what is in it then
 
 
-class Tidier:
+class LazyExpirer:
     """One cache's; see the module."""
 
     __slots__ = ("_expired", "_few", "_fills_left", "_parts", "_unseen", "note")
@@ -94,7 +94,7 @@ class Tidier:
         self.note: Callable[[Entry], None] = self._few.add
         """Know of an entry that is about to be put into the index. A call of C, as long as there are few."""
 
-    def let_go(self, entry: Entry) -> None:
+    def discard(self, entry: Entry) -> None:
         """Release `entry`, which was removed from the index, or replaced in it, or has not come to be in it."""
         _discard(self._few, entry)
         if self._parts:
@@ -102,7 +102,7 @@ class Tidier:
         if self._expired:
             self._expired.pop(entry, None)
 
-    def after_fill(self, cache: Expirable) -> None:
+    def expire_some(self, cache: Expirable) -> None:
         """Tidy up a little. Called outside of every lock; what a key's methods or the clock raise here is nobody's."""
         self._fills_left -= 1
         if self._fills_left > 0 and not self._expired:

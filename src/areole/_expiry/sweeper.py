@@ -78,7 +78,7 @@ class Sweeper(Guarded):
         self._clock = clock
         self._stores: WeakTable[weakref.ref[Any]] = WeakTable()
         super().__init__()
-        self._news: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._wakeups: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._runs = False
         self._thread: threading.Thread | None = None
 
@@ -109,11 +109,11 @@ class Sweeper(Guarded):
 
     def wake(self) -> None:
         """Have the thread look at what is due."""
-        self._news.put(None)
+        self._wakeups.put(None)
 
     def restart_in_child(self) -> None:
         """Begin anew with the same stores: in the child of a fork."""
-        self._news = queue.SimpleQueue()
+        self._wakeups = queue.SimpleQueue()
         self._runs = False
         self._thread = None
         self._start = _no_start
@@ -123,7 +123,7 @@ class Sweeper(Guarded):
 
     def _file(self, store: Any) -> None:
         self._stores.discard(store)
-        self._stores.add_if_absent(store, weakref.ref(store, self._news.put))
+        self._stores.add_if_absent(store, weakref.ref(store, self._wakeups.put))
 
     def _start_if_needed(self) -> None:
         if not self._stores.records or (self._runs and (self.thread is not None or self._start() is not None)):
@@ -131,7 +131,7 @@ class Sweeper(Guarded):
         thread, start = None, _Start()
         self._start = weakref.ref(start)
         try:
-            thread = threading.Thread(target=self._run, args=(self._news,), name="areole-sweeper", daemon=True)
+            thread = threading.Thread(target=self._run, args=(self._wakeups,), name="areole-sweeper", daemon=True)
             self._runs, self._thread = True, thread
             thread.start()
         except BaseException as error:
@@ -141,12 +141,12 @@ class Sweeper(Guarded):
                 raise
             _log.info("no thread for sweeps (%s): what has expired leaves as stores are used", error)
 
-    def _run(self, news: queue.SimpleQueue[Any]) -> None:
+    def _run(self, wakeups: queue.SimpleQueue[Any]) -> None:
         while (patience := self._sweep_what_is_due()) is not None:
             with suppress(queue.Empty):
-                news.get(timeout=patience)
+                wakeups.get(timeout=patience)
                 while True:  # one look is enough for all that is there
-                    news.get_nowait()
+                    wakeups.get_nowait()
 
     def _sweep_what_is_due(self) -> float | None:
         """Sweep, and return how many seconds to sleep; None, if there is nothing to sweep and the thread is to end."""

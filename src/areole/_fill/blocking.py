@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .._core.flight import Flight
-from .._core.wait_graph import Wait, add_wait, current_caller, current_fill, end_wait
+from .._core.wait_graph import Wait, add_wait, current_fill, current_participant, end_wait
 from .._platform.arguments import is_async_function
 from .task_waiter import running_loop
 
@@ -51,7 +51,7 @@ class _LoopRun(Flight):
 def _run_to_end(value: Awaitable[Any]) -> Any:
     import asyncio
 
-    me = current_caller()
+    me = current_participant()
     run = _LoopRun(None)
     run.leader = type(me)(host=me)
     wait = Wait(run, me, None)

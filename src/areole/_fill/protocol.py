@@ -49,7 +49,7 @@ from typing import Any, Final, NamedTuple, Self
 from .._core.entry import Empty, Entry
 from .._core.flight import Flight
 from .._core.ttl import EXPIRED_AT_ONCE, DeadlineOf, SecondsOf
-from .._core.wait_graph import Wait, current_caller, current_fill, end_wait, holds_graph, needs_thread
+from .._core.wait_graph import Wait, current_fill, current_participant, end_wait, holds_graph, needs_thread
 from .._index.bounded import BoundedIndex
 from .._platform.locks import holds_a_lock, run_locked
 from .._platform.module_imports import is_importing, waits_for_my_imports
@@ -352,7 +352,7 @@ class Fills:
         """Return what this caller's own fill has raised, while it still leads: its ttl or clock asks for the key."""
         error = flight.error
         try:
-            is_own = flight.leader is current_caller() or flight.leader is current_fill.get()
+            is_own = flight.leader is current_participant() or flight.leader is current_fill.get()
             return error if is_own and isinstance(error, Exception) and not flight.is_orphaned else None
         finally:
             del error, flight

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._core.entry import Entry
 from .._core.flight import Flight
-from .._core.wait_graph import Caller, Wait
-from .task_waiter import Waiter, running_loop
+from .._core.wait_graph import Participant, Wait
+from .task_waiter import TaskWaiter, running_loop
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,7 +42,7 @@ class TaskFlight(Flight):
         self, key: Any, entry_type: type[Entry], loop: asyncio.AbstractEventLoop, *, is_cancellable: bool
     ) -> None:
         super().__init__(key, entry_type)
-        self.leader = Caller(host=self.leader)
+        self.leader = Participant(host=self.leader)
         self.loop = loop
         self.is_cancellable = is_cancellable
         self.is_abandoned = False
@@ -110,7 +110,7 @@ class CleanUp:
         self._flight = flight
 
     @property
-    def leader(self) -> Caller:
+    def leader(self) -> Participant:
         return self._flight.leader
 
     @property
@@ -124,7 +124,7 @@ class CleanUp:
         return False
 
 
-class CleanUpWaiter(Waiter):
+class CleanUpWaiter(TaskWaiter):
     """Waits until an abandoned fill has stopped, or its loop, another thread's, does not run any more."""
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Waiter: a task that waits for a flight, on whatever loop, without blocking it.
+"""TaskWaiter: a task that waits for a flight, on whatever loop, without blocking it.
 
 Who signals whom: a waiter puts itself into the flight's table and *then* looks whether the leader has left; the leader
 opens the latch and *then* wakes all that are in the table. So one of them sees the other:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .._core.flight import Flight
 
-__all__ = ["Waiter", "limit_of", "running_loop", "wake"]
+__all__ = ["TaskWaiter", "limit_of", "running_loop", "wake"]
 
 SELDOM: Final = 1.0
 """Seconds between two looks of the waiters that nobody wakes."""
@@ -48,7 +48,7 @@ def limit_of(timeout: float | None) -> float:
     return inf if timeout is None or timeout > TIMEOUT_MAX else timeout
 
 
-class Waiter:
+class TaskWaiter:
     """One wait of one task. All but its making and `wake` happens on its loop.
 
     `check` is called with the flight where the wait may be for ever, and then raises what ends it.
@@ -134,9 +134,9 @@ class _Watch:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._token: object = None  # of the timer that counts, if there is one
-        self.waiters: dict[Waiter, None] = {}
+        self.waiters: dict[TaskWaiter, None] = {}
 
-    def add(self, waiter: Waiter) -> None:
+    def add(self, waiter: TaskWaiter) -> None:
         self.waiters[waiter] = None
         if self._token is None:
             self._look_later()
@@ -151,7 +151,7 @@ class _Watch:
         may_be_stuck = is_importing() or holds_a_lock()  # asked once for all
         self._look_at(list(self.waiters), may_be_stuck)
 
-    def _look_at(self, waiters: list[Waiter], may_be_stuck: bool) -> None:
+    def _look_at(self, waiters: list[TaskWaiter], may_be_stuck: bool) -> None:
         for waiter in waiters[-AT_ONCE:]:
             waiter.look_now()
             if may_be_stuck:
@@ -182,7 +182,7 @@ def _watch_of(loop: asyncio.AbstractEventLoop) -> _Watch:
 
 def wake(flight: Flight) -> None:
     """Have all waiters of `flight` look, each on its loop; one that has closed stops nobody else (anyio #1265)."""
-    by_loop: dict[Any, list[Waiter]] = {}
+    by_loop: dict[Any, list[TaskWaiter]] = {}
     for waiter in list(flight.waiters):
         by_loop.setdefault(waiter.loop, []).append(waiter)
     for loop, waiters in by_loop.items():
@@ -193,7 +193,7 @@ def wake(flight: Flight) -> None:
                 loop.call_soon_threadsafe(_look_all, waiters)
 
 
-def _look_all(waiters: list[Waiter]) -> None:
+def _look_all(waiters: list[TaskWaiter]) -> None:
     for waiter in waiters:
         waiter.look_now()
 

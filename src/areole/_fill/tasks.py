@@ -38,13 +38,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from .._core.entry import Empty, Entry
 from .._core.flight import Flight
-from .._core.wait_graph import Wait, add_wait, begin_wait, current_caller, current_fill, end_wait
+from .._core.wait_graph import Wait, add_wait, begin_wait, current_fill, current_participant, end_wait
 from .._state.cache_state import CacheState
 from ..errors import FillDeadlockError, FillTimeout, RecursiveFillError
 from .protocol import LEAD, Claim, FillRules, Fills, timed_out
 from .stale import StaleServing, throttle
 from .task_flight import CleanUp, CleanUpWaiter, TaskFlight
-from .task_waiter import Waiter, running_loop, wake
+from .task_waiter import TaskWaiter, running_loop, wake
 
 if TYPE_CHECKING:
     import asyncio
@@ -304,7 +304,7 @@ class TaskFills(Fills):
         closed then, as after an `await` of the plain function. A second cancellation ends this wait a moment later.
         """
         try:
-            if not await Waiter(flight, self.running_loop(), self.check_wait).wait(timeout):
+            if not await TaskWaiter(flight, self.running_loop(), self.check_wait).wait(timeout):
                 self.keep_running(flight)
                 raise FillTimeout(self.while_waiting(flight, timed_out(timeout)))
         except BaseException as error:
@@ -354,7 +354,7 @@ class TaskFills(Fills):
             return
         fill = current_fill.get()
         try:
-            if flight.leader is fill or flight.leader is current_caller():
+            if flight.leader is fill or flight.leader is current_participant():
                 if flight.is_pending:
                     reason = "its own fill asks for it; break that loop"
                     raise RecursiveFillError(self.while_waiting(flight, reason))

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from .._core.entry import Empty, Entry, StaleTimes
 from .._core.flight import Flight
-from .._core.wait_graph import Wait, begin_wait, current_caller, current_fill, holds_graph
+from .._core.wait_graph import Wait, begin_wait, current_fill, current_participant, holds_graph
 from .._platform.module_imports import is_importing
 from .._platform.worker_pool import HUNG_SECONDS, Client, pool
 from ..errors import FillDeadlockError, FillTimeout, RecursiveFillError
@@ -135,7 +135,7 @@ class ThreadFills(Fills):
         """
         if flight.is_orphaned:
             return
-        me, fill = current_caller(), current_fill.get()
+        me, fill = current_participant(), current_fill.get()
         wait = Wait(flight, me, fill)
         try:
             if flight.leader is me or flight.leader is fill:
@@ -238,7 +238,7 @@ class ThreadFills(Fills):
         rules: FillRules,
         answers: SimpleQueue[tuple[Claim | None, BaseException | None]],
     ) -> None:
-        flight.leader = current_caller()
+        flight.leader = current_participant()
 
         def claim_and_tell(flight: Flight) -> Claim:
             found = claim(flight)

@@ -18,7 +18,7 @@ from .._core.entry import UNPUBLISHED, Empty, Entry, Removal
 from .._core.stats import Counters, HitCounter, make_on_hit
 from .._core.ttl import DeadlineOf
 from .._expiry.freed_functions import DroppedFunctions
-from .._expiry.lazy_expirer import Tidier
+from .._expiry.lazy_expirer import LazyExpirer
 from .._index.bounded import BoundedIndex, is_kept
 from .._index.limits import OVERHEAD, size_of, weigh_none
 from .._index.protocol import EntriesView, Index
@@ -83,7 +83,7 @@ class CacheState:
         self.hits = hits
         self.on_hit: Callable[[Any], object] | None = self._make_on_hit(() if hits is None else (hits,))
         self.explain_key: Callable[[Any], str] = _explain_key
-        self.expirer = None if ttl is None or index.is_bounded else Tidier()
+        self.expirer = None if ttl is None or index.is_bounded else LazyExpirer()
         self.freed = DroppedFunctions()
         self.stores_live_only = True
         """Whether all that is stored is live until its deadline: no stored exceptions, no stale values."""
@@ -100,7 +100,7 @@ class CacheState:
         own.index = self.index.twin()
         own.entries = own.index.entries
         own.on_hit = own._make_on_hit(() if self.hits is None else (self.hits,))
-        own.expirer = self.expirer and Tidier()
+        own.expirer = self.expirer and LazyExpirer()
         return own
 
     def with_own_counters(self, hits: HitCounter | None) -> Self:
