@@ -315,7 +315,7 @@ class Fills:
         entry, state = flight.entry, self.state
         if not entry.is_published:
             if state.expirer is not None:
-                state.expirer.let_go(entry)  # first: a method of the key may raise in what follows
+                state.expirer.discard(entry)  # first: a method of the key may raise in what follows
             state.index.remove_if(entry)
         entry.flight = None
 
@@ -330,7 +330,7 @@ class Fills:
         if flight.removed:
             state.notify(flight.removed)
         if state.expirer is not None:
-            state.expirer.after_fill(state)
+            state.expirer.expire_some(state)
 
     def read_result(self, flight: Flight) -> Any:
         """Return or raise what a flight that was waited for has brought; Empty if its leader left none."""

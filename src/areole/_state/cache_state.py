@@ -182,7 +182,7 @@ class CacheState:
             self.refuse_unhashable(entry.key)
             raise
         if found is not entry and expirer is not None:
-            expirer.let_go(entry)
+            expirer.discard(entry)
         return found
 
     def replace_entry(self, old: Entry, new: Entry) -> bool:
@@ -192,7 +192,7 @@ class CacheState:
             expirer.note(new)
         is_replaced = self.index.replace_if(old, new)
         if expirer is not None:
-            expirer.let_go(old if is_replaced else new)
+            expirer.discard(old if is_replaced else new)
         self.notify_unreported()
         return is_replaced
 
@@ -308,7 +308,7 @@ class CacheState:
 
     def _forget(self, entry: Entry) -> None:
         if self.expirer is not None:
-            self.expirer.let_go(entry)
+            self.expirer.discard(entry)
 
     # ---- reports
 
