@@ -99,7 +99,7 @@ def test_a_lookup_at_the_top_of_the_module_that_its_fill_imports_is_refused(
     join = start_threads(lambda: cache["key"])
     gate.wait_until_entered()
     (error,) = run_threads(lambda: import_value(name))
-    assert "waits for the import of a module that this thread executes" in error
+    assert "waiting for the import of a module that this thread is executing" in error
     assert join() == [error]
     assert_valid(cache)
 

@@ -163,7 +163,7 @@ def test_a_waiter_gives_up_after_wait_timeout_while_the_fill_goes_on_and_is_stor
     timed_out = run_threads(*[lambda: cache["key"]] * 3)
     assert [type(result) for result in timed_out] == [FillTimeout] * 3
     assert all(isinstance(result, TimeoutError) for result in timed_out)
-    assert "prices: waiting for a key of type str" in str(timed_out[0])
+    assert "prices: cannot wait for a key of type str" in str(timed_out[0])
     assert "key" not in cache
     gate.open()
     assert join() == ["value"]

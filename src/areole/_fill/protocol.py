@@ -49,19 +49,19 @@ from typing import Any, Final, NamedTuple, Self
 from .._core.entry import Empty, Entry
 from .._core.flight import Flight
 from .._core.ttl import EXPIRED_AT_ONCE, DeadlineOf, SecondsOf
-from .._core.wait_graph import Wait, current_fill, current_participant, end_wait, holds_graph, needs_thread
+from .._core.wait_graph import Wait, current_fill, current_participant, end_wait, needs_thread
 from .._index.bounded import BoundedIndex
 from .._platform.locks import holds_a_lock, run_locked
 from .._platform.module_imports import is_importing, waits_for_my_imports
 from .._state.cache_state import LOST_AFTER, CacheState
-from ..errors import FillDeadlockError
 from ..typing import RemovalCause
 from .exceptions import raise_copy_of, raise_unchanged, twin_of
 from .resilience import StaleRules
 from .single_use import SINGLE_USE, refuse_result
 from .task_waiter import wake
+from .wait_errors import WaitError, wait_error
 
-__all__ = ["LEAD", "Claim", "FillRules", "Fills", "timed_out"]
+__all__ = ["LEAD", "Claim", "FillRules", "Fills"]
 
 
 class Claim(enum.Enum):
@@ -384,20 +384,10 @@ class Fills:
 
     def check_wait(self, flight: Flight) -> None:
         """Raise if the wait for `flight` is seen, a moment after it has begun, never to end."""
-        if holds_a_lock() or holds_graph():  # the latter where a task waits, on a loop that a finalizer runs
-            raise self.inside_a_key(flight)
+        if holds_a_lock():  # that of the graph of waits, where a task waits on a loop that a finalizer runs
+            raise self.wait_error("inside a key", flight)
         if is_importing() and needs_thread(flight, waits_for_my_imports):
-            reason = "its fill waits for the import of a module that this thread executes; ask in a function, which is "
-            reason += "called when the module has been imported"
-            raise FillDeadlockError(self.while_waiting(flight, reason))
+            raise self.wait_error("import", flight)
 
-    def inside_a_key(self, flight: Flight) -> FillDeadlockError:
-        reason = "a method of a key, or a finalizer, asks while it holds up a cache; let it not wait"
-        return FillDeadlockError(self.while_waiting(flight, reason))
-
-    def while_waiting(self, flight: Flight, reason: str) -> str:
-        return f"{self.state.name}: waiting for a key of type {type(flight.entry.key).__name__}: {reason}"
-
-
-def timed_out(timeout: float | None) -> str:
-    return f"its fill has not ended in {timeout} s and goes on; ask again later"
+    def wait_error(self, error: WaitError, flight: Flight, **details: object) -> Exception:
+        return wait_error(error, self.state.name, flight.entry.key, **details)

@@ -40,8 +40,8 @@ from .._core.entry import Empty, Entry
 from .._core.flight import Flight
 from .._core.wait_graph import Wait, add_wait, begin_wait, current_fill, current_participant, end_wait
 from .._state.cache_state import CacheState
-from ..errors import FillDeadlockError, FillTimeout, RecursiveFillError
-from .protocol import LEAD, Claim, FillRules, Fills, timed_out
+from ..errors import FillDeadlockError
+from .protocol import LEAD, Claim, FillRules, Fills
 from .stale import StaleServing, throttle
 from .task_flight import CleanUp, CleanUpWaiter, TaskFlight
 from .task_waiter import TaskWaiter, running_loop, wake
@@ -289,9 +289,7 @@ class TaskFills(Fills):
             if flight.own_wait is not None:
                 await self._wait_and_leave(flight.own_wait, flight, timeout)
             if flight.value is Empty and not isinstance(flight.error, Exception):
-                kind = type(flight.error).__name__
-                reason = f"its fill was ended by {kind}, though nobody had left it; those who wait fill it again"
-                raise RuntimeError(self.while_waiting(flight, reason))
+                raise self.wait_error("ended", flight, kind=type(flight.error).__name__)
             return self.read_requested(flight)
         finally:
             flight.for_requester = None  # it has left, or has it
@@ -306,7 +304,7 @@ class TaskFills(Fills):
         try:
             if not await TaskWaiter(flight, self.running_loop(), self.check_wait).wait(timeout):
                 self.keep_running(flight)
-                raise FillTimeout(self.while_waiting(flight, timed_out(timeout)))
+                raise self.wait_error("timeout", flight, seconds=timeout)
         except BaseException as error:
             if self.end_wait(wait, flight) and _is_cancellation(error):
                 await self._wait_until_stopped(flight)
@@ -356,15 +354,13 @@ class TaskFills(Fills):
         try:
             if flight.leader is fill or flight.leader is current_participant():
                 if flight.is_pending:
-                    reason = "its own fill asks for it; break that loop"
-                    raise RecursiveFillError(self.while_waiting(flight, reason))
+                    raise self.wait_error("own key", flight)
                 return
             self.state.counters.waits.increment_and_get()
             wait = Wait(flight, None, fill)
             try:
                 if not begin_wait(wait, flight):
-                    reason = "its fill waits in turn for the one that asks; ask for keys in one order everywhere"
-                    raise FillDeadlockError(self.while_waiting(flight, reason))
+                    raise self.wait_error("cycle", flight)
                 await self._wait_and_leave(wait, flight, timeout)
             finally:
                 if wait.flight is not None:

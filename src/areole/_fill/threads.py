@@ -24,9 +24,8 @@ from .._core.flight import Flight
 from .._core.wait_graph import Wait, begin_wait, current_fill, current_participant, holds_graph
 from .._platform.module_imports import is_importing
 from .._platform.worker_pool import HUNG_SECONDS, Client, pool
-from ..errors import FillDeadlockError, FillTimeout, RecursiveFillError
 from .exceptions import raise_unchanged
-from .protocol import LEAD, Claim, FillRules, Fills, timed_out
+from .protocol import LEAD, Claim, FillRules, Fills
 from .stale import StaleServing, throttle
 from .task_waiter import limit_of
 
@@ -140,20 +139,17 @@ class ThreadFills(Fills):
         try:
             if flight.leader is me or flight.leader is fill:
                 if flight.is_pending:
-                    reason = "its fill, in this same thread or task, asks for it; break that loop"
-                    raise RecursiveFillError(self.while_waiting(flight, reason))
+                    raise self.wait_error("own key", flight)
                 return  # it failed, and its own ttl or clock asks: it gets what the fill raised
             if self.holds_up_others():
-                raise self.inside_a_key(flight)
+                raise self.wait_error("inside a key", flight)
             if not is_own:
                 self.state.counters.waits.increment_and_get()
             if not begin_wait(wait, flight):
-                reason = "its fill waits in turn for a fill of this thread, or for the event loop that it would block; "
-                reason += "ask for keys in one order everywhere, and await on a loop"
-                raise FillDeadlockError(self.while_waiting(flight, reason))
+                raise self.wait_error("cycle", flight)
             if not self._waits_out(flight, timeout):
                 self.keep_running(flight)
-                raise FillTimeout(self.while_waiting(flight, timed_out(timeout)))
+                raise self.wait_error("timeout", flight, seconds=timeout)
         finally:
             wait.flight = None  # one store: no interrupt leaves the edge behind
             self.end_wait(wait, flight)
@@ -280,7 +276,7 @@ class ThreadFills(Fills):
             value = self.read_requested(flight)
             if value is Empty and flight.error is not None:
                 if isinstance(flight.error, Exception):  # its leader is still reading it, to copy it for others
-                    raise FillTimeout(self.while_waiting(flight, timed_out(timeout)))
+                    raise self.wait_error("timeout", flight, seconds=timeout)
                 raise flight.error  # no Exception: meant for the leader alone
             return value
         finally:
