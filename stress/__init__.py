@@ -6,7 +6,8 @@ Where to read, from the bottom up:
     oracle          what a run may show and what it may not, and why
     subject         a cache as the scenarios use it: by key, as a memoized function, as a store
     case            what every scenario has; the result of a run
-    keys            keys that share a hash; interrupted_locks: locks that are interrupted as they are taken
+    keys            keys that share a hash
+    replaced_locks  locks in the place of the library's own; interrupted_locks: interrupted as they are taken
     scenario        those that run on threads; tasks: those with event loops; child: those with processes of their own
     scenarios/      one file each; its header says what it proves and hunts, and what is allowed
     vitals, frame   memory, threads, files; runs a scenario, round after round, and finds who is blocked
@@ -16,10 +17,5 @@ Where to read, from the bottom up:
     contenders/     the same questions to other caches
     results/        tables that were made by these
 
-Beside it, what does not need luck, or needs less of it:
-
-    interleave/     races of two or three threads under a scheduler: `python -m stress.interleave`
-    histories/      what threads asked and got, checked for linearizability: `python -m stress.histories`
-    schedules       failed schedules as files: `python -m stress.interleave --replay FILE`
-    hunt            both, until a fault shows, for planted ones: `python -m stress.hunt`
+Beside it, in the tests, is what needs less luck: `python -m tests.interleave`, `python -m tests.interleave.histories`.
 """

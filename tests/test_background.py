@@ -14,7 +14,7 @@ from areole._platform import worker_pool as _background
 from areole._platform.worker_pool import CALL_SECONDS, MOST_EACH, MOST_IN_ALL, MOST_QUEUED, MOST_THREADS, Client, Pool
 from areole.testing import ManualClock
 
-from .schedules import inject, met_new_code, signal_steps, watched
+from .interleave import inject, met_new_code, signal_steps, watched
 from .support import PATIENCE, Gate, run_python, run_threads
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -11,7 +11,7 @@ from typing import Any
 from areole import AtomicCache, FillDeadlockError
 from areole._core.wait_graph import Participant, current_participant
 
-from .schedules import Injected, inject, met_new_code, signal_steps, watched
+from .interleave import Injected, inject, met_new_code, signal_steps, watched
 from .support import (
     PATIENCE,
     Gate,

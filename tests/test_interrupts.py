@@ -25,7 +25,7 @@ from areole import AtomicCache, FillTimeout
 from areole._core import wait_graph as wait_graph
 from areole._platform import generated
 
-from .schedules import Injected, every_step, inject, met_new_code, signal_steps, watched
+from .interleave import Injected, every_step, inject, met_new_code, signal_steps, watched
 from .support import (
     PATIENCE,
     Gate,

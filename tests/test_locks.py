@@ -18,8 +18,8 @@ import pytest
 import areole
 from areole import AtomicCache
 from areole._platform.locks import run_locked
-from stress.interleave.locks import replaced_locks
 from stress.interrupted_locks import InterruptedLock, Interruptions
+from stress.replaced_locks import replaced_locks
 
 from .support import assert_valid, run_threads
 

@@ -15,7 +15,7 @@ import pytest
 
 from areole import AtomicCache, FillDeadlockError, RecursiveFillError
 
-from .schedules import every_step, inject, met_new_code, watched
+from .interleave import every_step, inject, met_new_code, watched
 from .support import ManualClock, assert_valid
 
 KINDS = [{}, {"max_items": 3, "policy": "lru"}, {"max_items": 3, "policy": "s3fifo"}]

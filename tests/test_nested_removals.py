@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, Storage
-from stress.interleave import Injected, inject, met_new_code, signal_steps, watched
 
+from .interleave import Injected, inject, met_new_code, signal_steps, watched
 from .storage_support import check_books, every_policy, make_store
 
 

@@ -22,7 +22,7 @@ import pytest
 
 from areole import AtomicCache, FillDeadlockError, RecursiveFillError
 
-from .schedules import Injected, inject, met_new_code, shared_steps, watched
+from .interleave import Injected, inject, met_new_code, shared_steps, watched
 from .support import ManualClock, assert_valid, every_index, run_python, run_threads
 
 AnyCache = AtomicCache[Any, Any]

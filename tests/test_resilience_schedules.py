@@ -16,7 +16,7 @@ from areole import AtomicCache, Resilience, Storage
 from areole._platform.worker_pool import pool
 from areole.testing import ManualClock, assert_valid
 
-from .schedules import explore, point
+from .interleave import explore, point
 
 AT_ONCE = Resilience(stale_ttl=5)
 IN_NEED = Resilience(stale_ttl=5, fail_safe=True)

@@ -23,7 +23,7 @@ import pytest
 from areole import CACHE_MISS, Cache, Storage
 from areole.testing import ManualClock
 
-from .schedules import Injected, inject, met_new_code, signal_steps, watched
+from .interleave import Injected, inject, met_new_code, signal_steps, watched
 from .storage_support import check_books, every_policy, make_store
 from .support import PATIENCE
 from .test_interrupts import interrupt

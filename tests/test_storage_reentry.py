@@ -22,8 +22,8 @@ import pytest
 from areole import CACHE_MISS, Cache, FillDeadlockError, RecursiveFillError, Storage
 from areole.testing import ManualClock
 
+from .interleave import Injected, every_step, inject, met_new_code, watched
 from .pairs import every_pair
-from .schedules import Injected, every_step, inject, met_new_code, watched
 from .storage_support import check_books, every_policy, make_store
 from .support import run_python, run_threads
 from .test_process import Finalized, KeyThatActs, KeyThatRaises

@@ -20,7 +20,7 @@ import pytest
 from areole import CACHE_MISS, RemovalCause, Storage
 from areole.testing import ManualClock
 
-from .schedules import BadSchedule, WithInvariant, explore, point
+from .interleave import BadSchedule, WithInvariant, explore, point
 from .storage_support import Told, check_books, every_policy
 
 SWITCHES = 2 if "AREOLE_EXAMPLES" in os.environ else 1

@@ -22,7 +22,7 @@ import pytest
 
 from areole import CACHE_MISS, Cache, RemovalCause, Storage
 
-from .schedules import explore
+from .interleave import explore
 from .support import Gate, ManualClock, assert_valid, run_threads, start_threads, wait_until_waiting
 
 every_policy = pytest.mark.parametrize("policy", ["lru", "s3fifo"])

@@ -26,7 +26,7 @@ from areole._expiry.sweeper import Sweeper
 from areole._platform.locks import run_locked
 from areole.testing import ManualClock
 
-from .schedules import Injected, inject, met_new_code, signal_steps, watched
+from .interleave import Injected, inject, met_new_code, signal_steps, watched
 from .support import PATIENCE, Gate, assert_valid, run_threads, start_threads
 
 HOUR = 3600.0

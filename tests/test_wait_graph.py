@@ -23,7 +23,7 @@ from areole._core import wait_graph
 from areole._core.wait_graph import Participant, Wait, add_wait, begin_wait, current_participant, end_wait
 from areole._fill.task_flight import TaskFlight
 
-from .schedules import Injected, every_step, inject, met_new_code, watched
+from .interleave import Injected, every_step, inject, met_new_code, watched
 from .support import Gate, assert_valid, run_threads, start_threads, wait_until_waiting
 
 MANY = 300

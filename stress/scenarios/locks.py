@@ -33,8 +33,8 @@ from areole import AsyncAtomicCache, AtomicCache, Cache, FillDeadlockError, Resi
 from areole.testing import ManualClock, assert_valid
 
 from ..child import ChildScenario
-from ..interleave.locks import replaced_locks
 from ..interrupted_locks import InterruptedLock, Interruptions
+from ..replaced_locks import replaced_locks
 from ..subject import INDEXES, POLICIES
 
 __all__ = ["Locks"]

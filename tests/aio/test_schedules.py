@@ -12,7 +12,7 @@ from areole._core.wait_graph import Wait, begin_wait
 from areole._fill.protocol import LEAD
 from areole._fill.task_flight import TaskFlight
 
-from ..schedules import explore, point
+from ..interleave import explore, point
 from ..support import assert_valid, every_index
 
 

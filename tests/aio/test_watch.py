@@ -13,7 +13,7 @@ from areole._fill import protocol as _single_flight
 from areole._fill import task_waiter as _waiter
 from areole._fill.task_waiter import _Watch
 
-from ..schedules import Injected, every_step, inject, met_new_code, watched
+from ..interleave import Injected, every_step, inject, met_new_code, watched
 from ..support import Gate, assert_valid, start_threads
 from .support import run, until
 

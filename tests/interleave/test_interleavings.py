@@ -1,6 +1,6 @@
 """Every race under every schedule with up to two preemptions and under random ones; and the scheduler itself.
 
-A race's header says what it proves, which broken interleaving it hunts, and what is allowed: stress/interleave/races.
+A race's header says what it proves, which broken interleaving it hunts, and what is allowed: tests/interleave/races.
 Here is also a fault as somebody might have written it, which its race must find.
 """
 
@@ -21,12 +21,13 @@ from areole._fill.protocol import Fills
 from areole._index import atomic
 from areole._platform import locks as areole_locks
 from areole._platform import refcount as _refcount
-from stress.hunt import find_fault
-from stress.interleave import BadSchedule, Deadlock, WithInvariant, explore, point, replay, sample
-from stress.interleave.__main__ import main
-from stress.interleave.race import Race
-from stress.interleave.races import RACES
-from stress.schedules import load, replay_file, save, scenario_called
+
+from . import BadSchedule, Deadlock, WithInvariant, explore, point, replay, sample
+from .__main__ import main
+from .hunt import find_fault
+from .race import Race
+from .races import RACES
+from .saved import load, replay_file, save, scenario_called
 
 every_race = pytest.mark.parametrize("race", RACES.values(), ids=list(RACES))
 
@@ -62,7 +63,7 @@ fail = Fills.abort
 def test_a_planted_fault_is_found_and_what_is_saved_shows_it_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """For as long as it is there. Others are in stress/faults, which `stress.hunt` looks for too."""
+    """For as long as it is there. Others are in stress/faults, which `tests.interleave.hunt` looks for too."""
     race = "dead-leader-alone/dict"
     with monkeypatch.context() as patched:
         patched.setattr(Fills, "abort", fail_and_leave_the_flight)

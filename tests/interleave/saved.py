@@ -1,6 +1,6 @@
-"""Schedules that failed, as files: saved as JSON when found, and replayed by `python -m stress.interleave`.
+"""Schedules that failed, as files: saved as JSON when found, and replayed by `python -m tests.interleave`.
 
-A file names its scenario: a race of `stress.interleave.races`, or "history/SUBJECT/SEED" for the program of that seed.
+A file names its scenario: a race of `tests.interleave.races`, or "history/SUBJECT/SEED" for the program of that seed.
 It replays on the interpreter and the library that it names; on others the same choices may not be possible.
 """
 
@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from . import Scenario, replay
+from .explore import Bad
 from .histories.record import SUBJECTS, scheduled
-from .interleave import Scenario, replay
-from .interleave.explore import Bad
-from .interleave.races import RACES
+from .races import RACES
 
 __all__ = ["load", "replay_file", "save", "scenario_called"]
 

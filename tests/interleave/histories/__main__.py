@@ -1,6 +1,6 @@
-"""python -m stress.histories: records histories, and checks whether they are linearizable.
+"""python -m tests.interleave.histories: records histories, and checks whether they are linearizable.
 
-Exit status 1 if one is not; if it was scheduled, its schedule is saved, and `python -m stress.interleave --replay FILE`
+Exit status 1 if one is not; if it was scheduled, its schedule is saved, and `python -m tests.interleave --replay FILE`
 runs it again. What real threads did cannot be done again; the message shows all of it.
 """
 
@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ..schedules import save
+from ..saved import save
 from .record import SUBJECTS
 from .search import Outcome, search_free, search_scheduled
 
@@ -18,7 +18,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m stress.histories", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.interleave.histories", description=__doc__)
     parser.add_argument("--count", type=int, default=2_000, help="of histories of real threads, in all (default 2000)")
     parser.add_argument("--scheduled", type=int, default=200, help="of programs under PCT, in all (default 200)")
     parser.add_argument("--seed", type=int, default=0)

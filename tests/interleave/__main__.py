@@ -1,4 +1,4 @@
-"""python -m stress.interleave: runs races under every schedule with up to two preemptions, and under random ones.
+"""python -m tests.interleave: runs races under every schedule with up to two preemptions, and under random ones.
 
 Exit status 1 if one failed; its schedule is saved, and `--replay FILE` runs it again.
 """
@@ -9,16 +9,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ..schedules import replay_file, save
 from . import BadSchedule, explore, sample
 from .race import Race
 from .races import RACES
+from .saved import replay_file, save
 
 __all__ = ["main", "run_race"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m stress.interleave", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.interleave", description=__doc__)
     parser.add_argument("--list", action="store_true", help="the races, with their headers")
     parser.add_argument("--scenario", metavar="TEXT", default="", help="only those with TEXT in their names")
     parser.add_argument("--preemptions", type=int, metavar="N", help="at most so many (default: as the race says)")

@@ -1,4 +1,4 @@
-"""Interleavings: a scheduler that owns every switch of two or three threads. `python -m stress.interleave`.
+"""Interleavings: a scheduler that owns every switch of two or three threads. `python -m tests.interleave`.
 
 Where to read, from the bottom up:
 
@@ -7,6 +7,10 @@ Where to read, from the bottom up:
     locks       locks that tell the scheduler when they would block
     schedule    one run of some threads, and the strategies by which it goes
     explore     all schedules with up to two preemptions, random ones, replays
+    races/      small scenarios, by the step of the protocol that they are about
+    histories/  what threads asked and got, checked for linearizability: `python -m tests.interleave.histories`
+    saved       failed schedules as files: `python -m tests.interleave --replay FILE`
+    hunt        both, until a fault shows, for planted ones: `python -m tests.interleave.hunt`
 
 Why not interleave-test or frontrun, which exist for this (looked at in 2026, with CPython 3.11, 3.13 and 3.13t):
 interleave-test 0.1.0 needs Python 3.12, gives the code an RLock without the `_is_owned` that areole asks, and stops at

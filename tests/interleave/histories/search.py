@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..interleave import BadSchedule, sample
-from ..interleave.explore import Bad
+from .. import BadSchedule, sample
+from ..explore import Bad
 from .record import PATIENCE, History, overlap, run_free, scheduled
 
 __all__ = ["Outcome", "search_free", "search_scheduled"]

@@ -2,7 +2,7 @@
 
 On real threads the operations overlap where the machine lets them; so that they do, what the library calls of the
 user's (fills, clocks, `__hash__` of keys) gives up the processor now and then, which any such code may do. Under the
-scheduler of `stress.interleave` they overlap as PCT says.
+scheduler of `tests.interleave` they overlap as PCT says.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cereggii import AtomicInt64
 from areole import CACHE_MISS, AtomicCache, Storage
 from areole.testing import assert_valid
 
-from ..interleave import Scenario, point
+from .. import Scenario, point
 from .checker import check
 from .model import ABSENT, EVERY_KEY, FillRun, Operation, Raised, Rules
 
@@ -222,7 +222,7 @@ def _switching_often() -> Iterator[None]:
 
 
 def scheduled(subject: str, seed: str, into: list[History] | None = None) -> Scenario:
-    """Make a scenario of the program of this seed, for `stress.interleave`; each run's history goes `into` the list."""
+    """Make a scenario of the program of this seed, for `tests.interleave`; each run's history goes `into` the list."""
 
     def scenario() -> tuple[Callable[..., Any], ...]:
         history = History(subject, seed)

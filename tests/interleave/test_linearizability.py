@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from stress.histories.checker import check_key
-from stress.histories.model import ABSENT, FillRun, Operation, Raised, Rules, State, Step, Wrong, apply, steps_of
-from stress.histories.record import SUBJECTS
-from stress.histories.search import Outcome, search_free, search_scheduled
+from .histories.checker import check_key
+from .histories.model import ABSENT, FillRun, Operation, Raised, Rules, State, Step, Wrong, apply, steps_of
+from .histories.record import SUBJECTS
+from .histories.search import Outcome, search_free, search_scheduled
 
 HISTORIES = 2_000
 SCHEDULED = 70

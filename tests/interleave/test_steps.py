@@ -13,8 +13,9 @@ import pytest
 
 from areole._platform import locks as _locks
 from areole._platform.locks import run_locked
-from stress.interleave import Injected, every_step, inject, met_new_code, signal_steps, watched
-from stress.interleave.steps import _looks_at_signals, _releasing, _touches_shared, all_steps
+
+from . import Injected, every_step, inject, met_new_code, signal_steps, watched
+from .steps import _looks_at_signals, _releasing, _touches_shared, all_steps
 
 STEPS = [every_step, signal_steps]
 

@@ -1,8 +1,9 @@
-"""python -m stress.hunt: interleavings and histories against the areole that is importable, until a fault shows.
+"""python -m tests.interleave.hunt: interleavings and histories against the areole that is importable, until a fault
+shows.
 
 Exit status 1 with the first fault, and 0 if there was none in `--seconds`. What is quick comes first: every race with
 one preemption, scheduled histories, random schedules, histories of real threads; then, with another seed each time, all
-that again and deeper. For planted faults: see stress.schedules for what a found schedule is good for.
+that again and deeper. For planted faults: see tests.interleave.saved for what a found schedule is good for.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from .__main__ import run_race
 from .histories.record import SUBJECTS
 from .histories.search import search_free, search_scheduled
-from .interleave.__main__ import run_race
-from .interleave.races import RACES
+from .races import RACES
 
 __all__ = ["find_fault", "main"]
 
@@ -36,7 +37,7 @@ def find_fault(seconds: float, seed: int = 0) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m stress.hunt", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.interleave.hunt", description=__doc__)
     parser.add_argument("--seconds", type=float, default=45.0, help="to go on for, if nothing is found (default 45)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
