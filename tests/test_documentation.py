@@ -6,11 +6,11 @@ import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 
 import pytest
 
 from benchmarks.build import Build
+from benchmarks.speed import figure, with_tables
 from stress.contenders.outcome import Outcome
 from stress.contenders.report import compact_markdown
 
@@ -89,38 +89,20 @@ def rows_of(name: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows}
 
 
-def measured(build: str, group: str, case: str, threads: str = "1") -> str:
-    samples = json.loads((ROOT / f"benchmarks/results/{build}.json").read_text())[group]
-    return f"{median(samples[case][threads]):,.0f}" if threads in samples.get(case, {}) else ""
+def test_the_tables_of_speed_are_those_of_the_samples() -> None:
+    assert with_tables(TEXTS["speed.md"]) == TEXTS["speed.md"], "run `python -m benchmarks.speed`"
 
 
-@pytest.mark.parametrize("group", ["hits", "fills"])
-def test_the_tables_of_hits_and_fills_are_the_medians_of_the_samples(group: str) -> None:
-    section = TEXTS["speed.md"].split(f"\n## {group.capitalize()}\n")[1].split("\n## ")[0]
-    rows = re.findall(
-        r"^\| ((?:\w+ )*\S.*?) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]*) +\|$", section, re.MULTILINE
-    )
-    assert len(rows) > 5
-    two_threads = "threads" if group == "hits" else group
-    for case, *cells in rows:
-        expected = [measured(build, group, case) for build in ("3.11", "3.13", "3.13t")]
-        assert cells == [*expected, measured("3.13t", two_threads, case, "2")], case
-
-
-def test_the_other_tables_of_speed_are_those_of_the_results() -> None:
-    rows = rows_of("speed.md")
-    for case in json.loads((ROOT / "benchmarks/results/aio-3.13.json").read_text())["hits"]:
-        assert rows[case] == [measured("aio-3.13", "hits", case)]
-    for what, value in json.loads((ROOT / "benchmarks/results/3.13.json").read_text())["bytes a key"].items():
-        assert rows[what] == [f"{value:.0f}"]
-    stores = (ROOT / "benchmarks/results/storage.md").read_text()
-    for case, cells in rows.items():
-        if len(cells) == 2 and re.fullmatch(r"[\d,]+", cells[0]):
-            assert all(f" {cell.replace(',', '')} " in stores for cell in cells if cell), case
+def test_the_table_of_stores_is_that_of_the_results() -> None:
+    results = (ROOT / "benchmarks/results/storage.md").read_text()
+    section = TEXTS["speed.md"].split("\n## Bounded stores")[1].split("\n## ")[0]
+    figures = re.findall(r"\| ([\d,]+)(?= \|)", section)
+    assert len(figures) == 15
+    assert [each for each in figures if f" {each.replace(',', '')} " not in results] == []
 
 
 def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
-    hits = [measured("3.13", "hits", case) for case in ("areole f(k)", "lru_cache f(k)", "cereggii f(k)")]
+    hits = [figure("3.13", "hits", case) for case in ("areole f(k)", "lru_cache f(k)", "cereggii f(k)")]
     assert "areole {}, `functools.lru_cache` {}, cereggii's cache {};".format(*hits) in " ".join(
         TEXTS["README.md"].split()
     )
