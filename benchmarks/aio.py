@@ -3,6 +3,7 @@
     python -m benchmarks.aio              under a minute; --quick: about 15 seconds
     python -m benchmarks.aio --check      exit status 1 if a bound of issue 4 is missed
     python -m benchmarks.aio --json F     raw samples, with the machine that they came from
+    python -m benchmarks.aio --against S  areole alone, beside another source tree: see benchmarks.against
 
 What counts is the ratios: all contenders run in one process and in turn, in each round.
 """
@@ -15,9 +16,11 @@ import itertools
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from . import against
 from .aio_contenders import BARE, Ask, AsyncContender, async_contenders
 from .build import Build, this_build
 from .samples import Case, Samples
@@ -78,6 +81,8 @@ class Results:
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark as the command line says; return the exit status."""
     options = _parse(arguments)
+    if options.serve or options.against:
+        return against.run("benchmarks.aio", rows(), options)
     results = run(QUICK if options.quick else Plan(), async_contenders())
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
@@ -170,11 +175,57 @@ def _stampede_table(stampede: dict[str, dict[str, Outcome]]) -> str:
     return "\n".join(lines)
 
 
+def rows() -> against.Rows:
+    """Return what is compared with another source tree: hits, fills of cold keys, and tasks that join a fill."""
+    areole = [each for each in async_contenders() if each.distribution == "areole"]
+    found = {}
+    for each in areole:
+        found[f"hit, {each.name}"] = against.Row(lambda c=each: _awaiter(c, is_cold=False))  # type: ignore[misc]
+        found[f"fill, {each.name}"] = against.Row(lambda c=each: _awaiter(c, is_cold=True))  # type: ignore[misc]
+        found[f"join, {each.name}"] = against.Row(lambda c=each: _joiner(c))  # type: ignore[misc]
+    return found
+
+
+def _awaiter(contender: AsyncContender, is_cold: bool) -> Callable[[], float]:
+    """Return a function that awaits 250 keys in one task: new ones in a new cache if `is_cold`."""
+    runner, keys = asyncio.Runner(), list(range(1000, 1250))
+    asks = [contender.wrap(_value_of)]
+
+    def measure() -> float:
+        if is_cold:
+            asks[0] = contender.wrap(_value_of)
+        else:
+            runner.run(_hit_all(asks[0], keys))
+        return against.cpu_time(lambda: runner.run(_hit_all(asks[0], keys))) / len(keys)
+
+    return measure
+
+
+def _joiner(contender: AsyncContender) -> Callable[[], float]:
+    """Return a function in which 250 tasks ask for one cold key at once."""
+    runner = asyncio.Runner()
+
+    async def fill(key: int) -> int:
+        await asyncio.sleep(0)
+        return -key
+
+    async def ask_for_one_key() -> None:
+        ask = contender.wrap(fill)
+
+        async def one() -> None:
+            await ask(1000)
+
+        await asyncio.gather(*[one() for _ in range(250)])
+
+    return lambda: against.cpu_time(lambda: runner.run(ask_for_one_key())) / 250
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.aio", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="about 15 seconds, and noisier")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
     parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
+    against.add_options(parser)
     return parser.parse_args(arguments)
 
 

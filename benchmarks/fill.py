@@ -1,44 +1,29 @@
-"""Compare what a fill adds in two source trees: each kind of fill in turn, in a process for each tree.
+"""Compare what a fill adds in two source trees, and what the hits after it take.
 
-    python -m benchmarks.fill --against /path/to/other/src     about half a minute
-    python -m benchmarks.fill --against ... --check            exit status 1 where a fill adds over 1.35 times as much
-    python -m benchmarks.fill --against ... --hits             hits instead: what each takes, loop included
+    python -m benchmarks.fill --against /path/to/other/src     see benchmarks.against
+    python -m benchmarks.fill --against ... --rows fill        fills alone
 
-`git worktree add --detach /path/to/other COMMIT` makes a tree of an older commit. What a fill adds is its time beyond a
-plain call of the function, in CPU time of its thread. In each round both processes measure each kind once, one right
-after the other; the ratio is the median of the rounds' ratios. "full" caches evict a value with each fill.
+What a fill adds is its time beyond a plain call of the function. "full" caches evict a value with each fill.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
-import json
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any, Self
+from functools import partial
+from typing import Any
 
-from .build import this_build
+from . import against
 from .contenders import GET, ITEM, LOOPS, METHOD, ONE, SET
 from .measure import make_block
-from .report import table
-from .samples import Spread, spread_of
 
-__all__ = ["KINDS", "Peer", "compare", "main", "measure"]
+__all__ = ["KINDS", "main", "measure", "rows"]
 
 FILLS = 1000
-PASSES = 3
-BOUND = 1.35
-OWN_SOURCE = Path(__file__).resolve().parent.parent / "src"
-
-
-# ---- in the child
+PASSES = 2
 
 
 def _fill(key: int) -> int:
@@ -148,131 +133,27 @@ def measure(name: str, hits: bool) -> float:
 
 
 def _time(loop: Any, target: Any, keys: list[int]) -> float:
-    gc.collect()
-    gc.disable()
-    try:
-        start = time.thread_time_ns()
-        loop(target, keys)
-        return (time.thread_time_ns() - start) / len(keys)
-    finally:
-        gc.enable()
+    return against.cpu_time(lambda: loop(target, keys)) / len(keys)
 
 
-def _serve(hits: bool) -> None:
-    """Say which areole this is; then measure each kind whose name comes in, until there are no more."""
-    import areole
-
-    print(json.dumps(areole.__file__), flush=True)
-    for line in sys.stdin:
-        print(json.dumps(measure(json.loads(line), hits)), flush=True)
-
-
-# ---- in the parent
-
-
-class Peer:
-    """A process that measures one source tree."""
-
-    def __init__(self, source: Path, hits: bool = False) -> None:
-        command = [sys.executable, "-m", "benchmarks.fill", "--serve", *["--hits"] * hits]
-        environment = os.environ | {"PYTHONPATH": str(source)}
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=OWN_SOURCE.parent, text=True
-        )
-        imported = Path(self._answer())
-        if not imported.is_relative_to(source):
-            self._process.communicate()
-            raise SystemExit(f"{source} has no areole: {imported} was imported; give the folder that holds areole/")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.communicate()
-
-    def measure(self, name: str) -> float:
-        stdin: IO[str] = self._process.stdin  # type: ignore[assignment]
-        stdin.write(json.dumps(name) + "\n")
-        stdin.flush()
-        return float(self._answer())
-
-    def _answer(self) -> Any:
-        line = self._process.stdout.readline()  # type: ignore[union-attr]
-        if not line:
-            raise SystemExit("the process that measures has ended; what it said is above")
-        return json.loads(line)
-
-
-def compare(new: Peer, old: Peer, names: Iterable[str], rounds: int) -> dict[str, tuple[Spread, Spread, Spread]]:
-    """Measure all kinds in both processes in turn; return the new times, the old ones, and their ratios."""
-    names = list(names)
-    times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in names}
-    for each in range(rounds + 1):
-        for name in names:
-            order = [(0, new), (1, old)]
-            for i, peer in order if each % 2 else reversed(order):
-                nanoseconds = peer.measure(name)
-                if each:  # the first round warms up
-                    times[name][i].append(nanoseconds)
+def rows() -> against.Rows:
     return {
-        name: (spread_of(news), spread_of(olds), spread_of([a / b for a, b in zip(news, olds, strict=True)]))
-        for name, (news, olds) in times.items()
+        f"{'hit' if hits else 'fill'}, {name}": against.Row(lambda n=name, h=hits: partial(measure, n, h))  # type: ignore[misc]
+        for hits in (False, True)
+        for name in KINDS
     }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the comparison as the command line says; return the exit status."""
-    options = _parse(arguments)
-    if options.serve:
-        _serve(options.hits)
-        return 0
-    if options.against is None:
-        raise SystemExit("--against: which other source tree? Give the folder that holds areole/")
-    build = this_build({})
-    print(*build.lines(), sep="\n")
-    with Peer(options.source, options.hits) as new, Peer(options.against, options.hits) as old:
-        results = compare(new, old, KINDS, options.rounds)
-    rows = [
-        (
-            name,
-            "",
-            f"{news.median:.0f}",
-            f"{olds.median:.0f}",
-            f"{ratio.median:.2f}",
-            f"{ratio.quarter:.2f}..{ratio.three_quarters:.2f}",
-        )
-        for name, (news, olds, ratio) in results.items()
-    ]
-    what = "What a hit takes" if options.hits else "What a fill adds"
-    print(
-        table(
-            f"{what}, in {options.source} and in {options.against}",
-            ("kind", "", "ns", "ns there", "times", "quartiles"),
-            rows,
-        )
-    )
-    missed = [name for name, (_, _, ratio) in results.items() if ratio.median > options.bound]
-    if missed:
-        print(f"\nover {options.bound} times:", *missed, sep="\n  ")
-    return 1 if options.check and missed else 0
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fill", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--against", type=_folder, metavar="SRC", help="the folder of the other tree that holds areole/"
-    )
-    parser.add_argument("--source", type=_folder, default=OWN_SOURCE, metavar="SRC", help="in place of this checkout's")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--hits", action="store_true", help="compare hits instead")
-    parser.add_argument("--bound", type=float, default=BOUND, help=f"what counts as missed (default: {BOUND})")
-    parser.add_argument("--check", action="store_true", help="exit status 1 if a kind is over the bound")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
-
-
-def _folder(text: str) -> Path:
-    return Path(text).resolve()
+    parser.add_argument("--quick", action="store_true", help="about a minute, and noisier")
+    parser.add_argument("--check", action="store_true", help="exit status 1 if a row is over the bound")
+    against.add_options(parser)
+    options = parser.parse_args(arguments)
+    if not options.against and not options.serve:
+        parser.error("--against: which other source tree? Give the folder that holds areole/")
+    return against.run("benchmarks.fill", rows(), options)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     python -m benchmarks.hits --stats      only what counting hits costs (stats=True)
     python -m benchmarks.hits --check      exit status 1 if a bound of issue 2 or 8 is missed
     python -m benchmarks.hits --json F     raw samples, with the machine that they came from
+    python -m benchmarks.hits --against S  areole alone, beside another source tree: see benchmarks.against
 
 What counts is the ratios: all contenders run in one process and in turn, in each of at least 15 rounds.
 """
@@ -11,17 +12,27 @@ What counts is the ratios: all contenders run in one process and in turn, in eac
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from . import report
+from . import against, report
 from .build import Build, this_build
-from .contenders import Contender, all_contenders
+from .contenders import ITEM, LOOPS, METHOD, ONE, SET, Contender, all_contenders, counting_pairs
 from .crew import Crew
-from .measure import QUICK, Plan, measure_counting, measure_fills, measure_hits, measure_memory, measure_threads
+from .measure import (
+    QUICK,
+    Plan,
+    bytes_a_key,
+    measure_counting,
+    measure_fills,
+    measure_hits,
+    measure_memory,
+    measure_threads,
+)
 from .samples import Samples
 from .targets import Target, counting_targets, targets_of
 
@@ -59,6 +70,8 @@ class Results:
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark as the command line says; return the exit status."""
     options = _parse(arguments)
+    if options.serve or options.against:
+        return against.run("benchmarks.hits", rows(options.quick), options)
     plan = replace(QUICK if options.quick else Plan(), threads=options.threads)
     results = run_counting(plan) if options.stats else run(plan, all_contenders())
     if options.json:
@@ -115,6 +128,21 @@ def run_counting(plan: Plan) -> Results:
     return results
 
 
+def rows(quick: bool) -> against.Rows:
+    """Return what is compared with another source tree."""
+    areole = [each for each in all_contenders() if each.distribution == "areole"]
+    filled = [each for each in areole if each.name in ("areole", "areole atomic", "areole ttl")]
+    areole += itertools.chain.from_iterable(counting_pairs(10_000))
+    memory = {
+        f"memory, {name}: bytes a key": against.Row(lambda name=name: lambda: bytes_a_key(name, 20_000), once=True)  # type: ignore[misc]
+        for name in ("entry, dict index", "entry, atomic index")
+    }
+    one = against.hit_rows(areole, set(LOOPS) - {SET}) | against.fill_rows(filled, (ONE, ITEM)) | memory
+    if quick:
+        return one
+    return one | against.hit_rows(filled, (ONE, METHOD, ITEM), 2) | against.fill_rows(filled, (ONE, ITEM), 2)
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hits", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="about 10 seconds, and noisier")
@@ -122,6 +150,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--stats", action="store_true", help="only what counting hits costs")
     parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
     parser.add_argument("--threads", type=_counts, default=(1, 2), help="numbers of threads to compare (default: 1,2)")
+    against.add_options(parser)
     return parser.parse_args(arguments)
 
 

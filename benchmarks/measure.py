@@ -29,7 +29,17 @@ from .contenders import (
 from .crew import Crew
 from .samples import Case, Samples
 
-__all__ = ["QUICK", "Plan", "measure_counting", "measure_fills", "measure_hits", "measure_memory", "measure_threads"]
+__all__ = [
+    "QUICK",
+    "Plan",
+    "bytes_a_key",
+    "make_block",
+    "measure_counting",
+    "measure_fills",
+    "measure_hits",
+    "measure_memory",
+    "measure_threads",
+]
 
 T = TypeVar("T")
 _ToMeasure: TypeAlias = tuple[Contender, str]
@@ -174,19 +184,12 @@ def make_block(number: int, size: int) -> list[int]:
 
 def measure_memory(plan: Plan) -> dict[str, float]:
     """Measure bytes a key, by tracemalloc: of an entry beyond its key and value, and of what stays when it is gone."""
-    keys = make_block(0, plan.memory_keys)
-    scenarios = {
-        "entry, dict index": ("dict", _fill),
-        "entry, atomic index": ("atomic", _fill),
-        "left of filled, then invalidated": ("dict", _fill_then_invalidate),
-        "left of filled, then cleared": ("dict", _fill_then_clear),
-        "left of each invalidated after its fill": ("dict", _fill_and_invalidate_each),
-        "left the same way, atomic index": ("atomic", _fill_and_invalidate_each),
-    }
-    return {name: _bytes_a_key(keys, index, work) for name, (index, work) in scenarios.items()}
+    return {name: bytes_a_key(name, plan.memory_keys) for name in MEMORY_CASES}
 
 
-def _bytes_a_key(keys: list[int], index: str, work: Callable[[Any, list[int]], None]) -> float:
+def bytes_a_key(name: str, count: int) -> float:
+    index, work = MEMORY_CASES[name]
+    keys = make_block(0, count)
     cache = Areole("areole", (), index=index).mapping(_none)
     cache[-1]  # what the first fill of a thread makes for good
     cache.invalidate(-1)  # a dict frees its table once it is empty
@@ -225,3 +228,13 @@ def _fill_and_invalidate_each(cache: Any, keys: list[int]) -> None:
     for k in keys:
         cache[k]
         cache.invalidate(k)
+
+
+MEMORY_CASES: dict[str, tuple[str, Callable[[Any, list[int]], None]]] = {
+    "entry, dict index": ("dict", _fill),
+    "entry, atomic index": ("atomic", _fill),
+    "left of filled, then invalidated": ("dict", _fill_then_invalidate),
+    "left of filled, then cleared": ("dict", _fill_then_clear),
+    "left of each invalidated after its fill": ("dict", _fill_and_invalidate_each),
+    "left the same way, atomic index": ("atomic", _fill_and_invalidate_each),
+}

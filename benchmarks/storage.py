@@ -4,6 +4,7 @@
     python -m benchmarks.storage --check      exit status 1 if a bound of issue 3 is missed
     python -m benchmarks.storage --json F     raw samples, with the machine that they came from
     python -m benchmarks.storage --longest    the longest `set` alone, about 30 seconds
+    python -m benchmarks.storage --against S  areole alone, beside another source tree: see benchmarks.against
 
 As in `benchmarks.hits`, what counts is the ratios: all contenders run in one process and in turn, in each of at least
 15 rounds. `set` is measured with keys that were never there, on stores that are full: each puts another one out.
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from . import against
 from .build import Build, this_build
 from .contenders import (
     GET,
@@ -408,6 +410,8 @@ def _memoize_targets(hits: Samples, build: Build, plan: Plan) -> Iterator[Target
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark as the command line says; return the exit status."""
     options = _parse(arguments)
+    if options.serve or options.against:
+        return against.run("benchmarks.storage", rows(options.quick), options)
     plan = QUICK if options.quick else Plan()
     results = run_longest(plan) if options.longest else run(plan)
     if options.json:
@@ -475,12 +479,47 @@ def _installed(contenders: list[Contender]) -> list[Contender]:
     return [each for each in contenders if each.version() is not None]
 
 
+def rows(quick: bool) -> against.Rows:
+    """Return what is compared with another source tree."""
+    memoized = [each for each in memoizing(Plan()) if each.distribution == "areole"]
+    hit = [each for each in stores(MANY) if each.distribution == "areole"]
+    full = [each for each in stores(1000) if each.distribution == "areole"]
+    full += [each for policy in POLICIES for each in stores_of_sizes(policy, QUICK)[1:]]
+    found = against.hit_rows(memoized, (ONE,)) | against.hit_rows(hit, (GET,)) | _set_rows(full)
+    for policy, (name, ttl, work) in itertools.product(POLICIES, _MEMORY_CASES):
+        found[f"memory, {policy}, {name}: bytes an entry"] = against.Row(
+            lambda p=policy, t=ttl, w=work: lambda: _bytes_an_entry(10_000, w, policy=p, default_ttl=t),  # type: ignore[misc]
+            once=True,
+        )
+    if not quick:
+        found |= against.hit_rows(hit, (GET,), 2)
+        found["longest set, ms"] = against.Row(lambda: lambda: max(measure_longest_sets(QUICK).values()), once=True)
+    return found
+
+
+def _set_rows(contenders: list[Contender]) -> against.Rows:
+    """Return rows of `set` with new keys on full stores."""
+    return {f"set, {each.name}": against.Row(lambda c=each: _setter(c)) for each in contenders}  # type: ignore[misc]
+
+
+def _setter(contender: Any) -> Callable[[], float]:
+    target, loop, numbers = contender.make(SET), loop_of_its_own(SET), itertools.count(1)
+    contender.warm(SET, target, make_block(0, contender.max_items))
+
+    def measure() -> float:
+        keys = make_block(next(numbers), 1000)
+        return against.cpu_time(lambda: loop(target, keys)) / len(keys)
+
+    return measure
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.storage", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="about 10 seconds, and noisier")
     parser.add_argument("--longest", action="store_true", help="the longest set alone, about 30 seconds")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
     parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
+    against.add_options(parser)
     return parser.parse_args(arguments)
 
 

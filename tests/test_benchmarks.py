@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from benchmarks import aio, fan_out, fill, hits
+from benchmarks import against, aio, fan_out, fill, hits, storage
 from benchmarks.aio_contenders import async_contenders
 from benchmarks.build import this_build
 from benchmarks.contenders import GET, ITEM, LOOPS, METHOD, ONE, Contender, all_contenders, loop_of_its_own
@@ -20,6 +21,7 @@ from benchmarks.samples import Case, Samples, spread_of
 from benchmarks.stampede import SCENARIOS, Outcome, run_apart
 from benchmarks.targets import Target, counted_cases, targets_of
 
+MODULES: dict[str, Any] = {"hits": hits, "storage": storage, "aio": aio, "fill": fill}
 TINY = Plan(
     keys=10,
     hit_rounds=3,
@@ -252,17 +254,83 @@ def test_what_fails_or_hangs_in_a_stampede_is_said() -> None:
     assert results.as_json()["stampede"] == {"areole memoize": {"16 threads": "2"}}
 
 
-def test_two_source_trees_are_compared_in_a_process_each() -> None:
-    with fill.Peer(fill.OWN_SOURCE) as new, fill.Peer(fill.OWN_SOURCE) as old:
-        results = fill.compare(new, old, ["f(k)", "await f(k)", "store.set(k, k), lru, full"], rounds=1)
-    assert all(times.low > 0 for spreads in results.values() for times in spreads)
-    with fill.Peer(fill.OWN_SOURCE, hits=True) as new:
-        assert new.measure("obj.m(k)") > 0
+def options(**chosen: Any) -> Any:
+    names = {"serve": False, "quick": True, "check": True, "bound": 100.0, "rows": None, "source": against.OWN_SOURCE}
+    return SimpleNamespace(**names | {"against": against.OWN_SOURCE} | chosen)
+
+
+@pytest.mark.parametrize("name", ["hits", "storage", "aio", "fill"])
+def test_two_source_trees_are_compared_in_a_process_each(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"hits": "hit, areole f(k)", "storage": "set, areole lru", "aio": "hit, areole memoize", "fill": "hit, f(k)"}
+    monkeypatch.setattr(against, "QUICK", against.Plan(pairs=1, rounds=1))
+    arguments = ["--quick", "--check", "--bound", "100", "--rows", row[name], "--against", str(against.OWN_SOURCE)]
+    assert MODULES[name].main(arguments) == 0
+    assert row[name] in (out := capsys.readouterr().out)
+    assert "rows slower by over" in out and "cannot be compared" not in out
+
+
+def comparison(*ratios: float) -> against.Comparison:
+    return against.Comparison(list(ratios), [1.0] * len(ratios))
+
+
+def test_a_row_is_slower_if_most_pairs_say_so_and_unclear_if_they_disagree() -> None:
+    assert comparison(1.1, 1.1, 1.06, 1.2).verdict(1.05) == "SLOWER"
+    assert comparison(0.7, 0.8, 1.1, 1.2, 1.3).verdict(1.05) == "unclear"
+    assert comparison(1.04, 1.0, 2.0).verdict(1.05) == ""
+
+
+@pytest.mark.parametrize(("ratio", "status", "pairs"), [(1.04, 0, 3), (1.2, 1, 9)])
+def test_a_slower_row_is_measured_again_marked_and_status_1(
+    ratio: float, status: int, pairs: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Path] = []
+
+    class FakePeer:
+        def __init__(self, benchmark: str, source: Path) -> None:
+            begun.append(source)
+            self.takes = ratio if source == Path("new") else 1.0
+
+        def __enter__(self) -> FakePeer:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def measure(self, name: str) -> float:
+            return self.takes
+
+    monkeypatch.setattr(against, "Peer", FakePeer)
+    rows = {"a row": against.Row(lambda: lambda: 1.0)}
+    chosen = options(source=Path("new"), against=Path("old"), bound=1.05)
+    assert against.run("benchmarks.hits", rows, chosen) == status
+    assert ("SLOWER" in capsys.readouterr().out) is bool(status)
+    assert len(begun) == 2 * pairs
+
+
+def test_a_row_that_one_tree_cannot_do_is_not_compared(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(against, "QUICK", against.Plan(pairs=1, rounds=1))
+    rows = {"no such row": against.Row(lambda: lambda: 1.0)}
+    assert against.run("benchmarks.fill", rows, options()) == 1
+    assert "1 cannot be compared" in capsys.readouterr().out
 
 
 def test_a_folder_without_areole_is_not_compared(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="has no areole"):
-        fill.Peer(tmp_path)
+        against.Peer("benchmarks.fill", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["hits", "storage", "aio"])
+def test_each_row_of_a_comparison_can_be_measured(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(against, "BURST", 0.0)
+    rows = MODULES[name].rows() if name == "aio" else MODULES[name].rows(True)
+    assert len({*rows}) > 5
+    for each in rows.values():
+        if not each.once:
+            assert each.make()() > 0
 
 
 @pytest.mark.parametrize("kind", fill.KINDS)
