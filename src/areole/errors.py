@@ -11,37 +11,37 @@ __all__ = [
 
 
 class AreoleError(Exception):
-    """The base class of all errors that are areole's own; for an argument that will not do, it raises built-in ones."""
+    """The base class of areole's own errors. A wrong argument raises a built-in one."""
 
 
 class RecursiveFillError(AreoleError, RuntimeError):
-    """Raised where the fill of a key asks, in the same thread or task, for that key: it would wait for itself."""
+    """The fill of a key asked for that same key, in the same thread or task: it would wait for itself."""
 
 
 class FillDeadlockError(AreoleError, RuntimeError):
-    """Raised where a wait would be for ever.
+    """A caller would have to wait for ever.
 
-    It would close a cycle of fills, each of which waits for the next one; or block the event loop that the fill runs
-    on; or hold up the cache, as it comes from a key's own `__eq__` or `__hash__`, a finalizer or a signal handler; or
-    it comes from the top level of a module that the fill imports.
+    Its wait would close a cycle of fills, each of which waits for the next one; or block the event loop that the fill
+    needs; or it comes from a key's `__eq__` or `__hash__`, a finalizer or a signal handler, inside a step of the cache;
+    or from the top level of a module that the fill imports.
     """
 
 
 class FillTimeout(AreoleError, TimeoutError):
-    """Raised in a waiter whose `wait_timeout` has passed, and in any lookup whose `hard_timeout` (see Resilience) has.
+    """A caller has waited longer than `wait_timeout`, or than the `hard_timeout` of a Resilience.
 
-    The fill itself goes on.
+    The fill goes on.
     """
 
 
 class FillFailedError(AreoleError):
-    """Stands for what a fill raised where areole can make no copy of that, and two threads must not share it.
+    """Stands for the exception of a fill that cannot be copied, and that two threads must not share.
 
-    The caller whose fill raised gets the exception itself. Waiters, and later lookups of a stored one, get a copy
-    of it; if there is none, that object itself on a build with a GIL, and this error, which names its type and its
-    text, on one without. There is no copy of an exception that has a `__del__` or is written in C or Rust.
+    The caller whose fill raised gets the exception itself; waiters, and later lookups of a stored exception, get a
+    copy. If there is none, since the exception has a `__del__` or is written in C or Rust, they get that object on a
+    build with a GIL, and this error, which names its type and text, on one without.
     """
 
 
 class CacheClosedError(AreoleError, RuntimeError):
-    """Raised by what is not allowed on a closed cache."""
+    """The cache is closed: only `get`, `number_of_items` and `size_in_bytes` still work."""

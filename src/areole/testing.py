@@ -18,10 +18,10 @@ __all__ = ["ManualClock", "assert_valid"]
 
 
 class ManualClock:
-    """A clock for `clock=` that moves only when a thread moves it (after trio's MockClock, Caffeine's FakeTicker).
+    """A clock for tests, to be passed as `clock=`: it moves only when a thread moves it.
 
-    Calling it gives its reading in seconds. No move is lost, whichever threads move it. It wakes nobody: an entry has
-    expired from then on, and leaves when it is accessed, or swept.
+    Calling it returns its reading in seconds. No move is lost, whichever threads move it. (After trio's MockClock and
+    Caffeine's FakeTicker.)
     """
 
     def __init__(self, now: float | timedelta = 0.0) -> None:
@@ -52,11 +52,10 @@ def _seconds(called: str, name: str, value: object) -> float:
 
 
 def assert_valid(cache: object) -> None:
-    """Raise AssertionError unless every structure of `cache` is as it must be while nobody uses it.
+    """Raise AssertionError unless every structure of `cache` is consistent; call it while no operation is running.
 
-    For any cache or store of areole's, a closed one too; a memoized function's is its `cache`, and through a class a
-    method's are all of its instances'. No fill may be running, and no other thread may be in a call of the cache. It
-    walks through all that there is.
+    It takes any cache or store, also a closed one, and the `cache` of a memoized function or method. No fill may be
+    running, and no other thread may be in a call of the cache. It walks through all entries.
     """
     if isinstance(cache, CacheOfInstances):
         for each in cache.caches():

@@ -36,43 +36,44 @@ V = TypeVar("V")
 
 
 class AtomicCache(ReadThrough[K, V]):
-    """A mapping that computes: `cache[key]` is `fill(key)`, run once and kept.
-
-    A hit takes no lock. A miss runs `fill` in exactly one thread, the leader; all others that ask for the key meanwhile
-    wait for its outcome. If `fill` raises, the leader raises that very object and the others copies of it, one each (or
-    errors.FillFailedError), and nothing is stored; if the leader dies of a BaseException that is no Exception (a
-    KeyboardInterrupt, say), one of the others fills instead.
+    """A mapping that computes its values: `cache[key]` is `fill(key)`, computed once and kept.
 
     After the `AtomicCache` of cereggii, by Daniele Parmeggiani, and the loading caches of Guava and Caffeine.
 
     Args:
-        fill: called with a key, gives its value. It may use this cache and others, for other keys.
-        ttl: for how long a value is live, from the end of its fill: seconds, a timedelta, or a callable of
-            (key, value) that gives either, or None for "never expires"; a value for which it gives 0 or less is
-            returned and not stored. None: no value expires. The whole rule is that of `areole.typing.Ttl`.
-        cache_exceptions: True, or a type or tuple of types of Exception: what `fill` raises of these is stored like a
-            value, and raised by each lookup (a callable ttl gets it as the value). `get` and `in` do not see it. Under
-            limits it counts as an item of the weight of its key alone; it is evicted like a value, and not reported.
-        wait_timeout: waiters, not the leader, raise FillTimeout after this long: seconds, or a timedelta.
-        on_removal: called as (key, value, cause) after a value has left, outside every lock, by the thread that took it
-            out. What it raises is logged on the "areole" logger, and swallowed.
-        stats: count hits too; a hit then takes 1.2 to 1.5 times as long.
-        clock: gives seconds; for tests there is `areole.testing.ManualClock`.
+        fill: called with a key, returns its value. It may look up other keys, in this cache and in others.
+        ttl: how long a value is kept, from the end of its fill: seconds, a timedelta, or a callable of (key, value)
+            that returns either, or None. None: for ever. Where a callable returns 0 or less, the value is returned and
+            not stored. `areole.typing.Ttl` is the whole rule.
+        cache_exceptions: True, or a type or tuple of types of Exception: such an exception is stored like a value, and
+            each lookup raises a copy of it (a callable ttl gets it as the value). `get` and `in` do not see it.
+        wait_timeout: seconds or a timedelta: a caller that waits longer for another caller's fill raises FillTimeout.
+        on_removal: called as (key, value, cause) once for each value that has left, by the thread that removed it. What
+            it raises is logged on the "areole" logger.
+        stats: count hits too; a hit then takes longer.
+        clock: returns seconds; `areole.testing.ManualClock` is one for tests.
         name: for messages and `repr`; by default that of `fill`.
-        index: "dict" or "atomic" (a cereggii.AtomicDict, for caches without ttl: threads that insert new keys share no
-            lock, but an invalidated key leaves some 130 bytes), or "auto".
-        max_items, max_bytes: how many values there may be, and what they may weigh; past that, others are evicted.
-            With `max_bytes` goes a weigher, called as (key, value), for the bytes of a value. A value over the limit is
-            not stored, and its callers get it all the same. For methods, the limits are each instance's.
-        policy: what is evicted: "s3fifo" or "lru"; see `Storage`.
-        resilience: what to do when fills fail, or take long: see Resilience.
-        allow_single_use: store results that can be used once, too. Otherwise a miss whose `fill` returns a coroutine, a
-            generator, an asynchronous generator, or the context manager of a function under `contextlib`'s decorators
-            raises a TypeError.
+        index: "auto"; "dict"; or "atomic", cereggii's AtomicDict, for caches without a ttl or limits: an invalidated
+            key leaves some 130 bytes there.
+        max_items, max_bytes: limits on the values stored; past one, others are evicted. `max_bytes` needs a weigher. A
+            value over the limit is returned and not stored. For methods, the limits are those of each instance.
+        weigher: called as (key, value), returns the bytes of a value.
+        policy: what is evicted: "s3fifo", or "lru", the least recently used.
+        resilience: what to do when fills fail or take long; see Resilience.
+        allow_single_use: store results that can be used only once. Otherwise a fill that returns a coroutine, a
+            generator (asynchronous or not), or the context manager of a function under `contextlib`'s decorators is a
+            TypeError.
+
+    Under concurrency:
+        A hit takes no lock. A miss runs `fill` in exactly one thread; the others that ask for the key wait for its
+        outcome. If `fill` raises an Exception, its caller gets that object, each of the others a copy (or
+        errors.FillFailedError), and nothing is stored. If it is interrupted by another BaseException, such as
+        KeyboardInterrupt, one of the others fills instead. `fill`, `ttl`, `weigher`, `on_removal` and `clock` never run
+        under a lock.
 
     Raises:
-        TypeError, ValueError: for an argument, naming it.
-        RecursiveFillError, FillDeadlockError, FillTimeout: from a lookup that would wait; see each.
+        TypeError, ValueError: for an argument; the message names it.
+        RecursiveFillError, FillDeadlockError, FillTimeout: from a lookup that would have to wait; see each.
     """
 
     __slots__ = ()
@@ -134,7 +135,7 @@ class AtomicCache(ReadThrough[K, V]):
             return object.__new__(_class_for(*args, **options) if cls is AtomicCache else cls)
 
     def __getitem__(self, key: K) -> V:
-        """Return the value of `key`, filling it, or waiting for the fill that is running, if it has none."""
+        """Return the value of `key`. If it has none, fill it, or wait for the fill that is running."""
         try:
             entry = self._entries[key]
             deadline = entry.deadline
@@ -168,7 +169,7 @@ class AtomicCache(ReadThrough[K, V]):
     fetch = __getitem__
 
     def fetch_many(self, keys: Iterable[K]) -> dict[K, V]:
-        """Return the values of `keys`, filling each one that has none, in order; raise as soon as one fill does."""
+        """Return a dict of the values of `keys`. Fill those that have none, in order; stop where a fill raises."""
         check_keys("fetch_many", keys)
         values: dict[K, V] = {}
         for key in keys:
@@ -182,16 +183,16 @@ class AtomicCache(ReadThrough[K, V]):
         return values
 
     def refresh(self, key: K) -> V:
-        """Fill `key` again, replace its value and return the new one; others read the old one meanwhile.
+        """Fill `key` again and return the new value; other callers get the old one meanwhile.
 
-        Joins a fill of the key that is already running. If the fill raises, the old value stays; if the key was
-        invalidated meanwhile, nothing is stored.
+        Joins a fill of the key that is running. If the fill raises, the old value stays; if the key is invalidated
+        meanwhile, the result is not stored.
         """
         return self._fills.refresh(key, self._call_for(key))  # type: ignore[no-any-return]
 
     @property
     def aio(self) -> AsyncAtomicCache[K, V]:
-        """The same cache for event loops: another view of the same values, fills and counters, which tasks await.
+        """The same cache for event loops: the same values, fills and counters, in an AsyncAtomicCache.
 
         Its fills run in the loop's executor. Store it: creating one costs.
         """
@@ -259,38 +260,34 @@ def _class_for(fill: object = None, ttl: object = None, /, *_: object, **options
 
 
 class AsyncAtomicCache(ReadThrough[K, V]):
-    """A mapping that computes, for event loops: `await cache[key]` is `fill(key)`, run once and kept.
+    """A mapping that computes its values, for event loops: `await cache[key]` is `fill(key)`, computed once and kept.
 
-    A hit takes no lock and does not suspend. A miss runs `fill` in a task of its own, in a copy of the context of the
-    task that asks; all others that ask for the key meanwhile, tasks on any loops and threads (through `sync`), wait for
-    its outcome, the tasks without blocking their loops. What `fill` raises, the task that had started it gets itself,
-    and each of the others as a copy of its own.
-
-    A caller that waits may be cancelled, or give up, and leaves the fill running for the others. When the last one has
-    left, the fill is cancelled and its key free (`on_abandon="cancel"`), or it goes on and is stored (`"complete"`). If
-    the fill is cancelled by others, as a closing loop does, or raises CancelledError by itself, the task that had
-    started it gets a RuntimeError, and one of the others fills instead: nobody gets a CancelledError that was not meant
-    for it.
-
-    `get`, `get_many`, `peek`, `in`, `len`, iteration, `invalidate`, `clear` and `cache_info` are plain calls.
+    `get`, `get_many`, `peek`, `in`, `len`, iteration, `invalidate`, `clear` and `cache_info` are plain calls, not
+    awaited.
 
     Args:
-        fill: called with a key, gives its value, or something to await for it. A plain function runs in the loop's
-            default executor, in a copy of the context; there it cannot be stopped, but only abandoned. A StopIteration
-            from it becomes a RuntimeError, as in all coroutines.
-        inline: a plain `fill` is called on the loop itself.
-        on_abandon: "cancel" or "complete".
+        fill: called with a key, returns its value, or something to await for it. A plain function runs in the loop's
+            default executor, where it can be abandoned but not stopped. A StopIteration from it becomes a RuntimeError.
+        inline: call a plain `fill` on the loop itself.
+        on_abandon: what happens to a fill when its last caller has been cancelled or has given up: "cancel" it, and
+            free its key; or "complete" it, and store its result.
         ttl, options: those of `AtomicCache`; `ttl`, weigher and listener are called on the loop. `wait_timeout` is for
-            those who join a fill, not for the task that has started it.
-        resilience: that of `AtomicCache`, where all fills, those in the background too, run in tasks on the loop of the
-            lookup that began them. Who gives up after a timeout has not abandoned the fill, and the task that has
-            started it gives up like all others. As the loop is shut down, background fills are cancelled with its other
-            tasks; what was there stays, and the next lookup tries again.
+            callers that join a fill, not for the task that has started it.
+        resilience: that of `AtomicCache`. All fills run in tasks, on the loop of the lookup that began them, and are
+            cancelled when that loop shuts down; stale values stay. A task that gives up after a timeout has not
+            abandoned the fill.
+
+    Under concurrency:
+        A hit takes no lock and does not suspend. A miss runs `fill` in one task, in a copy of the caller's context;
+        tasks on any loops, and threads (through `sync`), wait for its outcome, and no loop is blocked. The task that
+        started the fill gets the exception that it raised, the others get copies. A caller that is cancelled leaves the
+        fill running for the others. If the fill is cancelled by others, or raises CancelledError, the task that started
+        it gets a RuntimeError, and one of the others fills instead.
 
     Raises:
-        TypeError, ValueError: for an argument, naming it.
-        RecursiveFillError, FillDeadlockError, FillTimeout: from a lookup that would wait; see each. Tasks and threads
-            that a fill starts with its context (`gather`, `to_thread`) count as part of it.
+        TypeError, ValueError: for an argument; the message names it.
+        RecursiveFillError, FillDeadlockError, FillTimeout: from a lookup that would have to wait; see each. What a fill
+            starts with its context (`gather`, `to_thread`) counts as part of it.
     """
 
     __slots__ = ()
@@ -347,10 +344,10 @@ class AsyncAtomicCache(ReadThrough[K, V]):
 
     @property
     def sync(self) -> AtomicCache[K, V]:
-        """The same cache for threads: another view of the same values, fills and counters.
+        """The same cache for threads: the same values, fills and counters, in an AtomicCache.
 
-        Store it: creating one costs. A thread that leads runs an asynchronous fill with `asyncio.run`, so what that
-        uses must not be bound to another loop. In a thread that runs a loop such a miss is a RuntimeError.
+        Store it: creating one costs. A thread that leads runs an `async def` fill with `asyncio.run`: what it uses must
+        not be bound to another loop. In a thread that runs a loop such a miss is a RuntimeError.
         """
         fills = self._fills
         own = ThreadFills(fills.state, fills.rules, fills.stored_errors, fills.wait_timeout)
@@ -374,9 +371,9 @@ class AsyncAtomicCache(ReadThrough[K, V]):
         return self.fetch(key)
 
     async def fetch_many(self, keys: Iterable[K]) -> dict[K, V]:
-        """Return the values of `keys`, filling those that have none concurrently.
+        """Return a dict of the values of `keys`; fill those that have none, concurrently.
 
-        If one fill raises, the others' waits are cancelled at once, and that is raised once they have ended.
+        If a fill raises, the other waits are cancelled, and the exception is raised once they have ended.
         """
         check_keys("fetch_many", keys)
         values: dict[K, Any] = {}
@@ -397,10 +394,10 @@ class AsyncAtomicCache(ReadThrough[K, V]):
         return self._state.hit(entry) if entry is not None and entry.is_live(self._clock()) else Empty
 
     async def refresh(self, key: K) -> V:
-        """Fill `key` again, replace its value and return the new one; others read the old one meanwhile.
+        """Fill `key` again and return the new value; other callers get the old one meanwhile.
 
-        Joins a fill of the key that is already running. If the fill raises, or is cancelled, the old value stays; if
-        the key was invalidated meanwhile, nothing is stored.
+        Joins a fill of the key that is running. If the fill raises or is cancelled, the old value stays; if the key is
+        invalidated meanwhile, the result is not stored.
         """
         return await self._fills.refresh(key, self._call_for(key))  # type: ignore[no-any-return]
 

@@ -59,7 +59,7 @@ class Lookups(Generic[K, V]):
     @overload
     def get(self, key: K, default: D) -> V | D: ...
     def get(self, key: K, default: Any = None) -> Any:
-        """Return the value of `key` if there is one that has not expired, else `default`. Never fills, never waits."""
+        """Return the value of `key`, or `default` if it has none or has expired. Never fills, never waits."""
         try:
             entry = self._entries[key]
             deadline = entry.deadline
@@ -82,25 +82,23 @@ class Lookups(Generic[K, V]):
     @overload
     def peek(self, key: K, default: D) -> V | D: ...
     def peek(self, key: K, default: Any = None) -> Any:
-        """Return what `get` would, without counting as a use: in no counter, nor for an eviction policy."""
+        """Return what `get` would, without counting as a use."""
         return self._state.peek(key, default)
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
-        """Return those of `keys` that have a value, with it. Each lookup is a `get`; together they are no snapshot."""
+        """Return a dict of those of `keys` that have a value. Each is looked up by itself."""
         check_keys("get_many", keys)
         found = ((key, self.get(key, Empty)) for key in keys)
         return {key: value for key, value in found if value is not Empty}  # type: ignore[misc]
 
     def __contains__(self, key: K) -> bool:
-        """Say whether there is a value that has not expired. Never fills, never waits; not for a stored exception."""
+        """Say whether `key` has a value that has not expired. Never fills, never waits."""
         return self._state.peek(key, Empty) is not Empty
 
     def __len__(self) -> int:
         """Count the values that have not expired.
 
-        With limits, and while nothing stored has expired, this is a number that is kept. Else it takes a walk through
-        all entries: a value expires without anybody noticing, and a fill that is running has an entry too. To keep
-        count of both would cost each fill more than a walk is worth.
+        Constant time with limits, while nothing stored has expired; otherwise it walks through all entries.
         """
         return self._state.count_live()
 
@@ -111,19 +109,19 @@ class Lookups(Generic[K, V]):
     # ---- removal
 
     def invalidate(self, key: K) -> bool:
-        """Remove the value of `key` and detach a fill that is running; say whether there was either.
+        """Remove the value of `key`, and detach a fill that is running; say whether there was either.
 
-        Does not wait. A lookup that starts after this has returned never yields a value whose fill began before it;
-        a fill that was running finishes for those who wait for it and is stored nowhere (invariant 3).
+        Does not wait. A lookup that starts after this has returned never gets a value whose fill began before it; a
+        running fill finishes for its waiters and is not stored (invariant 3).
         """
         return self._state.invalidate(key, self._clock())
 
     def clear(self) -> None:
-        """Invalidate all that is there when the call begins. What is filled meanwhile may stay."""
+        """Invalidate everything that is there when the call begins. What is filled meanwhile may stay."""
         self._state.clear()
 
     def sweep(self) -> int:
-        """Remove all values that have expired; return how many. Takes no lock for longer than one removal."""
+        """Remove all expired values; return how many. Holds no lock longer than one removal takes."""
         return self._state.sweep()
 
     # ---- the cache as an object
@@ -133,15 +131,15 @@ class Lookups(Generic[K, V]):
         return True
 
     def cache_info(self) -> CacheInfo:
-        """Return the counters so far, and how many values there are."""
+        """Return the counters, and how many values there are; see `areole.typing.CacheInfo`."""
         return self._state.info()
 
     @property
     def size_in_bytes(self) -> int:
-        """What the stored values weigh, with their keys and 320 bytes each; exact while no operation is running.
+        """What the stored values are charged, with their keys and 320 bytes each.
 
-        Values that have expired count until they are removed. Without a limit in bytes and a weigher no sum is kept:
-        it is found by walking through the cache.
+        Exact while no operation is running. Expired values count until they are removed. Without a limit in bytes it
+        walks through the cache.
         """
         return self._state.size_in_bytes()
 

@@ -33,17 +33,18 @@ class _Options(TypedDict, total=False):
 
 
 class Cache(Storage[bytes]):
-    """A Storage for any value, which it keeps as bytes: each lookup gives a new object, which nobody shares.
+    """A Storage for any value, which it keeps as bytes: each lookup returns an object of its own.
 
-    Values never leave the process, so that pickle, the default, is safe here.
-
-    A value that cannot be turned into bytes is a ValueError that names its type, with the cause chained; what was
-    there for the key stays. Stored bytes that cannot be turned back are dropped, told and counted as an eviction, once,
-    and each who has read them gets a ValueError, with the cause chained.
+    The default, pickle, is safe here, since the bytes never leave the process.
 
     Args:
         serializer, deserializer: callables, the inverse of each other. They run under no lock, and may use the cache.
-        The others are Storage's; a weigher and `on_removal` get the bytes.
+            The others are those of `Storage`; a weigher and `on_removal` get the bytes.
+
+    Raises:
+        ValueError: from `set` and the like for a value that cannot be serialized, which leaves the old value in place;
+            from a lookup of bytes that cannot be deserialized. Those are dropped, and reported and counted once, as an
+            eviction. The message names the type; the cause is chained.
     """
 
     __slots__ = ("_deserializer", "_serializer")
@@ -123,22 +124,19 @@ class Cache(Storage[bytes]):
     # ---- what is asked
 
     def get(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
-        """Return the value of `key` if it is there and has not expired, else `default`; this counts as a use."""
+        """Return the value of `key`, or `default` if it has none or has expired. Never fills, never waits."""
         data = super().get(key, Empty)
         return default if data is Empty else self._load_or_drop(key, data)
 
     def peek(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
-        """Return what `get` would, without counting as a use: in no counter, nor for the eviction policy."""
+        """Return what `get` would, without counting as a use."""
         data = super().peek(key, Empty)
         return default if data is Empty else self._load_or_drop(key, data)
 
     # ---- what is changed
 
     def set(self, key: Hashable, value: Any, ttl: Any = DEFAULT_TTL) -> bool:
-        """Store `value` as bytes; return False, and drop the key's old value, if they are too large.
-
-        `ttl`, and what this does to a fill that is on its way: as for `Storage.set`.
-        """
+        """Store `value` as bytes, as `Storage.set` does. Raises ValueError if it cannot be serialized."""
         self._check_open()
         return super().set(key, self._dump(value), ttl)
 
@@ -148,10 +146,7 @@ class Cache(Storage[bytes]):
         return super().add(key, self._dump(value), ttl)
 
     def pop(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
-        """Take `key` out and return its value, or `default` if it was not there or had expired.
-
-        Of several threads that pop a key, one gets the value, or the ValueError.
-        """
+        """Remove `key` and return its value, or `default` if it had none. Of several threads, one gets the value."""
         self._check_open()
         entry, now = self._take(key)
         if entry is None or not entry.is_live(now):
@@ -176,9 +171,9 @@ class Cache(Storage[bytes]):
         *,
         allow_single_use: bool = False,
     ) -> Any:
-        """Return the value of `key`; if it has none, run `fill(key)` in exactly one thread and store what it gives.
+        """Return the value of `key`; if it has none, run `fill(key)` in exactly one thread and store the result.
 
-        All who wait get an object each of their own, or the ValueError, if what was filled cannot be serialised.
+        Each waiter gets an object of its own, or the ValueError of a value that cannot be serialized.
         """
         data = super().get_or_fill(key, fill, ttl, resilience, allow_single_use=allow_single_use)
         return self._load_or_drop(key, data)

@@ -45,32 +45,33 @@ SWEPT_AT_ONCE: Final = 100
 
 
 class Storage(Lookups[Hashable, T], Generic[T]):
-    """A key-value store for any hashable key, bounded in bytes, in items, in both or in neither.
-
-    A hit takes no lock; nor does a miss, but to take out what it found expired. Writers hold the one lock for as long
-    as the bookkeeping takes, and run nobody's code under it but the methods of keys. Neither limit is ever exceeded
-    when that lock is let go. What has expired leaves before what lives.
+    """A key-value store for any hashable key, limited in bytes, in items, in both or in neither.
 
     After the `Storage` of atomic_lru, by Fabien Marty.
 
     Args:
-        size_limit_in_bytes: at least 4096, or None. Each entry counts with its value (`len`), its key (`sys.getsizeof`)
-            and 320 bytes. A value over half of the limit is not stored. Values must be bytes, or there is a weigher.
+        size_limit_in_bytes: at least 4096, or None. An entry is charged its value (`len`), its key (`sys.getsizeof`)
+            and 320 bytes. A value over half of the limit is not stored. Values must be bytes, unless there is a
+            weigher.
         max_items: at least 1, or None.
-        default_ttl: seconds or a timedelta, not negative; None: no value expires unless `set` says so. The whole rule
-            is that of `areole.typing.Ttl`.
-        expiration_thread_delay: seconds between two sweeps of this store by the process's one background thread.
-        expiration_thread_max_checks_per_iteration: how many entries such a sweep takes out at most; 0: no thread.
+        default_ttl: seconds or a timedelta, not negative. None: values never expire, unless `set` gives a ttl.
+        expiration_thread_delay: seconds between two sweeps of this store by the background thread, which all stores
+            share.
+        expiration_thread_max_checks_per_iteration: the most entries that one sweep removes; 0: no sweeps.
         expiration_thread_log: log each sweep, at debug level, on the "areole" logger.
         expiration_disabled: ignore every ttl.
-        policy: what is evicted when the store is full: "lru", the least recently used, or "s3fifo". "lru" is exact, as
-            seen from one thread, as long as an eviction has to pass fewer than 256 values that were used since it last
-            saw them; past that it takes the least recently used of those that it has seen, so that no `set` is long.
-        weigher: called as (key, value), before anything else happens; gives the value's size in bytes.
-        on_removal, stats, clock, name: as of AtomicCache.
+        policy: what is evicted when the store is full: "lru", the least recently used, or "s3fifo".
+        weigher: called as (key, value) before the lock is taken, returns the bytes of a value.
+        on_removal, stats, clock, name: those of `AtomicCache`.
 
-    Raises ValueError for arguments out of bounds, and, after `close`, CacheClosedError from all but `get`,
-    `number_of_items` and `size_in_bytes`.
+    Under concurrency:
+        A lookup takes no lock, but to remove an expired entry. Writers take one, and run no code of yours under it but
+        the methods of keys. No limit is exceeded when that lock is released. Expired entries are removed before a live
+        one.
+
+    Raises:
+        TypeError, ValueError: for an argument; the message names it.
+        CacheClosedError: after `close`, from everything but `get`, `number_of_items` and `size_in_bytes`.
     """
 
     __slots__ = (
@@ -168,7 +169,7 @@ class Storage(Lookups[Hashable, T], Generic[T]):
     @overload
     def peek(self, key: Hashable, default: D) -> T | D: ...
     def peek(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
-        """Return what `get` would, without counting as a use: in no counter, nor for the eviction policy."""
+        """Return what `get` would, without counting as a use."""
         self._check_open()
         return self._state.peek(key, default)
 
@@ -177,10 +178,7 @@ class Storage(Lookups[Hashable, T], Generic[T]):
     @overload
     def get(self, key: Hashable, default: D) -> T | D: ...
     def get(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
-        """Return the value of `key` if it is there and has not expired, else `default`; this counts as a use.
-
-        A hit calls nothing of ours but the clock, if its value may expire, and writes what its policy still asks for.
-        """
+        """Return the value of `key`, or `default` if it has none or has expired. Never fills, never waits."""
         try:
             entry: Any = self._entries[key]
             deadline = entry.deadline  # read once: `expire_in` may change it
@@ -225,22 +223,22 @@ class Storage(Lookups[Hashable, T], Generic[T]):
         return super().__iter__()
 
     def cache_info(self) -> CacheInfo:
-        """Return the counters so far, and how many values there are."""
+        """Return the counters, and how many values there are; see `areole.typing.CacheInfo`."""
         self._check_open()
         return super().cache_info()
 
     def get_many(self, keys: Iterable[Hashable]) -> dict[Any, T]:
-        """Return those of `keys` that have a value, with it. Each lookup is a `get`; together they are no snapshot."""
+        """Return a dict of those of `keys` that have a value. Each is looked up by itself."""
         self._check_open()
         return super().get_many(keys)
 
     def __contains__(self, key: Hashable) -> bool:
-        """Say whether there is a value that has not expired; this is no use of it."""
+        """Say whether `key` has a value that has not expired. Never fills, never waits."""
         self._check_open()
         return self._state.peek(key, Empty) is not Empty
 
     def ttl_of(self, key: Hashable) -> float | CacheMissSentinel | None:
-        """Return how many seconds `key` has left: None if it never expires, CACHE_MISS if it is not there."""
+        """Return the seconds until `key` expires: None if it never does, CACHE_MISS if it has no value."""
         self._check_open()
         entry, now = self._state.find(key), self._clock()
         if entry is None or not entry.is_live(now):
@@ -250,16 +248,16 @@ class Storage(Lookups[Hashable, T], Generic[T]):
 
     @property
     def number_of_items(self) -> int:
-        """How many items are stored, with those that have expired and have not been removed yet."""
+        """How many values are stored, with expired ones that have not been removed yet."""
         return self._index.count()[0]
 
     # ---- what is changed
 
     def set(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL) -> bool:
-        """Store `value`; return False, and drop the key's old value, if it is too large.
+        """Store `value`. If it is too large, drop the key's old value and return False; else True.
 
-        `ttl`: seconds or a timedelta, from now; 0 expires at once; None never; DEFAULT_TTL, the store's default. See
-        `areole.typing.Ttl`. A fill of `get_or_fill` that is running for the key is detached, and will not be stored.
+        `ttl`: seconds or a timedelta, from now; 0: it expires at once; None: never; DEFAULT_TTL: the store's default. A
+        running fill of the key is detached, and will not be stored.
         """
         return self._store(key, value, ttl)
 
@@ -297,15 +295,15 @@ class Storage(Lookups[Hashable, T], Generic[T]):
         self.set(key, value)
 
     def set_many(self, items: Mapping[Any, T] | Iterable[tuple[Any, T]], ttl: Any = DEFAULT_TTL) -> int:
-        """Store each item of a mapping, or each (key, value) pair, as `set` would; return how many were stored.
+        """Store each item of a mapping, or each (key, value) pair, as `set` does; return how many were stored.
 
-        They are stored one after the other: what comes before one that raises stays.
+        They are stored one after the other: those before one that raises stay.
         """
         self._check_open()
         return sum([self.set(key, value, ttl) for key, value in pairs_of(items)])
 
     def delete(self, key: Hashable) -> bool:
-        """Take `key` out; say whether it was there and had not expired. Detaches a fill that is running."""
+        """Remove `key`, and detach a fill that is running; say whether it had a value that had not expired."""
         self._check_open()
         entry, now = self._take(key)
         return entry is not None and self._state.notify_removed(entry, now)
@@ -325,10 +323,7 @@ class Storage(Lookups[Hashable, T], Generic[T]):
     @overload
     def pop(self, key: Hashable, default: D) -> T | D: ...
     def pop(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
-        """Take `key` out and return its value, or `default` if it was not there or had expired.
-
-        Of several threads that pop a key, one gets the value.
-        """
+        """Remove `key` and return its value, or `default` if it had none. Of several threads, one gets the value."""
         self._check_open()
         entry, now = self._take(key)
         return entry.value if entry is not None and self._state.notify_removed(entry, now) else default
@@ -339,17 +334,17 @@ class Storage(Lookups[Hashable, T], Generic[T]):
         return self._state.remove(key)[0], now
 
     def invalidate(self, key: Hashable) -> bool:
-        """Take `key` out; say whether there was a value or a running fill (which `delete` does not count)."""
+        """Remove `key`; say whether it had a value or a running fill (which `delete` does not count)."""
         self._check_open()
         return super().invalidate(key)
 
     def clear(self) -> None:
-        """Take out all that is there when the call begins. What is set meanwhile may stay."""
+        """Remove everything that is there when the call begins. What is set meanwhile may stay."""
         self._check_open()
         super().clear()
 
     def expire_in(self, key: Hashable, ttl: Any) -> bool:
-        """Let `key` expire `ttl` from now (None: never; 0: at once); say whether it was there."""
+        """Let `key` expire `ttl` from now (None: never; 0: at once); say whether it had a value."""
         self._check_open()
         seconds, now = self._seconds_for(ttl), self._clock()
         deadline = None if seconds is None else now + seconds
@@ -377,14 +372,11 @@ class Storage(Lookups[Hashable, T], Generic[T]):
         *,
         allow_single_use: bool = False,
     ) -> T:
-        """Return the value of `key`; if it has none, run `fill(key)` in exactly one thread and store what it gives.
+        """Return the value of `key`; if it has none, run `fill(key)` in exactly one thread and store the result.
 
-        The others wait for its outcome; see AtomicCache, whose promises hold here too. A `set` or `delete` during the
-        fill wins over it: those who wait get what was filled, and it is not stored. TypeError on a miss if `fill` is an
-        async def, or returns something that can be used once, unless `allow_single_use`: see AtomicCache.
-
-        `resilience` says what to do when `fill` fails, or takes long; for how long its value may be served stale is
-        decided when it is stored.
+        The other callers wait for the outcome; what `AtomicCache` promises about fills holds here too. A `set` or
+        `delete` during the fill wins: waiters get what was filled, and it is not stored. `allow_single_use`: see
+        AtomicCache. `resilience` says what to do when `fill` fails or takes long.
         """
         self._check_open()
         now = None
@@ -444,7 +436,7 @@ class Storage(Lookups[Hashable, T], Generic[T]):
         return None if seconds is None else deadline_after(seconds, self._clock)
 
     def sweep(self) -> int:
-        """Take out what has expired, so much as one sweep may; return how many. The background thread calls this."""
+        """Remove expired values, as many as one sweep may; return how many. The background thread calls this."""
         self._check_open()
         now, swept = self._clock(), 0
         while swept < self._most_swept:
@@ -467,9 +459,9 @@ class Storage(Lookups[Hashable, T], Generic[T]):
         self._is_swept = True  # at last: if this was interrupted, the next ttl asks again
 
     def close(self, wait: bool = False) -> None:
-        """Close the store; more than once is the same as once.
+        """Close the store; it may be closed more than once.
 
-        With `wait`, return only once the background thread has ended, if this was the last store that it swept.
+        With `wait`, return once the background thread has ended, if this was the last store that it swept.
         """
         check_bool("wait", wait)
         self._is_closed = True

@@ -41,29 +41,30 @@ def cached(
     ignore: Collection[str] = (),
     allow_single_use: bool = False,
 ) -> MemoizeDecorator:
-    """Memoize a function, `def` or `async def`, in `cache`, beside whatever else is in there.
-
-    One thread or task runs the function for each key, and the others wait for its outcome; `invalidate` and
-    `cache_clear`, and a `delete` or `clear` of the cache, win over a call that is running. A method's instance is
-    part of the key, and stays alive while the cache holds it: `AtomicCache.memoize` keeps results with their instance.
-    Once a decorated function has been freed, its results are removed as others are stored, or by `sweep`.
-
-    What is returned keeps the signature and has `invalidate(...)`, `refresh(...)` (to be awaited for an `async def`),
-    `peek(..., default=None)` and `cache_key(...)`, which take the function's arguments, `cache_info()`, `cache_clear()`
-    (its own keys only; walks through the cache), `cache_parameters()`, `cache` and `__wrapped__`. In `cache_info` the
-    counts are the function's own, but evictions and expirations are the cache's.
+    """Memoize a function, `def` or `async def`, in a cache that exists already, beside whatever else is in it.
 
     Args:
-        cache: a Storage or Cache, or a read-through cache, whose own keys and fill have no part in this; its Resilience
-            has, if it was made with one, as for its own fill.
-        key, typed, ignore: as of `AtomicCache.memoize`. No two decorated functions meet, whatever their keys are.
-        skip: called with a result; if it gives true, all who wait get it and nothing is stored. A `refresh`, or a fill
-            in the background, then leaves the old result, which may be served stale for no longer than before.
-        ttl: as of `AtomicCache`, with a callable of (key, result) too, which may give DEFAULT_TTL; the default is what
-            the cache does.
-        allow_single_use: as of `AtomicCache`; what `cache` was made with concerns its own fill.
+        cache: a Storage or Cache, or a read-through cache, whose own fill has no part in this; its Resilience has.
+        key, typed, ignore: those of `AtomicCache.memoize`. The keys of two decorated functions never meet.
+        skip: called with a result; if it returns true, waiters get the result and it is not stored. A refresh then
+            leaves the old result.
+        ttl: as for `AtomicCache`; a callable of (key, result) may return DEFAULT_TTL too. By default, that of the
+            cache.
+        allow_single_use: as for `AtomicCache`.
 
-    Raises TypeError or ValueError, naming the argument.
+    Returns:
+        A function with the same signature and the helpers of `AtomicCache.memoize`. `cache_clear` removes the results
+        of this function only, and walks through the cache. In `cache_info`, evictions and expirations are the cache's.
+
+    Under concurrency:
+        One thread or task runs the function per key, and the others wait for its outcome. `invalidate`, `cache_clear`,
+        and a `delete` or `clear` of the cache, win over a call that is running.
+
+    A method's instance is part of the key, and the cache keeps it alive: `AtomicCache.memoize` keeps results with their
+    instance. Once a decorated function has been freed, its results are removed as others are stored, or by `sweep`.
+
+    Raises:
+        TypeError, ValueError: for an argument; the message names it.
     """
     if not isinstance(cache, Storage | AtomicCache | AsyncAtomicCache):
         raise TypeError(

@@ -34,31 +34,29 @@ LEAST_CHANCE: Final = 0.001
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resilience:
-    """What a cache does to stay up. All of it is off by default; spans are in seconds, or timedeltas.
+    """What a cache does when its fills fail or take long. All of it is off by default; times are seconds or timedeltas.
 
     Args:
-        stale_ttl: for this long after the end of its ttl a value may still be served. It is served at once, while one
-            background fill per key refreshes it (in a daemon thread; where a task asks, in a task on its loop); if that
-            fails, until it is older than that. `get`, `peek`, `in`, `len` and iteration never see a stale value.
-            Nothing older than ttl + stale_ttl is ever returned.
+        stale_ttl: for this long after its ttl a value may still be served. It is served without waiting, while one
+            background fill per key refreshes it (in a daemon thread, or for a task in a task on its loop). Nothing
+            older than ttl + stale_ttl is returned. `get`, `peek`, `in`, `len` and iteration never see a stale value.
         fail_safe: serve a stale value only as a fallback: the first lookup after the ttl fills, others wait with it,
-            and all of them get the stale value if the fill raises an Exception, or takes longer than `soft_timeout`. A
-            fill that takes longer goes on, and what it gives is stored.
-        soft_timeout: for how long a lookup waits for a fill, its own or another's, where there is a stale value.
-        hard_timeout: for how long where there is none, or no soft_timeout: then it raises FillTimeout, and the fill
-            goes on. With either timeout, fills run in threads of areole's, in the context of the lookup that began it;
-            those that tasks begin run in tasks, as ever.
-        refresh_ahead: a fraction between 0 and 1: a lookup of a value in that last part of its ttl starts a background
-            fill. "xfetch": each lookup draws, and the more likely starts one the nearer the end is, and the longer the
-            last fill took (Vattani, Chierichetti, Lowenstein: "Optimal probabilistic cache stampede prevention", VLDB
-            2015, with beta 1). A chance of less than one in a thousand counts as none.
-        jitter: a fraction, 0 <= jitter < 1: each ttl is shortened at random by up to that part of it, so that what
-            was filled together does not expire together.
-        negative_ttl: for how long a failure counts. For this long `cache_exceptions` keeps it (by default: for the
-            ttl), and where a value can be served, no other fill is tried (by default: for one second).
-        random: gives numbers x with 0 <= x < 1: for tests.
+            and all get the stale value if the fill raises an Exception, or takes longer than `soft_timeout`.
+        soft_timeout: how long a lookup waits for a fill where there is a stale value. The fill goes on and is stored.
+        hard_timeout: how long it waits where there is none, or no soft_timeout; then it raises FillTimeout, and the
+            fill goes on. With either timeout fills run in threads of areole's, in the context of the lookup that began
+            them.
+        refresh_ahead: a fraction between 0 and 1: a lookup in that last part of the ttl starts a background fill.
+            "xfetch": lookups start one at random, more likely the nearer the end is and the longer the last fill took
+            (Vattani, Chierichetti, Lowenstein: "Optimal probabilistic cache stampede prevention", VLDB 2015).
+        jitter: a fraction, 0 <= jitter < 1: each ttl is shortened at random by up to that part of it, so that entries
+            that were filled together do not expire together.
+        negative_ttl: how long a failure counts: `cache_exceptions` keeps it for this long (otherwise for the ttl), and
+            where a stale value can be served, no other fill is tried (otherwise for one second).
+        random: returns numbers x with 0 <= x < 1; for tests.
 
-    Raises TypeError or ValueError, naming the argument.
+    Raises:
+        TypeError, ValueError: for an argument; the message names it.
     """
 
     stale_ttl: float | timedelta | None = None

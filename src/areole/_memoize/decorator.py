@@ -106,27 +106,28 @@ class Memoizing:
 
     @classmethod
     def memoize(cls, function: Any = None, /, ttl: Any = None, **options: Any) -> Any:
-        """Memoize a function, a method, a classmethod or a staticmethod, `def` or `async def`: equal calls run it once.
+        """Memoize a function, method, classmethod or staticmethod, `def` or `async def`: equal calls run it once.
 
-        As `@AtomicCache.memoize`, `@AtomicCache.memoize()`, or with arguments: those of the constructor, and
+        Use it as `@AtomicCache.memoize`, `@AtomicCache.memoize()`, or with the arguments of the constructor and these:
 
         Args:
             typed: arguments of different types are different keys, even where equal (1, 1.0 and True).
-            key: a callable of the arguments that makes the key.
+            key: a callable of the arguments that returns the key.
             ignore: names of parameters to leave out of the key; the leader's arguments are used.
-            inline, on_abandon: as in `AsyncAtomicCache`; they concern nothing but an `async def`.
-            results: where a method's are: in the `__dict__` of their "instance", under a private name, or in a "table"
-                of the method, which leaves the `__dict__` as it is. A hit then takes longer, and results that refer to
-                their instance keep it alive.
+            inline, on_abandon: those of `AsyncAtomicCache`, for an `async def`.
+            results: where those of a method are kept: in the `__dict__` of their "instance", or in a "table" of the
+                method, where a hit takes longer, and results that refer to their instance keep it alive.
+
+        Returns:
+            A function with the same signature, and with `invalidate(...)`, `refresh(...)`, `peek(..., default=None)`
+            and `cache_key(...)`, which take the function's arguments, `cache_info()`, `cache_clear()`,
+            `cache_parameters()`, `cache` and `__wrapped__`. (If the function may take a `default` itself, `peek` has
+            none.)
 
         `f(1, 2)`, `f(1, b=2)`, `f(a=1, b=2)`, and a default left out or given, are one key. What a function takes as
-        `**kwargs` is in the key in the order of the call, which the function can see. The user, the tenant and context
-        variables are in a key only if they are arguments.
-
-        What is returned keeps the signature and has `invalidate(...)`, `refresh(...)`, `peek(..., default=None)` and
-        `cache_key(...)`, which take the function's arguments (if it can take a `default` itself, then `peek` has none),
-        and `cache_info()`, `cache_clear()`, `cache_parameters()`, `cache` and `__wrapped__`. A method's results belong
-        to the instance, by identity, and go with it; copies and pickles of the instance leave them out.
+        `**kwargs` is in the key in the order of the call. The user, the tenant and context variables are in a key only
+        if they are arguments. The results of a method belong to the instance, by identity, and are freed with it;
+        copies and pickles of the instance leave them out.
         """
         _check_names(cls, options)
         check_bool("inline", options.get("inline", False))
