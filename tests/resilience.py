@@ -74,7 +74,7 @@ def settle() -> None:
     """Return once no background fill is queued or under way."""
     pause = threading.Event()
     for _ in range(PATIENCE * 1000):
-        if pool._tasks.empty() and not pool._drainers:  # in this order: what was taken out is with a drainer
+        if not pool.busy_lanes():
             return
         pause.wait(0.001)
     pytest.fail("a background fill did not end")

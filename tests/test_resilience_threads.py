@@ -542,7 +542,7 @@ def test_a_background_fill_that_is_queued_is_asked_for_once(kind: Kind, busy_poo
     subject.look_up("a")
     subject.clock.advance(10)
     assert [subject.look_up("a") for _ in range(20)] == [("a", 1)] * 20
-    assert pool._tasks.qsize() == 1
+    assert sum(len(lane.waiting) for lane in pool.busy_lanes()) == 1
     busy_pool.open()
     subject.settle()
     assert subject.look_up("a") == ("a", 2)

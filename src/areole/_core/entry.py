@@ -53,7 +53,7 @@ class StaleTimes:
         self.stale_until = stale_until  # from here on it is of no use to anything
         self.took = took
         self.throttled_until = UNPUBLISHED  # after a failed or a slow fill: when the next one may be tried
-        self.asked = 0  # the generation of the pool that was asked to refresh it; 0: none
+        self.asked = 0  # the `fork.epoch` in which the pool was asked to refresh it; 0: it was not
 
 
 class Entry:

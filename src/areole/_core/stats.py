@@ -43,7 +43,7 @@ class Counters:
         "stale_hits",
         "waits",
     )
-    __slots__ = (*NAMES, "was_reset")
+    __slots__ = (*NAMES, "__weakref__", "was_reset")
     was_reset: bool
     """Whether a counter may be at -1, as a lookup that `reset` came into has stepped back."""
 

@@ -22,6 +22,7 @@ from typing import Any, Final
 from .._core.entry import Empty, Entry, StaleTimes
 from .._core.flight import Flight
 from .._core.wait_graph import Wait, begin_wait, current_fill, current_participant, holds_graph
+from .._platform import fork
 from .._platform.module_imports import is_importing
 from .._platform.worker_pool import HUNG_SECONDS, Client, pool
 from .exceptions import raise_unchanged
@@ -182,13 +183,13 @@ class ThreadFills(Fills):
         times = entry.times
         if times is None:
             return None
-        if times.asked == pool.generation:
+        if times.asked == fork.epoch:
             return pool.look()
         task = partial(self._refresh_entry, entry, times, _in_context(call), rules)
         stale, counters = rules.stale, self.state.counters
         patience = (stale and stale.hard_timeout) or HUNG_SECONDS
         if pool.submit(task, Client(counters, self.state.name, counters.hung_fills.increment_and_get), patience):
-            times.asked = pool.generation
+            times.asked = fork.epoch
         return None
 
     def _refresh_entry(self, entry: Entry, times: StaleTimes, call: Callable[[], Any], rules: FillRules) -> None:

@@ -1,41 +1,40 @@
-"""The threads in which fills run that nobody, or not everybody, waits for: one small pool for the process.
+"""The threads in which fills run that no caller, or not every caller, waits for: one small pool for the process.
 
     submit(task)   in the background, when there is a thread for it: refreshes of values that can be served meanwhile
-    run(task)      now, in a thread of its own: fills that somebody waits for, with a timeout
+    run(task)      now, in a thread of its own: fills that a caller waits for, with a timeout
 
-Both use daemon threads that are started when they are needed and kept for some seconds after. A fill that somebody
-waits for is never queued: fills that wait for each other could otherwise take all threads, and wait for one that is
-still in the queue. A background fill belongs to nobody before it begins: it claims its key only then, so a queued one
-holds nobody up either.
+Both use daemon threads that are started when they are needed and kept for some seconds. A fill with a waiter is never
+queued: fills that wait for each other could take all threads, and wait for one that is still in the queue. A background
+fill claims its key when it begins, so nothing waits for a queued one.
 
-Who may begin
-    All caches share MOST_THREADS. But a cache of whose background fills none is running always gets a thread, so no
-    cache starves another; and the caches take turns. A fill that has run for longer than its patience is *hung*: it
-    does not count among the MOST_THREADS any more, and another one begins instead, up to MOST_EACH threads per cache
-    and MOST_IN_ALL in the process. The upper half of those is kept for caches of which none is running. At the limit
-    fills stay in the queue: their values are served stale for as long as they may be, and then lookups fill themselves.
+Which task begins
+    All caches share MOST_THREADS. A cache that runs no background fill always gets a thread, so no cache starves
+    another; and the caches take turns. A fill that has run for longer than its patience is *hung*: it no longer counts
+    among the MOST_THREADS, and another one begins, up to MOST_EACH threads per cache and MOST_IN_ALL in the process.
+    The upper half of those is kept for caches that run none. At the limit fills stay in the queue: their values are
+    served stale for as long as they may be, and then lookups fill themselves.
 
 Who takes what is queued
-    A *drainer*: a thread that runs one queued task after another. It chooses under `lock`, which is taken by threads
-    of the pool alone, so `submit` waits for nothing and can be called in a finalizer, which may hold any lock.
-    `submit` puts the task into the queue, and then calls a drainer, unless one was called that has not looked yet:
+    A *drainer*: a thread that runs one queued task after another. It chooses under `lock`, which only threads of the
+    pool take, so `submit` waits for nothing and can be called in a finalizer, which may hold any lock. `submit` queues
+    the task, and then calls a drainer, unless one was called that has not looked yet:
 
-        submit    put the task      is `_called_until` set? then one will look      else set it, and call one
-        drainer   clear `_called_until`      look at the queue
+        submit    queue the task           is `_called_until` set? then one will look      else set it, and call one
+        drainer   clear `_called_until`    look at the queues
 
-    so whichever of the two comes first, a drainer looks at the queue after the task was put there. One that begins a
-    task while another may begin calls the next drainer. Should an interrupt come between setting it and calling, it
-    counts for CALL_SECONDS only.
+    so whichever of the two comes first, a drainer looks at the queues after the task is there. If an interrupt comes
+    between setting it and calling, it counts for CALL_SECONDS only. A drainer that begins a task while another may
+    begin calls the next one.
 
-    A fill becomes hung by the passing of time, which calls nobody. `look` does: lookups of stale values whose refresh
-    is queued call it, and it calls a drainer if a running fill has become hung since the last one looked.
+    A fill becomes hung by the passing of time, which calls no drainer. So lookups of stale values whose refresh is
+    queued call `look`, which calls one if a running fill has become hung since the last one looked.
 
-Taking an idle thread and giving it its task is one step of C code (see `_locks`). In two steps
+Taking an idle thread and giving it its task is one step of C code (see `locks`). In two steps
 
     1. `run` takes a thread out of the idle ones    2. it is interrupted    3. the thread waits for a task for ever.
 
-At interpreter exit no task begins any more; those that run are left, as daemon threads are. After a fork the child
-starts with no threads and empty queues; `generation` tells tasks that were submitted before.
+At interpreter exit no task begins any more; running ones are left, as daemon threads are. In the child of a fork there
+are no threads, and the queues are empty.
 """
 
 from __future__ import annotations
@@ -47,7 +46,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from math import inf
 from operator import attrgetter, call
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -55,6 +53,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from ..typing import Clock
 from .fork import after_fork_in_child
 from .locks import run_locked
+from .weak import WeakTable
 
 __all__ = ["HUNG_SECONDS", "Client", "Pool", "pool"]
 
@@ -130,13 +129,13 @@ class Client(NamedTuple):
     """The cache for which a task is submitted."""
 
     identity: object
-    """All that is submitted with the same object shares one queue."""
+    """All that is submitted with the same object shares one queue. Each task keeps it alive; the others do not."""
     name: str
     count_hung: Callable[[], Any]
     """Called once for each task that is found to be hung."""
 
 
-NOBODY: Final = Client(None, "areole", int)
+NOBODY: Final = Client(_log, "areole", int)
 """Stands for all caches: what is submitted for it holds a thread that any of them could have."""
 
 
@@ -145,26 +144,21 @@ class _Job:
 
     __slots__ = ("due", "is_hung", "lane", "patience", "task")
 
-    def __init__(self, task: Task, patience: float) -> None:
+    def __init__(self, task: Task, lane: _Lane, patience: float) -> None:
         self.task: Task | None = task
+        self.lane = lane
         self.patience = patience
-        self.lane: _Lane | None = None
         self.due = inf
         self.is_hung = False
-
-    def end(self, now: float) -> None:
-        if self.lane is not None:
-            self.lane.set_hung_aside(now)  # this one too, if it ends late
-            self.lane.running.pop(self, None)
 
 
 class _Lane:
     """The background fills of one cache. `waiting` takes more at any time; the rest is used under the lock alone."""
 
-    __slots__ = ("client", "is_reported", "running", "turn", "waiting")
+    __slots__ = ("count_hung", "is_reported", "name", "running", "turn", "waiting")
 
     def __init__(self, client: Client) -> None:
-        self.client = client
+        _, self.name, self.count_hung = client
         self.waiting: deque[_Job] = deque()
         self.running: dict[_Job, None] = {}
         self.turn = 0  # when it last began one
@@ -172,22 +166,21 @@ class _Lane:
 
     def begin(self, now: float, turn: int) -> _Job:
         job = self.waiting.popleft()
-        job.lane, job.due = self, now + job.patience
+        job.due = now + job.patience
         self.running[job] = None
         self.turn = turn
         return job
 
-    def move_to(self, other: _Lane) -> None:
-        """Move what waits here to the end of `other`, unless that is this one; each job by one step: see `_Queues`."""
-        with suppress(IndexError):
-            while other is not self:
-                other.waiting.append(self.waiting.popleft())
+    def end(self, job: _Job, now: float) -> None:
+        self.set_hung_aside(now)  # this one too, if it ends late
+        self.running.pop(job, None)
+        self.is_reported = self.is_reported and bool(self.running)
 
     def set_hung_aside(self, now: float) -> None:
         for job in self.running:
             if not job.is_hung and job.due <= now:
                 job.is_hung = True
-                self.client.count_hung()
+                self.count_hung()
 
     def next_hung(self) -> float:
         """Return when the next of those that run becomes hung."""
@@ -196,56 +189,20 @@ class _Lane:
     def count_active(self) -> int:
         return sum(not job.is_hung for job in self.running)
 
+    def may_begin(self, total: int, active: int) -> bool:
+        """Say whether another one may begin, where so many run in all lanes, and so many of them are not hung."""
+        if not self.running:
+            return total < MOST_IN_ALL
+        if total >= MOST_IN_ALL // 2 or len(self.running) >= MOST_EACH:
+            return False
+        return active < MOST_THREADS or not self.count_active()
+
     def becomes_stuck(self) -> bool:
-        """Say whether what waits here waits for hung fills alone, if that is not known yet."""
+        """Say whether what waits here, and may not begin, waits for hung fills alone, if that is not known yet."""
         if self.is_reported or not self.waiting or self.count_active():
             return False
         self.is_reported = True
         return True
-
-
-class _Queues:
-    """The lanes of all caches that have something to do: one that has nothing leaves no lane."""
-
-    def __init__(self) -> None:
-        self._lanes: dict[int, _Lane] = {}  # by the id of the client's identity, which the lane keeps alive
-
-    def put(self, job: _Job, client: Client) -> bool:
-        """Queue `job`; False: there are too many. Without a lock: see `discard_if_idle`."""
-        key = id(client.identity)
-        while True:
-            lane = self._lanes.get(key) or self._lanes.setdefault(key, _Lane(client))
-            if len(lane.waiting) >= MOST_QUEUED:
-                return False
-            lane.waiting.append(job)
-            if self._lanes.setdefault(key, lane) is lane:
-                return True
-            try:
-                lane.waiting.remove(job)  # there is another lane for this cache by now
-            except ValueError:
-                return True  # `discard_if_idle` has moved it there
-
-    def discard_if_idle(self, lane: _Lane) -> None:
-        """Drop `lane` if it has nothing to do; called by a drainer that looks, under the lock.
-
-        `put` adds the job first, and then looks whether the lane is there. Here the lane is taken out first, and then
-        looked into. So a job that comes meanwhile is seen by one of the two. What `put` leaves behind, where its job
-        was done at once, is an idle lane that the drainer drops whom `submit` calls next.
-        """
-        key = id(lane.client.identity)
-        if not lane.waiting and not lane.running and self._lanes.get(key) is lane:
-            del self._lanes[key]
-            if lane.waiting:
-                lane.move_to(self._lanes.setdefault(key, lane))
-
-    def lanes(self) -> list[_Lane]:
-        return list(self._lanes.values())
-
-    def qsize(self) -> int:
-        return sum(len(lane.waiting) for lane in self.lanes())
-
-    def empty(self) -> bool:
-        return not self.qsize()
 
 
 # ---- the pool
@@ -255,21 +212,18 @@ class Pool:
     """See the module. The clock says what is hung."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
-        self.generation = 0
         self._clock = clock
-        self.start_anew()
+        self._is_closed = False
+        self.restart_in_child()
 
-    def start_anew(self) -> None:
-        """Begin without threads and tasks; in the child of a fork, where those of the parent do not exist."""
-        self.generation += 1
+    def restart_in_child(self) -> None:
+        """Begin without threads and tasks: in the child of a fork those of the parent do not exist."""
         self._idle: list[Callable[[Task], None]] = []
-        self._tasks = _Queues()
-        self._drainers: set[int] = set()
-        self.lock = threading.RLock()  # of the drainers alone
+        self._lanes: WeakTable[_Lane] = WeakTable()
+        self.lock = threading.RLock()  # of the drainers alone: no fill needs it
         self._turn = 0
         self._called_until = -inf  # a drainer was called and has not looked yet; counts until then
         self._look_at = inf  # from when on `look` calls a drainer
-        self._is_closed = False
 
     def close(self) -> None:
         """Begin no task any more."""
@@ -292,9 +246,11 @@ class Pool:
         """Have `task` done in the background; False: not now, there is too much to do, or the interpreter exits."""
         if self._is_closed:
             return False
-        if not self._tasks.put(_Job(task, patience), client):
+        lane = self._lanes.add_if_absent(client.identity, _Lane(client))
+        if len(lane.waiting) >= MOST_QUEUED:
             self.look()
             return False
+        lane.waiting.append(_Job(task, lane, patience))
         now = self._clock()
         return now < self._called_until or self._call_drainer(now)
 
@@ -313,9 +269,6 @@ class Pool:
     # ---- the drainers
 
     def _drain(self) -> None:
-        me = threading.get_ident()
-        self._drainers.add(me)
-        self._called_until = -inf  # before it looks
         job = None
         try:
             while not self._is_closed and (job := self._begin(job)) is not None:
@@ -323,8 +276,7 @@ class Pool:
                 job.task = None  # before the thread is idle: it keeps its arguments alive
         finally:
             if job is not None:
-                run_locked(self.lock, job.end, self._clock())
-            self._drainers.discard(me)
+                run_locked(self.lock, job.lane.end, job, self._clock())
 
     def _begin(self, ended: _Job | None) -> _Job | None:
         """Begin the next task; call another drainer if there is one more for it; report the lanes that are stuck."""
@@ -335,55 +287,40 @@ class Pool:
             _log.warning(
                 "%s: no background fill begins: all threads that it may have are held by fills that take too long. "
                 "Values are served stale until one of them ends, or until lookups fill them",
-                lane.client.name,
+                lane.name,
             )
         return job
 
     def _choose(self, ended: _Job | None, now: float) -> tuple[_Job | None, bool, list[_Lane]]:
         """Return the job that the calling drainer is to do, whether there is another, and the lanes to report."""
+        self._called_until = -inf  # before it looks
         if ended is not None:
-            ended.end(now)
-        lanes = sorted(self._tasks.lanes(), key=attrgetter("turn"))
+            ended.lane.end(ended, now)
+        lanes = self.busy_lanes()
         for lane in lanes:
             lane.set_hung_aside(now)
-            self._tasks.discard_if_idle(lane)
         job = None
         if allowed := _allowed(lanes):
             self._turn += 1
-            job = allowed[0].begin(now, self._turn)
+            job = min(allowed, key=attrgetter("turn")).begin(now, self._turn)
+            allowed = _allowed(lanes)
         self._look_at = min((lane.next_hung() for lane in lanes), default=inf)
-        return job, bool(_allowed(lanes)), _newly_stuck(lanes)
+        stuck = [lane for lane in lanes if lane not in allowed and lane.becomes_stuck()]
+        return job, bool(allowed), stuck
+
+    def busy_lanes(self) -> list[_Lane]:
+        return [lane for _, lane in list(self._lanes.records.values()) if lane.waiting or lane.running]
 
 
 def _allowed(lanes: list[_Lane]) -> list[_Lane]:
-    """Return those of the lanes that may begin a fill, in turn."""
-    if sum(lane.count_active() for lane in lanes if lane.client is NOBODY) >= MOST_THREADS:
+    """Return those of the lanes that may begin a fill."""
+    if sum(lane.count_active() for lane in lanes if lane.name is NOBODY.name) >= MOST_THREADS:
         return []  # what belongs to no cache counts for every cache
-    may_begin = _rule(lanes)
-    return [lane for lane in lanes if lane.waiting and may_begin(lane)]
-
-
-def _newly_stuck(lanes: list[_Lane]) -> list[_Lane]:
-    """Return the lanes where, as it turns out now, all wait for hung fills."""
-    may_begin = _rule(lanes)
-    return [lane for lane in lanes if not may_begin(lane) and lane.becomes_stuck()]
-
-
-def _rule(lanes: list[_Lane]) -> Callable[[_Lane], bool]:
-    """Return what says whether a lane may begin a fill, by what runs in all of them."""
     total = sum(len(lane.running) for lane in lanes)
     active = sum(lane.count_active() for lane in lanes)
-
-    def may_begin(lane: _Lane) -> bool:
-        if not lane.running:
-            return total < MOST_IN_ALL
-        if total >= MOST_IN_ALL // 2 or len(lane.running) >= MOST_EACH:
-            return False
-        return active < MOST_THREADS or not lane.count_active()
-
-    return may_begin
+    return [lane for lane in lanes if lane.waiting and lane.may_begin(total, active)]
 
 
 pool = Pool()
 atexit.register(pool.close)
-after_fork_in_child("threads", pool.start_anew)
+after_fork_in_child("threads", pool.restart_in_child)
