@@ -167,7 +167,7 @@ DAMAGES: list[tuple[Callable[[Any], None], str]] = [
     (a_count_off_by_one, "5 items are counted, and 4 are there"),
     (an_entry_filed_nowhere, "would never be swept"),
     (an_entry_gone_from_the_dict_alone, "4 items are counted, and 3 are there"),
-    (an_entry_not_in_the_books, "not in the books"),
+    (an_entry_not_in_the_books, "not accounted for"),
     (a_policy_that_holds_a_stranger, "the policy holds others"),
     (a_policy_that_has_lost_one, "the policy holds others"),
     (a_policy_with_a_stranger_in_the_place_of_one, "the policy holds others"),

@@ -21,7 +21,7 @@ class Deserializer(Protocol):
 
 
 def pickle_serializer(value: Any, /) -> bytes:
-    """Pickle. Its output is for this process: whoever can write pickles that you load can run code as you."""
+    """Pickle. Its output is for this process: anybody who can write pickles that you load can run code as you."""
     return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
 
 

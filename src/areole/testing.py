@@ -100,7 +100,7 @@ def _assert_books(index: BoundedIndex) -> None:
     entries: list[Any] = index.snapshot()
     stored = [entry for entry in entries if entry.is_stored]
     assert all(is_kept(entry) for entry in stored), "an entry is stored without a value"
-    assert all(entry.is_stored for entry in entries if entry.is_published), "a value is there and not in the books"
+    assert all(entry.is_stored for entry in entries if entry.is_published), "a value is there and not accounted for"
     assert items == len(stored), f"{items} items are counted, and {len(stored)} are there"
     assert weight == sum(entry.weight for entry in stored), "the weights do not add up"
     assert all(entry.weight >= 0 for entry in stored), "a weight is negative"

@@ -75,12 +75,12 @@ class RemovalCause(enum.Enum):
     REPLACED = "replaced"
     """A newer value took its place: `refresh`, `set`."""
     EXPIRED = "expired"
-    """Its ttl had passed, and somebody came upon it."""
+    """Its ttl had passed."""
     EVICTED = "evicted"
     """The cache was full."""
     OVERSIZE = "oversize"
-    """A new value for its key was too large to be stored. Told once for each: with the value that left for it, or,
-    where none that lived was there, with the one that was refused."""
+    """A new value for its key was too large to be stored. Reported once: with the live value that left for it, or,
+    where there was none, with the one that was refused."""
 
 
 RemovalListener: TypeAlias = Callable[[K, V, RemovalCause], object]

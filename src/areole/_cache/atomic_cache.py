@@ -408,7 +408,7 @@ Memoizing.for_threads, Memoizing.for_tasks = AtomicCache, AsyncAtomicCache
 async def _gather(coroutines: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
     """Run all at once; as soon as one raises, or this is cancelled, cancel the others, and wait until they have ended.
 
-    Whoever asked may close then what the fills use, as after an `await` of one. A second cancellation ends this wait.
+    The caller may then close what the fills use, as after an `await` of one. A second cancellation ends this wait.
     """
     import asyncio
 

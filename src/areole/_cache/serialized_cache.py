@@ -117,7 +117,7 @@ class Cache(Storage[bytes]):
 
     def _remove_if_it_has(self, key: Hashable, data: bytes) -> Entry | None:
         entry = self._state.find(key)
-        # One that is pending has no value, whatever it shows: that was told when it went.
+        # One that is pending has no value, whatever it shows: that was reported when it was removed.
         is_there = entry is not None and entry.is_published and entry.value is data
         return entry if entry is not None and is_there and self._index.remove_if(entry) else None
 

@@ -41,7 +41,7 @@ D = TypeVar("D")
 _log = logging.getLogger("areole")
 
 SWEPT_AT_ONCE: Final = 100
-"""How many expired entries a sweep takes out before it lets go of the lock for a moment."""
+"""How many expired entries a sweep removes before it releases the lock for a moment."""
 
 
 class Storage(Lookups[Hashable, T], Generic[T]):
@@ -266,7 +266,7 @@ class Storage(Lookups[Hashable, T], Generic[T]):
         return self._store(key, value, ttl, True)
 
     def _store(self, key: Hashable, value: T, ttl: Any, only_if_absent: bool = False) -> bool:
-        """Do what `set` and `add` say: weigh, make the entry, put it in, and tell what that has put out.
+        """Do what `set` and `add` say: weigh, make the entry, put it in, and report what that has removed.
 
         Whatever is a user's own (weigher, key, clock, listener) is called before the lock is taken, or after.
         """
@@ -352,7 +352,7 @@ class Storage(Lookups[Hashable, T], Generic[T]):
         while (entry := self._state.find(key)) is not None and entry is not refused and entry.is_live(now):
             if self._index.set_deadline(entry, deadline):
                 return True
-            # Set anew meanwhile. If it is found again, then an operation of this thread, into which this call came by
+            # Set again meanwhile. If it is found again, then an operation of this thread, into which this call came by
             # a finalizer, is taking it out, and has yet to go on.
             refused = entry
         return False

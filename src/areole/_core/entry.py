@@ -4,17 +4,17 @@ An entry belongs to the leader that made it, who publishes it by its `deadline`,
 depends on:
 
     state       value      deadline           flight
-    pending     Empty      UNPUBLISHED            the fill that is on its way
+    pending     Empty      UNPUBLISHED        the running fill
     ready       a value    None or a reading  None
-    refreshing  the old    the old            the fill that is on its way; then ready, with the new ones
-    failed      Empty      UNPUBLISHED            the settled flight with the stored exception (`cache_exceptions`)
+    refreshing  the old    the old            the running fill; then ready, with the new ones
+    failed      Empty      UNPUBLISHED        the completed flight with the stored exception (`cache_exceptions`)
 
 The atomic steps relied on: loading and storing one slot (see `_locks`). A reader that sees a live deadline sees a
 value, which was stored before it. An entry has one flight in its life, given at birth; a reader that decides that an
 entry has *neither* value nor flight reads `flight` first and `deadline` after it, because the leader stores the
 deadline first and `flight = None` after it. The other way round:
 
-    1. a reader loads deadline: UNPUBLISHED        3. the reader loads flight: None
+    1. a reader loads deadline: UNPUBLISHED    3. the reader loads flight: None
     2. the leader publishes, clears flight     4. "no flight, no value: an expired entry", and a fresh value is dropped.
 """
 

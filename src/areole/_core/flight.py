@@ -72,7 +72,7 @@ class Flight:
         self.leads = False
         self.joined: Flight | None = None  # the flight that was found instead, where this one does not lead
         self.old: Entry | None = None  # the ready entry whose place a refresh takes: set before that can be seen
-        self.removed: Sequence[Removal] = ()  # what it put out of the cache: to be told once the latch is open
+        self.removed: Sequence[Removal] = ()  # what it removed from the cache: to be reported once the latch is open
         self.waiters: dict[Any, None] = {}  # tasks to be woken, once the latch is open
         self.entry = entry_type(key, self)  # this cycle is broken as soon as the flight is over
 

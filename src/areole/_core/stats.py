@@ -96,7 +96,7 @@ OF_THE_WHOLE_CACHE = ("evictions", "expirations")
 
 
 class _Within:
-    """A counter whose every step is one of another counter too. At rest both are exact."""
+    """A counter whose every step is one of another counter too. Both are exact while no operation is running."""
 
     __slots__ = ("_outer", "_own")
 

@@ -9,9 +9,9 @@ some millions: a part is copied in one step of C, and a thread that looks takes 
 that no two look through the same one.
 
 An entry that is removed from the cache is kept nowhere here. It is noted before anybody can find it in the index, so
-whoever removes it finds it noted, and releases it; one without a value that stays behind in the index, as a method of
-its key raises, need not be known. A look makes known what it has found, and *then* looks what is still noted; whoever
-removes an entry stops noting it, and *then* drops it from what was found. So one of the two sees the other:
+its remover finds it noted, and drops it; one without a value that stays behind in the index, as a method of
+its key raises, need not be known. A look makes known what it has found, and *then* looks what is still noted; the
+remover of an entry stops noting it, and *then* drops it from what was found. So one of the two sees the other:
 
     1. a look copies a part                          3. it is dropped from what was found, and is not there
     2. one of its entries is removed                 4. the look makes it known, and keeps it until it is its turn

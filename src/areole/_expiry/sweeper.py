@@ -1,6 +1,6 @@
 """The one background thread of the process: takes expired entries out of the stores that asked for it.
 
-It runs while there is such a store. It holds stores weakly: it looks them up when it wakes, and lets go of them before
+It runs while there is such a store. It holds stores weakly: it looks them up when it wakes, and drops them before
 it sleeps. What it is to notice is put into its `queue.SimpleQueue`, whose `put` is one step of C code (see `_locks`)
 that can be taken anywhere, in a finalizer and in a signal handler too; a store that dies does so by a weak reference
 whose callback is that `put` itself.
@@ -24,7 +24,7 @@ thread that finds another in `_thread` ends: its own start was interrupted, or i
 
 One listener that hangs holds up the sweeps of all stores. What has expired in the others then leaves as it is accessed.
 
-After a fork the child has no such thread; it is started anew there if there are stores to be swept.
+After a fork the child has no such thread; it is started again there if there are stores to be swept.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _no_start() -> None:
 
 
 class Sweeper(Guarded):
-    """See the module. With a clock of its own, it has to be told to `wake` when that has moved."""
+    """See the module. With a clock of its own, `wake` must be called when that has moved."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -112,7 +112,7 @@ class Sweeper(Guarded):
         self._wakeups.put(None)
 
     def restart_in_child(self) -> None:
-        """Begin anew with the same stores: in the child of a fork."""
+        """Begin again with the same stores: in the child of a fork."""
         self._wakeups = queue.SimpleQueue()
         self._runs = False
         self._thread = None

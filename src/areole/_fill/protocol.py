@@ -307,7 +307,7 @@ class Fills:
         """Make a flight that nobody leads any more unreachable. What it has published, or was to replace, stays.
 
         The lock makes one step of looking whether there is a value and dropping the flight: an entry whose value
-        expires in between may be made pending (`BoundedIndex._put_out`), or be published by a task that ends late.
+        expires in between may be made pending (by an eviction), or be published by a task that ends late.
         """
         run_locked(self.state.index.lock, self._detach, flight)
 

@@ -2,8 +2,8 @@
 
 A value that is filled under one has three moments by the cache's clock (see StaleTimes), so that a hit goes on
 comparing one number, and costs what it costs without all this. A leader publishes them in the order value, times,
-deadline. A reader loads the value last; so whoever sees new times sees the new value, and old times with a new value
-are the cautious way to be wrong.
+deadline. A reader loads the value last; so a reader that sees new times sees the new value, and old times with a new
+value are the cautious way to be wrong.
 
 After RFC 5861 (stale-while-revalidate, stale-if-error) and FusionCache (fail-safe, soft and hard timeouts, eager
 refresh, throttling), by Jody Donetti.

@@ -200,7 +200,7 @@ def _look_all(waiters: list[TaskWaiter]) -> None:
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """Return the loop that this thread runs, if any."""
-    import asyncio  # by now loaded by whoever has a loop; importing areole does not
+    import asyncio  # by now loaded by the code that has a loop; importing areole does not
 
     try:
         return asyncio.get_running_loop()

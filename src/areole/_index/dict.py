@@ -34,7 +34,7 @@ MOST_ROUNDS: Final = 8
 """How often an insertion is made again because nested code has inserted something meanwhile."""
 
 SHRINK_FROM: Final = 4096
-"""Bytes from which on the table of a dict that has become empty is let go."""
+"""Bytes from which on the table of a dict that has become empty is freed."""
 
 _FILLER: dict[Any, Entry] = {Empty: Entry(Empty)}
 

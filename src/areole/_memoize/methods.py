@@ -110,7 +110,7 @@ class MemoizedMethod(FunctionInClass):
         return plain, plain.make_wrapper()
 
     def _choose(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> MemoizedFunction:
-        """Find out whether the first argument is an instance, whose results are told apart by identity.
+        """Find out whether the first argument is an instance, whose results are found by identity.
 
         It is, if it is one of the class that this was defined in, unless that has it as a staticmethod. Of other
         objects the parameter's name says it.

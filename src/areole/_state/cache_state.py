@@ -175,7 +175,7 @@ class CacheState:
     def insert_if_absent(self, entry: Entry) -> Entry:
         expirer = self.expirer
         if expirer is not None:
-            expirer.note(entry)  # first: whoever removes it finds it noted
+            expirer.note(entry)  # first: its remover finds it noted
         try:
             found = self.index.insert_if_absent(entry)
         except TypeError:
