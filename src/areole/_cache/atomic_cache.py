@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
@@ -145,10 +146,10 @@ class AtomicCache(ReadThrough[K, V]):
                 return entry.value  # type: ignore[no-any-return]
         except (KeyError, TypeError):
             now = None
-        fills = self._fills
-        if fills.rules.stale is not None or self._state.freed.were_cached:
+        fills, state = self._fills, self._state
+        if not state.fills_plainly:
             return fills.get_or_fill(key, self._call_for(key), now)  # type: ignore[no-any-return]
-        flight = Flight(key, fills.state.entry_type)
+        flight = Flight(key, state.entry_type)
         latch = flight.latch
         try:
             found = fills.claim(flight, now)
@@ -167,6 +168,29 @@ class AtomicCache(ReadThrough[K, V]):
         return value  # type: ignore[no-any-return]
 
     fetch = __getitem__
+
+    def _miss(self, key: K, now: float | None) -> V:
+        """Do what `__getitem__` does on a miss, for the classes below: it writes that out, as a frame saves depth."""
+        fills, state = self._fills, self._state
+        if not state.fills_plainly:
+            return fills.get_or_fill(key, self._call_for(key), now)  # type: ignore[no-any-return]
+        flight = Flight(key, state.entry_type)
+        latch = flight.latch
+        try:
+            found = fills.claim(flight, now)
+            if found is LEAD:
+                fills.complete(flight, self._fill(key))
+        except BaseException as error:
+            flight.error = error
+            fills.abort(flight)
+            del flight
+            raise
+        finally:
+            latch.release()
+        value = fills.result_or_wait(flight, found)
+        if value is Empty:
+            return fills.get_or_fill(key, self._call_for(key), is_counted=True)  # type: ignore[no-any-return]
+        return value  # type: ignore[no-any-return]
 
     def fetch_many(self, keys: Iterable[K]) -> dict[K, V]:
         """Return a dict of the values of `keys`. Fill those that have none, in order; stop where a fill raises."""
@@ -215,7 +239,7 @@ class _AtomicCacheWithTtl(AtomicCache[K, V]):
                 return entry.value  # type: ignore[no-any-return]
         except (KeyError, TypeError):
             now = None
-        return self._fills.get_or_fill(key, self._call_for(key), now)  # type: ignore[no-any-return]
+        return self._miss(key, now)
 
     fetch = __getitem__
     __getitem__.__doc__ = AtomicCache.__getitem__.__doc__
@@ -239,7 +263,7 @@ class _CountingAtomicCache(AtomicCache[K, V]):
                 return entry.value  # type: ignore[no-any-return]
         except (KeyError, TypeError):
             now = None
-        return self._fills.get_or_fill(key, self._call_for(key), now)  # type: ignore[no-any-return]
+        return self._miss(key, now)
 
     fetch = __getitem__
     __getitem__.__doc__ = AtomicCache.__getitem__.__doc__
@@ -337,7 +361,7 @@ class AsyncAtomicCache(ReadThrough[K, V]):
     def _over(cls, fills: ThreadFills, fill: Callable[[K], Any]) -> AsyncAtomicCache[K, V]:
         """Make a view for tasks of what threads fill."""
         fill = fill.fill if isinstance(fill, BlockingFill) else fill
-        rules = fills.rules._replace(returner=f"AsyncAtomicCache: the fill of {fills.state.name}")
+        rules = replace(fills.rules, returner=f"AsyncAtomicCache: the fill of {fills.state.name}")
         own = TaskFills(fills.state, rules, fills.stored_errors, fills.wait_timeout)
         own.offloads = not is_async_function(fill)
         return cls._view(own, fill)

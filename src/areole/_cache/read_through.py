@@ -57,9 +57,10 @@ class ReadThrough(Memoizing, Lookups[K, V]):
 
     def _call_for(self, key: K) -> Callable[[], Any]:
         """Return the fill's call for `key`; it refuses the keys of functions that are cached here."""
-        freed = self._state.freed
-        fill = freed.own_fill(self._state, self._fill) if freed.were_cached else self._fill
-        return partial(fill, key)
+        state = self._state
+        if state.freed.were_cached:
+            return partial(state.freed.own_fill(state, self._fill), key)
+        return partial(self._fill, key)
 
     if not TYPE_CHECKING:  # these are for the message alone, and nothing is to be checked after a use of one
 
@@ -121,6 +122,7 @@ def open_fills(
     state.stores_live_only = not stored_errors and (stale is None or stale.stale_ttl is None)
     refused = frozenset() if allow_single_use else SINGLE_USE
     rules = FillRules(state.deadline_of, make_seconds(ttl), stale, refused, f"{of}: the fill of {state.name}")
+    state.fills_plainly = stale is None
     defer(state.entries)
     return kind(state, rules, stored_errors, None if wait_timeout is None else seconds_of(wait_timeout, "wait_timeout"))
 

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
@@ -399,10 +400,10 @@ class Storage(Lookups[Hashable, T], Generic[T]):
         rules = self._fills.rules
         if not (resilience is None and ttl is DEFAULT_TTL):
             seconds = self._seconds_for(ttl)
-            rules = rules._replace(deadline_of=partial(self._deadline_in, seconds))
+            rules = replace(rules, deadline_of=partial(self._deadline_in, seconds))
             if resilience is not None:
-                rules = rules._replace(stale=self._stale_rules(resilience, seconds), seconds_of=_always(seconds))
-        return rules._replace(refused_types=frozenset()) if allow_single_use else rules
+                rules = replace(rules, stale=self._stale_rules(resilience, seconds), seconds_of=_always(seconds))
+        return replace(rules, refused_types=frozenset()) if allow_single_use else rules
 
     def _stale_rules(self, resilience: Resilience, seconds: float | None) -> StaleRules:
         stale = stale_rules_of(resilience)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
 from .._cache.atomic_cache import AsyncAtomicCache, AtomicCache
@@ -210,6 +210,7 @@ class _CachedFunction(Helpers):
         self.dump: Callable[[Any], Any] = cache._dump if isinstance(cache, Cache) else _same
         self.load: Callable[[Any, Any], Any] = cache._load_or_drop if isinstance(cache, Cache) else _stored
         self.dropped = cache._state.freed
+        cache._state.fills_plainly = False
         self.dropped.watch(self, self.owner)
 
     def make_wrapper(self) -> Any:
@@ -264,7 +265,7 @@ class _CachedFunction(Helpers):
             return functools.partial(self.function, *args, **kwargs), None, rules
         call = _Call(self, args, kwargs)
         fill = call.awaited if self.fills_type is TaskFills else call
-        return functools.partial(fill, key), None, rules._replace(deadline_of=call.deadline_of)
+        return functools.partial(fill, key), None, replace(rules, deadline_of=call.deadline_of)
 
     def _seconds_of(self, key: Any, result: Any) -> float | None:
         # From the result alone, nothing noted in between: one order may be filled twice at once, by a fill that was

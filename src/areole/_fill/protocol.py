@@ -44,7 +44,8 @@ from __future__ import annotations
 
 import enum
 from contextlib import suppress
-from typing import Any, Final, NamedTuple, Self
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
 from .._core.entry import Empty, Entry
 from .._core.flight import Flight
@@ -78,7 +79,8 @@ class Claim(enum.Enum):
 LEAD: Final = Claim.LEAD
 
 
-class FillRules(NamedTuple):
+@dataclass(slots=True)
+class FillRules:
     """What becomes of what a fill returns.
 
     `deadline_of` serves caches without stale values; `seconds_of` those with them, whose moments `stale` works out.
@@ -128,7 +130,7 @@ class Fills:
         while True:
             found = state.insert_if_absent(flight.entry)  # one atomic step
             if found is flight.entry:
-                return self._lead(flight, is_counted)
+                break
             running = found.flight  # before the deadline: see entry
             now = state.clock() if now is None else now
             if found.is_live(now):
@@ -154,10 +156,15 @@ class Fills:
             elif stale is not None and stale.serves_stale(found, now):
                 return Claim.LOOK_AGAIN
             elif self.take_over(flight, found):  # stale: it stays until there is something better
-                return self._lead(flight, is_counted)
+                break
             met, times = found, times + 1 if found is met else 1
             if times >= LOST_AFTER:
                 state.discard([found], now)  # its own key does not find it, as its hash has changed
+        if not is_counted:
+            state.counters.misses.increment_and_get()
+        flight.leads = True
+        state.counters.fills.increment_and_get()
+        return LEAD
 
     def claim_refresh(self, flight: Flight) -> Claim:
         """The same for a refresh, to which a value that is there is no answer; it counts as no lookup."""
@@ -166,7 +173,7 @@ class Fills:
         while True:
             found = state.insert_if_absent(flight.entry)
             if found is flight.entry or self.take_over(flight, found):
-                return self._lead(flight, is_counted=True)
+                return self._lead(flight)
             running = found.flight
             if running is None:
                 if not found.is_published:
@@ -189,14 +196,11 @@ class Fills:
         if not self.take_over(flight, entry):
             return Claim.GONE
         self.state.counters.background_fills.increment_and_get()
-        return self._lead(flight, is_counted=True)
+        return self._lead(flight)
 
-    def _lead(self, flight: Flight, is_counted: bool) -> Claim:
+    def _lead(self, flight: Flight) -> Claim:
         flight.leads = True
-        counters = self.state.counters
-        if not is_counted:
-            counters.misses.increment_and_get()
-        counters.fills.increment_and_get()
+        self.state.counters.fills.increment_and_get()
         return LEAD
 
     def take_over(self, flight: Flight, old: Entry) -> bool:
@@ -322,15 +326,11 @@ class Fills:
     # ---- the result
 
     def after_lead(self, flight: Flight) -> None:
-        """Do what a leader does once its latch is open: wake the tasks that wait, report, expire."""
-        flight.entry.flight = None
-        state = self.state
+        """Do what a leader does once its latch is open: wake the tasks that wait, and report what was removed."""
         if flight.waiters:
             wake(flight)
         if flight.removed:
-            state.notify(flight.removed)
-        if state.expirer is not None:
-            state.expirer.expire_some(state)
+            self.state.notify(flight.removed)
 
     def read_result(self, flight: Flight) -> Any:
         """Return or raise what a flight that was waited for has brought; Empty if its leader left none."""

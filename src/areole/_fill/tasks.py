@@ -259,6 +259,8 @@ class TaskFills(Fills):
         finally:
             if flight.value is not Empty:
                 self.after_lead(flight)
+                if self.state.expirer is not None:
+                    self.state.expirer.expire_some(self.state)
             elif flight.waiters:  # those woken while the latch was held need not look again
                 wake(flight)
             del flight  # as in `_lead_in_task`, whose frame leads back to this one

@@ -9,6 +9,7 @@ frames per level, as under any plain decorator.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import FunctionType
 from typing import Any, NamedTuple, Protocol, Self
@@ -120,7 +121,7 @@ class MemoizedFunction(Helpers):
         options = KeyOptions(parameters["typed"], parameters["key"], parameters["ignore"])
         super().__init__(function, options, is_method=is_method)
         cache._state.explain_key = self.signature.explain_key
-        cache._fills.rules = cache._fills.rules._replace(returner=f"memoize: {cache.name}")
+        cache._fills.rules = replace(cache._fills.rules, returner=f"memoize: {cache.name}")
 
     def cache_info(self) -> CacheInfo:
         """Return the counters so far, and how many results there are."""

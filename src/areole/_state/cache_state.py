@@ -48,6 +48,7 @@ class CacheState:
         "error_deadline_of",
         "expirer",
         "explain_key",
+        "fills_plainly",
         "freed",
         "hits",
         "index",
@@ -85,6 +86,8 @@ class CacheState:
         self.explain_key: Callable[[Any], str] = _explain_key
         self.expirer = None if ttl is None or index.is_bounded else LazyExpirer()
         self.freed = DroppedFunctions()
+        self.fills_plainly = True
+        """Whether a lookup of the cache's own need not ask for stale values, nor for keys of functions cached in it."""
         self.stores_live_only = True
         """Whether all that is stored is live until its deadline: no stored exceptions, no stale values."""
 
