@@ -80,6 +80,21 @@ def test_the_readme_names_every_document() -> None:
     assert [f for f in (ROOT / "docs").iterdir() if f"`docs/{f.name}`" not in TEXTS["README.md"]] == []
 
 
+def test_the_map_for_contributors_names_each_module_once_in_its_folder() -> None:
+    """If this fails: add or remove the line of the module in docs/architecture.md, under "The folders"."""
+    section = TEXTS["architecture.md"].split("\n## The folders\n")[1].split("\n## ")[0]
+    mapped, folder = set(), ""
+    for cell in re.findall(r"^\| (.*?) \|", section, re.MULTILINE):
+        is_folder = cell.startswith("**")
+        for name in re.findall(r"`(\w+)`", cell):
+            folder = f"{name}/" if is_folder else "" if name in ("testing", "errors") else folder
+            mapped |= set() if is_folder else {f"{folder}{name}.py"}
+    package = ROOT / "src" / "areole"
+    modules = {path.relative_to(package).as_posix() for path in package.rglob("[!_]*.py")}
+    missing, gone = sorted(modules - mapped), sorted(mapped - modules)
+    assert not missing and not gone, f"docs/architecture.md lacks {missing}, and names {gone}, which are gone"
+
+
 # ---- figures
 
 
