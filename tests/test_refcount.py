@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache
-from areole._cache import lookups as _base
+from areole._cache import read_through as _base
 from areole._platform import refcount as _refcount
 
 from .support import assert_valid, every_index

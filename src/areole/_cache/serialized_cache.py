@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from .._core.entry import Empty, Entry
-from .._fill.protocol import FillRules
 from .._fill.resilience import Resilience
-from .._fill.single_use import refuse_result
 from .._platform.arguments import check_plain, suggests_names
 from .._platform.locks import run_locked
 from ..serializers import Deserializer, Serializer, pickle_deserializer, pickle_serializer
@@ -77,6 +75,7 @@ class Cache(Storage[bytes]):
             expiration_disabled,
             **options,
         )
+        self._fills.rules = replace(self._fills.rules, dump=self._dump)
 
     # ---- bytes and back
 
@@ -177,15 +176,6 @@ class Cache(Storage[bytes]):
         """
         data = super().get_or_fill(key, fill, ttl, resilience, allow_single_use=allow_single_use)
         return self._load_or_drop(key, data)
-
-    def _call_for(self, fill: Callable[[Any], Any], key: Hashable, rules: FillRules) -> Callable[[], Any]:
-        return partial(self._fill_and_dump, fill, key, rules)
-
-    def _fill_and_dump(self, fill: Callable[[Any], Any], key: Hashable, rules: FillRules) -> bytes:
-        value = fill(key)
-        if type(value) in rules.refused_types:
-            refuse_result(rules.returner, value)
-        return self._dump(value)
 
     if TYPE_CHECKING:
 

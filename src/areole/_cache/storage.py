@@ -393,7 +393,7 @@ class Storage(Lookups[Hashable, T], Generic[T]):
         if self._state.freed:
             self._state.freed.remove_some(self._state)  # as `set` does: this is about to store something
         rules = self._rules_for(ttl, resilience, allow_single_use)
-        return self._fills.get_or_fill(key, self._call_for(fill, key, rules), now, rules)  # type: ignore[no-any-return]
+        return self._fills.get_or_fill(key, partial(fill, key), now, rules)  # type: ignore[no-any-return]
 
     def _rules_for(self, ttl: Any, resilience: Resilience | None, allow_single_use: bool) -> FillRules:
         """Say what becomes of the result of one `get_or_fill`."""
@@ -412,9 +412,6 @@ class Storage(Lookups[Hashable, T], Generic[T]):
         if stale.stale_ttl is not None:
             self._state.stores_live_only = False
         return stale
-
-    def _call_for(self, fill: Callable[[Any], Any], key: Hashable, rules: FillRules) -> Callable[[], Any]:
-        return partial(fill, key)
 
     # ---- ttl, weight, life
 

@@ -189,4 +189,4 @@ def _fill_own_key(name: str, fill: Callable[[Any], Any], key: Any) -> Any:
 
 
 def _is_left(key: Any) -> bool:
-    return type(key) is tuple and len(key) == 2 and type(key[0]) is Owner and key[0].is_dropped
+    return type(key) is tuple and bool(key) and type(key[0]) is Owner and key[0].is_dropped

@@ -43,6 +43,7 @@ that waits executes a module which the fill imports, that is seen after a moment
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -92,6 +93,8 @@ class FillRules:
     refused_types: frozenset[type[Any]] = SINGLE_USE
     returner: str = ""
     """What the message about a refused result begins with: the function called, and what it calls."""
+    dump: Callable[[Any], Any] | None = None
+    """Makes what is stored, and what waiters get, of a result."""
 
 
 class Fills:
@@ -235,10 +238,13 @@ class Fills:
                 rules = self.rules
             if type(value) in rules.refused_types:
                 refuse_result(rules.returner, value)
+            result = value
+            if rules.dump is not None:
+                value = rules.dump(result)
             if rules.stale is None:
-                deadline: Any = rules.deadline_of(entry.key, value)
+                deadline: Any = rules.deadline_of(entry.key, result)
             else:
-                deadline = rules.stale.times(rules.seconds_of(entry.key, value), began, state.clock())
+                deadline = rules.stale.times(rules.seconds_of(entry.key, result), began, state.clock())
             if type(deadline) is float and deadline <= EXPIRED_AT_ONCE:
                 return self._complete_unstored(flight, value, deadline)
             if flight.old is not None or flight.is_abandonable or not entry.is_plain:

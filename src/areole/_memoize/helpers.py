@@ -22,6 +22,8 @@ class Helpers:
     """The helpers of one decorated function; each takes the arguments that the function takes."""
 
     cache: Any
+    is_freed = False
+    """Whether generated functions have to be freed, also where that costs something."""
 
     def __init__(self, function: Callable[..., Any], options: KeyOptions, *, is_method: bool = False) -> None:
         self.function = function
@@ -85,9 +87,8 @@ class Helpers:
         signature, s = self.signature, self.signature.suffix
         text = template.format(**{"parameters": signature.parameters, "call": signature.call, "s": s} | parts)
         source = "\n".join(line for line in text.splitlines() if line.strip())
-        made = define(
-            source, {name + s: value for name, value in (signature.names | (names or {})).items()}, attributes
-        )
+        all_names = {name + s: value for name, value in (signature.names | (names or {})).items()}
+        made = define(source, all_names, attributes, self.is_freed)
         made.__qualname__ = signature.function_name  # Python names it where arguments do not fit
         return made
 

@@ -287,15 +287,21 @@ class MethodCaches(MemoizedFunction):
 
     # ---- the functions
 
-    def _lookup(self, find: str = _OF_FIRST) -> Lookup:
-        s, first = self.signature.suffix, self.signature.first
+    def make_wrapper(self) -> Any:
+        """Generate the function that is called with an instance and the arguments."""
+        return self.decorate(self.generate(self._lookup(_OF_FIRST, "found{s}.entries[{key}]")))
+
+    def _lookup(self, find: str, entry: str) -> Lookup:
         is_bounded = isinstance(self.cache._state.index, BoundedIndex)  # each instance has a policy of its own
+        is_live, read_clock = self.liveness()
         return Lookup(
-            entry="found{s}.entries[{key}]" if find is _OF_FIRST else "entries{s}[{key}]",
+            entry=entry,
             names={"slot": self.slot, "instance_cache_of": self.instance_cache_of, "table": self.table},
-            find=find.format(s=s, first=first),
-            find_cache=f"fills{s} = found{s}.cache._fills",
-            note_hit=f"found{s}.cache._on_hit(entry{s})" if is_bounded else None,
+            is_live=is_live,
+            read_clock=read_clock,
+            first=find.replace("{first}", self.signature.first),
+            before_miss="fills{s} = found{s}.cache._fills",
+            note_hit="found{s}.cache._on_hit(entry{s})" if is_bounded else None,
         )
 
     def _bound_for(self, made: InstanceCache) -> FunctionType:
@@ -309,7 +315,7 @@ class MethodCaches(MemoizedFunction):
         parameters, s = self.signature.parameters, self.signature.suffix
         separator = ", " if "/" in parameters.split(", ") else ", /, "
         return self.generate(
-            self._lookup(_BOUND[where]),
+            self._lookup(_BOUND[where], "entries{s}[{key}]"),
             parameters=f"entries{s}{separator}{parameters}",
             attributes={f"slot{s}": self.slot} if where == "attribute" else {},
         )

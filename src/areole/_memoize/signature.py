@@ -56,7 +56,7 @@ class Signature:
     function_name: str
     parameters: str
     first: str
-    key: str
+    key_parts: tuple[str, ...]
     call: str
     labels: tuple[str, ...]
     suffix: str
@@ -81,13 +81,22 @@ class Signature:
             function_name=getattr(function, "__qualname__", None) or type(function).__qualname__,
             parameters=_declaration(parameters, suffix),
             first=parameters[0].name if parameters else "",
-            key=f"key_function{suffix}({call})" if options.key else _key_text(in_key, options.typed, unknown, suffix),
+            key_parts=(
+                (f"key_function{suffix}({call})",)
+                if options.key
+                else _key_parts(in_key, options.typed, unknown, suffix)
+            ),
             call=call,
             labels=() if options.key else tuple("**" * (p.kind is p.VAR_KEYWORD) + p.name for p in in_key),
             suffix=suffix,
             names=names | {"key_function": options.key, "ignored": unknown, "tuple": tuple, "map": map, "type": type},
             takes_default=any(_takes(p, "default") for p in parameters),
         )
+
+    @property
+    def key(self) -> str:
+        """The key, as an expression of the parameters."""
+        return self.key_parts[0] if len(self.key_parts) == 1 else f"({', '.join(self.key_parts)})"
 
     def explain_key(self, key: Any) -> str:
         """Say which argument makes `key` unhashable, and what to do."""
@@ -167,11 +176,11 @@ def _passed(p: Parameter) -> str:
     return f"{p.name}={p.name}" if p.kind is p.KEYWORD_ONLY else _STARS.get(p.kind, "") + p.name
 
 
-def _key_text(parameters: Sequence[Parameter], typed: bool, ignored: Collection[str], s: str) -> str:
+def _key_parts(parameters: Sequence[Parameter], typed: bool, ignored: Collection[str], s: str) -> tuple[str, ...]:
     parts = [_part(p, ignored, s) for p in parameters]
     if typed:
         parts += [_types(p, part, s) for p, part in zip(parameters, tuple(parts), strict=True)]
-    return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
+    return tuple(parts)
 
 
 def _part(p: Parameter, ignored: Collection[str], s: str) -> str:

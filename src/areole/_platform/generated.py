@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import linecache
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType, MappingProxyType
 from typing import Any, Final
+
+from .refcount import is_free_threaded
 
 __all__ = ["FILE", "define"]
 
@@ -22,12 +26,18 @@ _serial = itertools.count(1)
 _files: deque[str] = deque()
 
 
-def define(source: str, names: Mapping[str, Any], attributes: Mapping[str, str] = MappingProxyType({})) -> FunctionType:
+def define(
+    source: str,
+    names: Mapping[str, Any],
+    attributes: Mapping[str, str] = MappingProxyType({}),
+    is_freed: bool = False,
+) -> FunctionType:
     """Run `source`, which defines one function, and return it. Its globals are those of `names` that it uses.
 
-    `attributes` are names of attributes in `source` that stand for others, which need be no identifiers.
+    `attributes` are names of attributes in `source` that stand for others, which need be no identifiers. `is_freed`
+    says that the function has to be freed on 3.13t too: there threads then contend for its reference count.
     """
-    code = _compile(source)
+    code = _compile(source, _FREED_ON_313T if is_freed else 0)
     if attributes:
         code = _rename(code, attributes)
     # The keys are the bytecode's own string objects, and only those that it uses: they are found by identity alone.
@@ -37,10 +47,14 @@ def define(source: str, names: Mapping[str, Any], attributes: Mapping[str, str] 
     return defined.popitem()[1]
 
 
+_FREED_ON_313T: Final = inspect.CO_NESTED if is_free_threaded() and sys.version_info < (3, 14) else 0
+"""A flag of code: 3.13t makes functions immortal, once there are threads, unless they are nested."""
+
+
 @functools.lru_cache(MAX_SOURCES)
-def _compile(source: str) -> CodeType:
+def _compile(source: str, flags: int = 0) -> CodeType:
     """Compile; what `replace` makes is immortal on 3.13t, while what `compile` makes is fought over by all callers."""
-    return _rename(compile(source, _register(source), "exec"), {})
+    return _rename(compile(source, _register(source), "exec"), {}, flags)
 
 
 def _register(source: str) -> str:
@@ -56,9 +70,10 @@ def _register(source: str) -> str:
     return file
 
 
-def _rename(code: CodeType, names: Mapping[str, str]) -> CodeType:
-    consts = tuple(_rename(const, names) if isinstance(const, CodeType) else const for const in code.co_consts)
-    return code.replace(co_names=tuple(names.get(each, each) for each in code.co_names), co_consts=consts)
+def _rename(code: CodeType, names: Mapping[str, str], flags: int = 0) -> CodeType:
+    consts = [_rename(each, names, flags) if isinstance(each, CodeType) else each for each in code.co_consts]
+    renamed = tuple(names.get(each, each) for each in code.co_names)
+    return code.replace(co_names=renamed, co_consts=tuple(consts), co_flags=code.co_flags | flags)
 
 
 def _names_in(code: CodeType) -> Iterator[str]:
