@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations, product
 from typing import Any
 
 import pytest
+
+from .interleave import EXHAUSTIVE
 
 __all__ = ["every_pair", "pairwise"]
 
@@ -15,13 +16,13 @@ __all__ = ["every_pair", "pairwise"]
 def every_pair(**parameters: Iterable[Any] | Mapping[str, Any]) -> pytest.MarkDecorator:
     """Parametrize a test so that each value of a parameter meets each of every other one, in as few cases as may be.
 
-    A mapping names its values. AREOLE_EXAMPLES=1 tries the whole grid.
+    A mapping names its values. AREOLE_EXHAUSTIVE=1 tries the whole grid.
     """
     named = [
         each if isinstance(each, Mapping) else {str(value): value for value in each} for each in parameters.values()
     ]
     names = [list(each) for each in named]
-    chosen = product(*names) if "AREOLE_EXAMPLES" in os.environ else pairwise(names)
+    chosen = product(*names) if EXHAUSTIVE else pairwise(names)
     cases = [
         pytest.param(*[of[name] for of, name in zip(named, case, strict=True)], id="-".join(case)) for case in chosen
     ]

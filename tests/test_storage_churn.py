@@ -1,4 +1,4 @@
-"""400,000 sets: every structure of a store stays at its bound, and its memory flat."""
+"""100,000 sets and more: every structure of a store stays at its bound, and its memory flat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from areole.testing import ManualClock
 
 from .storage_support import check_books, count_items, every_policy, make_store
 
-SETS = 400_000
+SETS = 160_000
 DISTINCT = 20_000
 MOST = 1_000
 
@@ -65,10 +65,10 @@ def test_churn_leaves_every_structure_at_its_bound_and_memory_flat(policy: str) 
     finally:
         tracemalloc.stop()
     check_bounds(churn.store)
-    assert churn.done == SETS and sum(churn.seen) > DISTINCT * 0.99
-    assert churn.store.cache_info().evictions > 100_000 and churn.store.cache_info().expirations > 1_000
-    assert grown < 50_000, "40,000 sets have left more than a byte each"
-    assert blocks_held() - blocks < 2_000, "200,000 sets have left more than a block in a hundred"
+    assert churn.done == SETS and sum(churn.seen) > DISTINCT * 0.9
+    assert churn.store.cache_info().evictions > SETS // 4 and churn.store.cache_info().expirations > 1_000
+    assert grown < 50_000, "16,000 sets have left more than three bytes each"
+    assert blocks_held() - blocks < 2_000, "80,000 sets have left more than a block in forty"
     churn.store.clear()
     check_books(churn.store)
     assert churn.store.number_of_items == 0
@@ -111,7 +111,7 @@ def sizes_of(store: Storage[Any]) -> dict[str, int]:
         "policy": len(index.policy),
         "deadlines": count_items(index._deadlines),
         "ghosts": len(getattr(index.policy, "_ghosts", ())) + len(getattr(index.policy, "_older_ghosts", ())),
-        "heap of lru": len(getattr(index.policy, "_again", ())),
+        "heap of lru": count_items(index.policy._again) if hasattr(index.policy, "_again") else 0,
     }
 
 
@@ -130,13 +130,13 @@ def traced() -> int:
 def test_a_store_that_was_emptied_lets_go_of_its_tables(policy: str, ttl: float | None) -> None:
     """Broken: the dict's table stayed until it next grew: 52 bytes for each of the keys that had been there."""
     clock = ManualClock()
-    store = make_store(policy, max_items=50_000, default_ttl=ttl, clock=clock)
+    store = make_store(policy, max_items=10_000, default_ttl=ttl, clock=clock)
     before = traced_while(lambda: None)
-    left = traced_while(lambda: fill_and_empty(store, 50_000, lambda: store.delete_many(range(50_000))))
-    assert left - before < 50_000, "a byte for each key"
+    left = traced_while(lambda: fill_and_empty(store, 10_000, lambda: store.delete_many(range(10_000))))
+    assert left - before < 10_000, "a byte for each key"
     if ttl is not None:
-        left = traced_while(lambda: fill_and_empty(store, 50_000, lambda: expire_all(store, clock)))
-        assert left - before < 50_000, "a byte for each key"
+        left = traced_while(lambda: fill_and_empty(store, 10_000, lambda: expire_all(store, clock)))
+        assert left - before < 10_000, "a byte for each key"
     check_books(store)
 
 

@@ -22,7 +22,7 @@ import pytest
 from areole import CACHE_MISS, Cache, FillDeadlockError, RecursiveFillError, Storage
 from areole.testing import ManualClock
 
-from .interleave import Injected, every_step, inject, met_new_code, watched
+from .interleave import EXHAUSTIVE, Injected, every_step, inject, met_new_code, watched
 from .pairs import every_pair
 from .storage_support import check_books, every_policy, make_store
 from .support import run_python, run_threads
@@ -176,13 +176,13 @@ STEPPED: dict[str, Callable[[Store], Any]] = {
 def test_a_finalizer_that_runs_anywhere_in_an_operation_may_use_the_store(operate: Any, policy: str) -> None:
     """A collection of garbage runs finalizers between any two instructions, under any lock. Before each step in turn.
 
-    The n-th step gets the n-th action, round and round; AREOLE_EXAMPLES=1 gives each step each action. Of a clear, with
-    many steps that are much the same, every third one.
+    The n-th step gets the n-th action, round and round; AREOLE_EXHAUSTIVE=1 gives each step each action. Of a clear,
+    with many steps that are much the same, every third one.
     """
-    stride = 3 if operate is STEPPED["clear"] and "AREOLE_EXAMPLES" not in os.environ else 1
+    stride = 3 if operate is STEPPED["clear"] and not EXHAUSTIVE else 1
     actions = list(ACTIONS.values())
     with watched(every_step):
-        for shift in range(len(actions) if "AREOLE_EXAMPLES" in os.environ else 1):
+        for shift in range(len(actions) if EXHAUSTIVE else 1):
             at = 1
             while finalizer_anywhere(actions[(at + shift) % len(actions)], operate, policy, at).places:
                 at += stride

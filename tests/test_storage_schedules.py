@@ -11,7 +11,6 @@ the limits and in the books. What each operation may answer is said by its own s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -20,10 +19,10 @@ import pytest
 from areole import CACHE_MISS, RemovalCause, Storage
 from areole.testing import ManualClock
 
-from .interleave import BadSchedule, WithInvariant, explore, point
+from .interleave import EXHAUSTIVE, BadSchedule, WithInvariant, explore, point
 from .storage_support import Told, check_books, every_policy
 
-SWITCHES = 2 if "AREOLE_EXAMPLES" in os.environ else 1
+SWITCHES = 2 if EXHAUSTIVE else 1
 """Two are minutes of work; one, and two in the shorter scenarios of test_storage_threads, is for every day."""
 
 MOST_ITEMS, MOST_WEIGHT = 2, 4096

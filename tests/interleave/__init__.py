@@ -21,10 +21,11 @@ there is none for 3.13t, where it matters most (pip finds 0.0.2 there).
 
 from .explore import BadSchedule, Scenario, WithInvariant, explore, replay, sample
 from .schedule import Deadlock, point
-from .steps import every_step, shared_steps, signal_steps
+from .steps import EXHAUSTIVE, every_step, shared_steps, signal_steps
 from .tracing import Injected, inject, met_new_code, watched
 
 __all__ = [
+    "EXHAUSTIVE",
     "BadSchedule",
     "Deadlock",
     "Injected",

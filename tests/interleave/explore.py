@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import platform
+import random
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ from areole._index import atomic as _index
 
 from .locks import seen_locks
 from .schedule import Choice, Deadlock, Fixed, Pct, Schedule, Strategy
-from .steps import StepsOf, every_step, shared_steps
+from .steps import EXHAUSTIVE, StepsOf, every_step, shared_steps
 from .tracing import met_new_code, watched
 
 __all__ = ["STEPS", "Bad", "BadSchedule", "Scenario", "WithInvariant", "explore", "replay", "run_each", "sample"]
@@ -159,18 +160,27 @@ def replay(scenario: Scenario, choices: Sequence[Choice], steps: str = "shared")
         raise BadSchedule(ran.as_bad(steps), "the schedule replayed") from ran.error
 
 
-def run_each(scenario: Scenario, preemptions: int, symmetric: bool = False) -> Iterator[_Ran]:
-    """Run every schedule with up to so many preemptions, from the one with none on."""
-    pending: list[tuple[tuple[Choice, ...], int]] = [((), 0)]
+def run_each(
+    scenario: Scenario, preemptions: int, symmetric: bool = False, at_most: int | None = None
+) -> Iterator[_Ran]:
+    """Run every schedule with up to so many preemptions, those with fewer first.
+
+    Of those with two, `at_most` so many, chosen by a seed that is the same in each run: AREOLE_EXHAUSTIVE=1 runs all.
+    """
+    pending: list[list[tuple[Choice, ...]]] = [[()], *[[] for _ in range(preemptions)]]
     with _seen("shared"):
-        while pending:
-            choices, preempted = pending.pop()
-            ran = _run(scenario, lambda choices=choices: Fixed(choices))  # type: ignore[misc]
-            yield ran
-            assert isinstance(ran.schedule.strategy, Fixed)
-            for choice, is_free in ran.schedule.strategy.others:
-                if preempted + (not is_free) <= preemptions and not (symmetric and choice[0] == 0):
-                    pending.append(((*choices, choice), preempted + (not is_free)))
+        for preempted, of_level in enumerate(pending):
+            if preempted > 1 and at_most is not None and len(of_level) > at_most and not EXHAUSTIVE:
+                of_level[:] = random.Random(len(of_level)).sample(of_level, at_most)
+            while of_level:
+                choices = of_level.pop()
+                ran = _run(scenario, lambda choices=choices: Fixed(choices))  # type: ignore[misc]
+                yield ran
+                assert isinstance(ran.schedule.strategy, Fixed)
+                for choice, is_free in ran.schedule.strategy.others:
+                    level = preempted + (not is_free)
+                    if level <= preemptions and not (symmetric and choice[0] == 0):
+                        pending[level].append((*choices, choice))
 
 
 def explore(
@@ -180,15 +190,17 @@ def explore(
     symmetric: bool = False,
     at_least: int = 20,
     stops_early: bool = False,
+    at_most: int | None = None,
 ) -> int:
     """Run every schedule with up to so many preemptions; fail with the shortest bad one, and say how many were bad.
 
     Returns how many were run. In a `symmetric` scenario all threads do the same, and which one begins does not matter.
     `at_least` keeps a scenario from becoming empty without anybody's noticing. `stops_early`: fail with the first one.
+    `at_most`: see `run_each`.
     """
     bad: list[_Ran] = []
     number = 0
-    for ran in run_each(scenario, preemptions, symmetric):
+    for ran in run_each(scenario, preemptions, symmetric, at_most):
         number += 1
         if ran.error is not None:
             bad.append(ran)
