@@ -144,3 +144,6 @@ def test_the_comparison_is_the_one_that_was_made() -> None:
     assert f"Of {len(threads)} questions about threads" in TEXTS["README.md"] and answered[0] == len(threads)
     assert f"the best of eight other caches answers {max(answered[1:])}" in " ".join(TEXTS["README.md"].split())
     assert len(answered) == 9
+    (cold_key,) = [o for o in saved["outcomes"] if (o["row"], o["contender"]) == ("cold_key", "lru_cache")]
+    assert cold_key["detail"] == "more than one call in 80 of 400 bursts, up to 16 of 16"
+    assert "Of 400 times that 16 threads" in TEXTS["README.md"] and "than once in 80, up to 16" in TEXTS["README.md"]
