@@ -3,7 +3,7 @@
     python -m tests.walks           each walk, with the functions in the order in which they were first visited
     python -m tests.walks --json    the same for tests/test_walks.py
 
-Counted are distinct functions, by `sys.setprofile`, of all threads together. `PYTHONPATH=OTHER/src` counts another tree.
+Distinct functions are counted, of all threads together, by `sys.setprofile`. PYTHONPATH=OTHER/src counts another tree.
 A process of its own, so that the threads of areole's pool start here, and are watched from their first step.
 """
 
@@ -74,7 +74,7 @@ def bounded_hit_with_ttl() -> Walk:
 
 
 def miss_with_a_waiter() -> Walk:
-    """The leader and the waiter together. A waiter that is held up looks at more after a moment: so the least of five."""
+    """The leader and the waiter together. A waiter that is held up does more after a moment: so the least of five."""
     return min((_miss_with_a_waiter() for _ in range(5)), key=lambda walk: len(walk.visited))
 
 
