@@ -237,7 +237,7 @@ class _CachedFunction(Wrapper):
         for entry in self.state.index.snapshot():
             if self._owns(entry.key):
                 self.cache.invalidate(entry.key)
-        self.state.counters.reset_part()
+        self.state.counters.reset()
         if self.state.hits is not None:
             self.state.hits.reset()
 

@@ -1,86 +1,44 @@
 """Counters that threads do not fight over.
 
-A counter of hits is an `itertools.repeat` with a limit, each of whose steps is one call of C code (see `_locks`), so
-that nothing comes between reading the number and storing the next one, and which says by `length_hint` how many steps
-are left. With a GIL all threads share one. Without a GIL that would be a contended write, so each thread has its own.
-
-A step is written `for n in hits: break`, which calls nothing and makes no object.
+A counter of hits is an `itertools.repeat` with a limit. A step of it is one call of C code (see `locks`), and it says
+by `length_hint` how many steps are left. With a GIL all threads share one. Without a GIL that would be a contended
+write, so each thread has its own. A step is written `for n in hits: break`, which calls nothing and makes no object.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from itertools import repeat
 from operator import length_hint
 from sys import maxsize
-from types import CodeType, FunctionType
-from typing import Any, ClassVar
+from typing import Any, Final
 
 from cereggii import AtomicInt64
 
+from .._platform.generated import define
 from .._platform.refcount import defer, is_free_threaded
 
 __all__ = ["Counters", "HitCounter", "make_hit_counter", "make_on_hit"]
 
+_NAMES: Final = tuple(
+    "background_fills evictions expirations failures fills hung_fills misses stale_hits waits".split()  # noqa: SIM905
+)
+_OF_WHOLE_CACHE: Final = {"evictions", "expirations"}
+"""What leaves a cache is not counted by its parts."""
+
 
 class Counters:
-    """What is counted off the hit path: atomic integers, since every such step costs far more than they do."""
+    """What is counted off the hit path: atomic integers, since every such step costs far more than they do.
 
-    NAMES: ClassVar = (
-        "background_fills",
-        "evictions",
-        "expirations",
-        "failures",
-        "fills",
-        "hung_fills",
-        "misses",
-        "stale_hits",
-        "waits",
-    )
-    __slots__ = (*NAMES, "__weakref__", "was_reset")
-    was_reset: bool
-    """Whether a counter may be at -1, as a lookup that `reset` came into has stepped back."""
+    With an `outer`, they count for a part of a cache: each step of theirs is one of the outer counter too.
+    """
 
-    def __init__(self) -> None:
-        self.was_reset = False
-        for name in self.NAMES:
-            setattr(self, name, AtomicInt64(0))
-
-    def within(self) -> Counters:
-        """Make counters of a part of what these count: each step of one of them is one of these too.
-
-        What leaves the cache is not counted by its parts: evictions and expirations are the same for all.
-        """
-        inner = Counters()
-        for name in self.NAMES:
-            outer = getattr(self, name)
-            setattr(inner, name, outer if name in OF_THE_WHOLE_CACHE else _Within(outer))
-        return inner
-
-    def reset(self) -> None:
-        """Start at 0 again. A lookup that is running may be counted before or after this, or half of it in each."""
-        self.was_reset = True
-        for name in self.NAMES:
-            getattr(self, name).set(0)
-
-    def reset_part(self) -> None:
-        """The same for the counters of a part: those of the whole cache go on."""
-        self.was_reset = True
-        for name in self.NAMES:
-            if name not in OF_THE_WHOLE_CACHE:
-                getattr(self, name).set(0)
-
-    def read(self) -> dict[str, int]:
-        """Return all numbers, by the names that they have in a CacheInfo."""
-        least = 0 if self.was_reset else -sys.maxsize
-        return {name: max(least, getattr(self, name).get()) for name in self.NAMES}
-
+    __slots__ = ("__weakref__", "_own", *_NAMES)
     background_fills: AtomicInt64
     evictions: AtomicInt64
     expirations: AtomicInt64
@@ -91,34 +49,40 @@ class Counters:
     stale_hits: AtomicInt64
     waits: AtomicInt64
 
+    def __init__(self, outer: Counters | None = None) -> None:
+        self._own = [name for name in _NAMES if outer is None or name not in _OF_WHOLE_CACHE]
+        for name in _NAMES:
+            counter = AtomicInt64(0) if outer is None else getattr(outer, name)
+            setattr(self, name, _InnerCounter(counter) if outer is not None and name in self._own else counter)
 
-OF_THE_WHOLE_CACHE = ("evictions", "expirations")
+    def child(self) -> Counters:
+        return Counters(self)
+
+    def reset(self) -> None:
+        """Start at 0 again. A lookup that is running may be counted before or after this, or half of it in each."""
+        for name in self._own:
+            getattr(self, name).set(0)
+
+    def read(self) -> dict[str, int]:
+        """Return all numbers, by the names that they have in a CacheInfo."""
+        return {name: getattr(self, name).get() for name in _NAMES}
 
 
-class _Within:
-    """A counter whose every step is one of another counter too. Both are exact while no operation is running."""
-
-    __slots__ = ("_outer", "_own")
+class _InnerCounter:
+    __slots__ = ("_outer", "_own", "get", "set")
 
     def __init__(self, outer: AtomicInt64) -> None:
         self._own, self._outer = AtomicInt64(0), outer
+        self.get: Callable[[], int] = self._own.get
+        self.set: Callable[[int], None] = self._own.set
 
     def increment_and_get(self) -> int:
         self._outer.increment_and_get()
         count: int = self._own.increment_and_get()
         return count
 
-    def decrement_and_get(self) -> int:
-        self._outer.decrement_and_get()
-        count: int = self._own.decrement_and_get()
-        return count
 
-    def get(self) -> int:
-        count: int = self._own.get()
-        return count
-
-    def set(self, count: int) -> None:
-        self._own.set(count)
+# ---- hits
 
 
 def _new_counter() -> repeat[None]:
@@ -156,10 +120,6 @@ class HitCounter:
         """
         return [f"for n{s} in hits{number}{s}: break"], {f"hits{number}": self.local.hits}
 
-    def make_step(self) -> Callable[[Any], object]:
-        """Make a function that counts one hit and takes an argument, which is ignored."""
-        return partial(next, self.local.hits)  # `next` takes a default
-
     def total(self) -> int:
         """Return how many hits there were since the last reset: exact while no lookup is running."""
         return self._count_all() - self._base
@@ -191,12 +151,12 @@ class _EndOfThread(weakref.ref[_ThreadLife]):
 class HitCounterByThread(HitCounter):
     """Counts hits without a GIL: each thread steps a counter of its own, so that no write is contended.
 
-    `_made` has all counters, and none ever leaves it, so their numbers outlive their threads. The counter of a thread
+    `_made` has all counters, and none is ever removed, so their numbers outlive their threads. The counter of a thread
     that has ended is used again by one that starts, so there are no more of them than there were threads at once.
 
     No two threads step one counter: it is free once its thread's `life` is dead, and the thread has no other counter
-    from `start` on. What makes it free is a call of C code, `_ended.append`, into which no interrupt can come. One that
-    is interrupted in `start` may leave a counter that is used by nobody any more. It is counted all the same.
+    from `start` on. What makes it free is a call of C code, `_ended.append`, which cannot be interrupted. A thread that
+    is interrupted in `start` may leave a counter that no thread uses any more. It is counted all the same.
     """
 
     __slots__ = ("_ended", "_ends", "_made")
@@ -214,9 +174,6 @@ class HitCounterByThread(HitCounter):
         step = f"    for n{s} in {local}{s}.hits: break"
         lines = ["try:", step, f"except AttributeError{s}:", f"    {start}{s}()"]
         return lines, {local: self.local, start: self.start, "AttributeError": AttributeError}
-
-    def make_step(self) -> Callable[[Any], object]:
-        return make_on_hit([self], None)
 
     def start(self) -> None:
         """Give this thread a counter, and count its first hit.
@@ -253,7 +210,7 @@ def make_on_hit(counters: Sequence[HitCounter], policy: Any, calls_policy: bool 
     It has what the policy's `record_access` does written out, or, with `calls_policy`, calls that.
     """
     if policy is None and len(counters) == 1 and type(counters[0]) is HitCounter:
-        return counters[0].make_step()
+        return partial(next, counters[0].local.hits)  # called with the entry, which `next` takes for a default
     lines: list[str] = []
     names: dict[str, Any] = {}
     if calls_policy:
@@ -266,11 +223,4 @@ def make_on_hit(counters: Sequence[HitCounter], policy: Any, calls_policy: bool 
         more_lines, more_names = counter.write_step("", number)
         lines += more_lines
         names |= more_names
-    return FunctionType(_compile_on_hit("\n    ".join(["def on_hit(entry):", *lines])), names)
-
-
-@lru_cache(maxsize=64)
-def _compile_on_hit(source: str) -> CodeType:
-    code = compile(source, "<areole.on_hit>", "exec").co_consts[0]
-    assert isinstance(code, CodeType)
-    return code.replace()  # see `_memoize._compile`
+    return define("\n    ".join(["def on_hit(entry):", *lines]), names)

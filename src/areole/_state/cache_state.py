@@ -109,7 +109,7 @@ class CacheState:
     def with_own_counters(self, hits: HitCounter | None) -> Self:
         """Return a state over the same entries that counts for a part of the cache, and for the whole too."""
         part = copy(self)
-        part.counters = self.counters.within()
+        part.counters = self.counters.child()
         if self.hits is not None and hits is not None:
             part.on_hit = self._make_on_hit((self.hits, hits))
         part.hits = hits
