@@ -267,7 +267,7 @@ def test_a_blocking_lookup_on_a_loop_that_would_stop_the_very_fill_is_an_error(o
     async def main() -> None:
         asking = asyncio.ensure_future(cache["key"])
         await until(lambda: gate.entered)
-        with pytest.raises(FillDeadlockError, match="await on a loop"):
+        with pytest.raises(FillDeadlockError, match="use `await` on an event loop"):
             cache.sync["key"]
         gate.open()
         assert await asking == cache.sync["key"] == "value"

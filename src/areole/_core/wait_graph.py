@@ -1,4 +1,4 @@
-"""Who asks: a thread or a task as the leader or the waiter of flights, and whose wait would never end.
+"""The graph of waits: which thread or task waits for which fill, so that a wait that would never end is refused.
 
 Every thread has one `Participant`, and so has every fill that runs in a task. A flight names its leader's, and a
 `Wait` is an edge to its flight from the participants that it holds up; so the waits of a process are a graph,
@@ -8,7 +8,7 @@ A fill in a task is known by a context variable, `current_fill`, to all that it 
 `to_thread`, an executor's thread that was given its context. Whatever these wait for, the fill waits for. And a thread
 that blocks holds up all fills of the loop that it runs: `Participant.loop` is the node that stands for that loop.
 
-Invariant 5, waiting for oneself is an error: an edge is added, and the paths that go on from it are walked, under one
+Invariant 5, waiting for oneself is an error: an edge is added, and the paths that continue it are walked, under one
 lock. Without the lock two threads, each the leader of what the other is about to wait for, could
 
     1. A looks: B waits for nothing        3. A adds its edge, and waits for B
@@ -16,19 +16,15 @@ lock. Without the lock two threads, each the leader of what the other is about t
 
 Cost
     A node keeps its edges in two dicts, those by which it waits and those by which it is awaited. So an edge is added
-    and removed in constant time. A caller that nobody waits for is part of no cycle, and walks nothing. Else two walks
-    take turns, one from the flight to what it needs, one from the caller back to what it holds up, and the first one
-    that ends decides: it costs twice what the cheaper one does.
+    and removed in constant time. A participant with no waiters is part of no cycle, and walks nothing. Else two walks
+    take turns, one from the flight to what it needs, one back from what the wait holds up, and the first one that ends
+    decides: it costs twice what the cheaper one does.
 
 Re-entrant calls
-    A finalizer or a signal handler may begin and end waits of its own between any two steps of an operation on the
-    graph, on the thread that has the lock; it completes before that operation goes on. So:
-      - An edge is a key of a dict, added and removed by one atomic step each (see `_locks`). With `count += 1` one
-        could get lost:
-
-            1. an operation loads the count        3. the operation stores what it has loaded, plus one
-            2. a finalizer counts itself in        -- and the finalizer's task, which still waits, is not counted.
-
+    A finalizer or a signal handler may begin and end waits between any two steps of an operation on the graph, on the
+    thread that has the lock; it completes before that operation continues. So:
+      - An edge is a key of a dict, added and removed by one atomic step each (see `locks`), not a number: an operation
+        that loads a count, and stores it plus one after a finalizer has stored its own, loses a wait.
       - An operation walks when it has added all its edges. Of any two, the one that begins its walk last finds all
         edges of the other, be that another thread's or nested in it. So one of them sees a cycle that they close.
       - A walk copies the edges of a node in one atomic step. What is added after that is of a nested operation, which
@@ -37,8 +33,8 @@ Re-entrant calls
       - A wait is over once its `flight` is None, which is one store. If an interrupt prevents that it is removed from
         the dicts after it, it leads nowhere; if it prevents the store, it does no harm once its flight has settled.
 
-Invariant 10, fork: the child has one thread, the one that forked. Its caller is stamped with the new epoch; the callers
-of all others keep the old one, and a flight led by such a caller is dropped by the next lookup that finds it.
+Invariant 10, fork: the child has one thread, the one that forked. Its participant is stamped with the new epoch; all
+others keep the old one, and a flight that one of them leads is dropped by the next lookup that finds it.
 """
 
 from __future__ import annotations
@@ -46,8 +42,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Generator
 from contextvars import ContextVar
-from operator import attrgetter
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from .._platform import fork
 from .._platform.locks import Guarded, run_locked
@@ -67,7 +62,7 @@ __all__ = [
 
 
 class Node:
-    """A node of the graph of waits: a fill in a task, a thread, or the loop that a thread runs.
+    """A node of the graph: a fill in a task, a thread, or the loop that a thread runs.
 
     `waits` and `awaited_by` are written under the lock of the graph. `ident` is the thread's; 0: it is a fill.
     """
@@ -83,8 +78,8 @@ class Node:
 class Participant(Node):
     """One thread, for as long as it lives, or one fill in a task, whose loop is run by the thread `host`.
 
-    A new thread is a new caller, even where it gets a dead one's number. The waits of `loop` are those of its thread
-    that block it: not those for a loop that the thread itself runs.
+    A new thread is a new participant, even where it gets a dead one's number. The waits of `loop` are those of its
+    thread that block it: not those for a loop that the thread itself runs.
     """
 
     __slots__ = ("epoch", "host", "loop")
@@ -97,12 +92,16 @@ class Participant(Node):
 
     @property
     def is_from_before_fork(self) -> bool:
-        """Say whether this thread, or task, was left behind in the parent process by a fork."""
+        """Say whether this thread, or task, does not exist in this process, but in the one that was forked."""
         return self.epoch != fork.epoch
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Return what must be free for this one to continue: itself, and the loop on which it is a task."""
+        return (self,) if self.host is None or self.host.loop is None else (self, self.host.loop)
 
 
 class Awaited(Protocol):
-    """What a wait is for: a flight, or what stands for one. See `_entry.Flight` for the methods."""
+    """What a wait is for: a flight, or what stands for one. See `flight.Flight` for the methods."""
 
     runs_a_loop: bool
 
@@ -135,10 +134,10 @@ current_fill: ContextVar[Participant | None] = ContextVar("areole.current_fill",
 def current_participant() -> Participant:
     """Return the calling thread's own `Participant`."""
     try:
-        caller: Participant = _local.caller
+        participant: Participant = _local.participant
     except AttributeError:
-        caller = _local.caller = Participant()
-    return caller
+        participant = _local.participant = Participant()
+    return participant
 
 
 def holds_graph() -> bool:
@@ -147,7 +146,7 @@ def holds_graph() -> bool:
     If it blocked, it would keep all others from waiting:
 
         1. A is about to wait, and has the lock        3. B's fill is about to wait for C's, and waits for the lock
-        2. A's finalizer waits for what B fills        -- and A waits for B, which nobody sees.
+        2. A's finalizer waits for what B fills        -- and A waits for B, which is not seen.
     """
     return _graph.is_held()
 
@@ -158,7 +157,7 @@ def begin_wait(wait: Wait, flight: Awaited) -> bool:
 
 
 def add_wait(wait: Wait, flight: Awaited) -> None:
-    """The same for a flight that has only been made: it waits for nothing yet, so there is no cycle."""
+    """Do so for a flight that has only been made: it waits for nothing yet, so there is no cycle."""
     run_locked(_graph.lock, _add, wait, flight)
 
 
@@ -174,30 +173,21 @@ def _begin(wait: Wait, flight: Awaited) -> bool:
 
 def _add(wait: Wait, flight: Awaited) -> None:
     flight.add_waiter(wait)
-    if not wait.holds_up:
-        return
-    for node in wait.holds_up:
-        node.waits[wait] = None
-    for node in _needs(flight):
-        node.awaited_by[wait] = None
+    if wait.holds_up:
+        for node in wait.holds_up:
+            node.waits[wait] = None
+        for node in flight.leader.nodes():
+            node.awaited_by[wait] = None
 
 
 def _end(wait: Wait, flight: Awaited) -> bool:
     wait.flight = None
-    for node in wait.holds_up:
-        node.waits.pop(wait, None)
     if wait.holds_up:
-        for node in _needs(flight):
+        for node in wait.holds_up:
+            node.waits.pop(wait, None)
+        for node in flight.leader.nodes():
             node.awaited_by.pop(wait, None)
     return flight.remove_waiter(wait)
-
-
-def _needs(flight: Awaited) -> tuple[Node, ...]:
-    """Return what must go on for `flight` to settle: its leader, and the loop on which that is a task."""
-    leader = flight.leader
-    if leader.host is None or leader.host.loop is None:
-        return (leader,)
-    return leader, leader.host.loop
 
 
 def closes_cycle(flight: Awaited, wait: Wait) -> bool:
@@ -208,16 +198,16 @@ def closes_cycle(flight: Awaited, wait: Wait) -> bool:
         1. A, which fills x, finds that B fills y         3. B asks for x, and waits for A
         2. B settles y, before A has begun to wait        4. A begins to wait for y, which is there: there is no cycle.
     """
-    held_up, needed = wait.holds_up, _needs(flight)
+    held_up, needed = wait.holds_up, flight.leader.nodes()
     if not flight.is_running or not any(node.awaited_by for node in held_up):
         return False
     return _first_to_end(
-        _search(needed, held_up.__contains__, attrgetter("waits"), _what_it_needs),
-        _search(held_up, needed.__contains__, attrgetter("awaited_by"), _what_it_holds_up),
+        _search(needed, held_up.__contains__, is_forward=True),
+        _search(held_up, needed.__contains__, is_forward=False),
     )
 
 
-Search = Generator[int, None, bool]
+Search: TypeAlias = Generator[int, None, bool]
 
 
 def _first_to_end(*searches: Search) -> bool:
@@ -231,35 +221,26 @@ def _first_to_end(*searches: Search) -> bool:
             return bool(end.value)
 
 
-def _search(
-    start: Collection[Node],
-    is_goal: Callable[[Node], bool],
-    edges_of: Callable[[Node], dict[Wait, None]],
-    follow: Callable[[Wait, Awaited], tuple[Node, ...]],
-) -> Search:
-    """Walk the graph; before each node, yield what has been spent when that is done; return whether a goal was met."""
+def _search(start: Collection[Node], is_goal: Callable[[Node], bool], *, is_forward: bool) -> Search:
+    """Walk the graph, forward to what is needed, or back to what is held up; return whether a goal was met.
+
+    Before it walks on from a node, it yields what will have been spent by then.
+    """
     to_visit, met, cost = list(start), set(start), 0
     for node in to_visit:
         if is_goal(node):
             return True
-        edges = edges_of(node)
+        edges = node.waits if is_forward else node.awaited_by
         cost += 1 + len(edges)
         yield cost
         for wait in list(edges):
             flight = wait.flight
             if flight is not None and flight.is_running:
-                new = [each for each in follow(wait, flight) if each not in met]
+                beyond = flight.leader.nodes() if is_forward else wait.holds_up
+                new = [each for each in beyond if each not in met]
                 met.update(new)
                 to_visit += new
     return False
-
-
-def _what_it_needs(wait: Wait, flight: Awaited) -> tuple[Node, ...]:
-    return _needs(flight)
-
-
-def _what_it_holds_up(wait: Wait, flight: Awaited) -> tuple[Node, ...]:
-    return wait.holds_up
 
 
 def needs_thread(flight: Awaited, is_it: Callable[[int], bool]) -> bool:
@@ -268,13 +249,11 @@ def needs_thread(flight: Awaited, is_it: Callable[[int], bool]) -> bool:
     def is_goal(node: Node) -> bool:
         return node.ident != 0 and is_it(node.ident)
 
-    search = _search(_needs(flight), is_goal, attrgetter("waits"), _what_it_needs)
-    return flight.is_running and _first_to_end(search)
+    return flight.is_running and _first_to_end(_search(flight.leader.nodes(), is_goal, is_forward=True))
 
 
-def _come_along() -> None:
-    """Have the thread that forked be a caller of the child."""
+def _stamp_in_child() -> None:
     current_participant().epoch = fork.epoch
 
 
-fork.after_fork_in_child("participants", _come_along)
+fork.after_fork_in_child("participants", _stamp_in_child)

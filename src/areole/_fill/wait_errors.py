@@ -22,7 +22,7 @@ _ERRORS: Final[dict[WaitError, tuple[type[Exception], str]]] = {  # what happene
     ),
     "inside a key": (
         FillDeadlockError,
-        "it cannot be filled inside __eq__, __hash__ or __del__ while the cache is locked. "
+        "a method of a key, a finalizer or a signal handler asked for it while its thread had locked a cache. "
         "Move the lookup out of that method.",
     ),
     "import": (
