@@ -16,7 +16,6 @@ import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, FillDeadlockError, FillTimeout, Resilience
 from areole._fill import task_flight as _flight
-from areole._fill import tasks as _single_flight
 
 from ..support import PATIENCE, Gate, assert_valid, run_threads
 from .support import AsyncGate, run, until
@@ -215,7 +214,7 @@ def test_a_fill_that_goes_on_is_not_waited_for(on_loop: OnLoop) -> None:
 def test_a_second_cancellation_ends_the_wait_for_a_fill_that_will_not_stop(
     on_loop: OnLoop, is_own: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_single_flight, "CANCELLED_AGAIN", 0.001)
+    monkeypatch.setattr(_flight, "CANCELLED_AGAIN", 0.001)
     gate, stubborn = AsyncGate(), AsyncGate()
 
     async def fill(key: str) -> str:

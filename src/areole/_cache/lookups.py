@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import Any, Generic, NoReturn, Self, TypeVar, overload
 
-from .._core.entry import Empty
-from .._core.ttl import as_float
-from .._platform.arguments import check_keys, check_plain, shown
+from .._core.entry import Empty, Entry
+from .._core.stats import make_hit_counter
+from .._core.ttl import as_float, make_deadline
+from .._index.protocol import Index
+from .._platform.arguments import check_bool, check_keys, check_plain, shown
 from .._state.cache_state import CacheState
-from ..typing import CacheInfo
+from ..typing import CacheInfo, Clock
 
-__all__ = ["Lookups", "check_clock"]
+__all__ = ["Lookups", "new_state"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -46,6 +48,9 @@ class Lookups(Generic[K, V]):
             for name, value in (attributes or {}).items():
                 setattr(made, name, value)
         return made
+
+    def _check_open(self) -> None:
+        """Raise where this may not be used any more: a closed store does."""
 
     @property
     def name(self) -> str:
@@ -87,12 +92,14 @@ class Lookups(Generic[K, V]):
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
         """Return a dict of those of `keys` that have a value. Each is looked up by itself."""
+        self._check_open()
         check_keys("get_many", keys)
         found = ((key, self.get(key, Empty)) for key in keys)
         return {key: value for key, value in found if value is not Empty}  # type: ignore[misc]
 
     def __contains__(self, key: K) -> bool:
         """Say whether `key` has a value that has not expired. Never fills, never waits."""
+        self._check_open()
         return self._state.peek(key, Empty) is not Empty
 
     def __len__(self) -> int:
@@ -100,10 +107,12 @@ class Lookups(Generic[K, V]):
 
         Constant time with limits, while nothing stored has expired; otherwise it walks through all entries.
         """
+        self._check_open()
         return self._state.count_live()
 
     def __iter__(self) -> Iterator[K]:
         """Iterate over the keys that had a value when the iteration began."""
+        self._check_open()
         return iter([entry.key for entry in self._state.live_entries()])
 
     # ---- removal
@@ -114,14 +123,17 @@ class Lookups(Generic[K, V]):
         Does not wait. A lookup that starts after this has returned never gets a value whose fill began before it; a
         running fill finishes for its waiters and is not stored (invariant 3).
         """
+        self._check_open()
         return self._state.invalidate(key, self._clock())
 
     def clear(self) -> None:
         """Invalidate everything that is there when the call begins. What is filled meanwhile may stay."""
+        self._check_open()
         self._state.clear()
 
     def sweep(self) -> int:
         """Remove all expired values; return how many. Holds no lock longer than one removal takes."""
+        self._check_open()
         return self._state.sweep()
 
     # ---- the cache as an object
@@ -132,6 +144,7 @@ class Lookups(Generic[K, V]):
 
     def cache_info(self) -> CacheInfo:
         """Return the counters, and how many values there are; see `areole.typing.CacheInfo`."""
+        self._check_open()
         return self._state.info()
 
     @property
@@ -156,7 +169,28 @@ class Lookups(Generic[K, V]):
         )
 
 
-def check_clock(clock: Any) -> None:
+def new_state(
+    name: str,
+    index: Index,
+    clock: Clock,
+    on_removal: Any,
+    stats: bool,
+    ttl: Any = None,
+    entry_type: type[Entry] | None = None,
+) -> CacheState:
+    """Check what every cache is given, and make its state."""
+    if on_removal is not None:
+        check_plain("on_removal", on_removal)
+    _check_clock(clock)
+    check_bool("stats", stats)
+    hits = make_hit_counter() if stats else None
+    deadline_of = make_deadline(ttl, clock)
+    return CacheState(
+        name, index, clock, ttl=ttl, deadline_of=deadline_of, on_removal=on_removal, hits=hits, entry_type=entry_type
+    )
+
+
+def _check_clock(clock: Any) -> None:
     """Raise unless `clock` is a function that gives seconds, by calling it once."""
     check_plain("clock", clock)
     reading = clock()

@@ -8,18 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from .._core.entry import TimedEntry
-from .._core.stats import make_hit_counter
 from .._core.ttl import make_deadline, make_seconds, seconds_of
 from .._fill.protocol import FillRules, Fills
 from .._fill.resilience import Resilience, stale_rules_of
 from .._fill.single_use import SINGLE_USE
 from .._index.make import bounded_index, make_index
 from .._memoize.decorator import Memoizing
-from .._platform.arguments import check_bool, check_name, check_plain
+from .._platform.arguments import check_bool, check_name
 from .._platform.refcount import defer
-from .._state.cache_state import CacheState
 from ..typing import Clock
-from .lookups import Lookups, check_clock
+from .lookups import Lookups, new_state
 
 __all__ = ["ReadThrough", "name_of", "open_fills"]
 
@@ -101,20 +99,14 @@ def open_fills(
     if stale is not None:
         stale.check_cache(ttl, cache_exceptions, wait_timeout)
     bounds = bounded_index(index, max_items, max_bytes, weigher, policy)
-    if on_removal is not None:
-        check_plain("on_removal", on_removal)
-    check_clock(clock)
-    check_bool("stats", stats)
-    made = bounds or make_index(index, keeps_keys=ttl is None)
-    state = CacheState(
+    state = new_state(
         name or name_of(fill),
-        made,
+        bounds or make_index(index, keeps_keys=ttl is None),
         clock,
-        ttl=ttl,
-        deadline_of=make_deadline(ttl, clock),
-        on_removal=on_removal,
-        hits=make_hit_counter() if stats else None,
-        entry_type=TimedEntry if stale is not None and bounds is None else None,
+        on_removal,
+        stats,
+        ttl,
+        TimedEntry if stale is not None and bounds is None else None,
     )
     stored_errors = _error_types(cache_exceptions)
     if stale is not None and stale.negative_ttl is not None:

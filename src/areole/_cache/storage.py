@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
 from .._core.entry import Empty, Entry
-from .._core.stats import make_hit_counter, make_on_hit
-from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf, deadline_after, make_deadline, make_seconds
+from .._core.stats import make_on_hit
+from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf, deadline_after, make_seconds
 from .._expiry.sweeper import sweeper
 from .._fill.protocol import FillRules
 from .._fill.resilience import Resilience, StaleRules, stale_rules_of
@@ -22,10 +22,9 @@ from .._index.bounded import BoundedIndex
 from .._index.limits import check_at_least, weigh_none
 from .._platform.arguments import check_bool, check_keys, check_name, check_plain, suggests_names
 from .._platform.refcount import defer
-from .._state.cache_state import CacheState
 from ..errors import CacheClosedError
-from ..typing import CacheInfo, Clock, PolicyName, RemovalListener
-from .lookups import Lookups, check_clock
+from ..typing import Clock, PolicyName, RemovalListener
+from .lookups import Lookups, new_state
 from .sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from .storage_arguments import check_fill, most_swept, pairs_of, sweep_delay, timestamp, ttl_seconds, weigh_function
 
@@ -45,7 +44,7 @@ SWEPT_AT_ONCE: Final = 100
 """How many expired entries a sweep removes before it releases the lock for a moment."""
 
 
-class Storage(Lookups[Hashable, T], Generic[T]):
+class Storage(Lookups[Any, T], Generic[T]):
     """A key-value store for any hashable key, limited in bytes, in items, in both or in neither.
 
     After the `Storage` of atomic_lru, by Fabien Marty.
@@ -126,19 +125,8 @@ class Storage(Lookups[Hashable, T], Generic[T]):
             weigh=weigh_function(weigher, size_limit_in_bytes),
             policy=policy,
         )
-        if on_removal is not None:
-            check_plain("on_removal", on_removal)
-        check_clock(clock)
-        check_bool("stats", stats)
         check_name(name)
-        state = CacheState(
-            name or type(self).__name__,
-            index,
-            clock,
-            deadline_of=make_deadline(None, clock),
-            on_removal=on_removal,
-            hits=make_hit_counter() if stats else None,
-        )
+        state = new_state(name or type(self).__name__, index, clock, on_removal, stats)
         has_tick = hasattr(index.policy, "tick")
         if not has_tick:  # s3fifo is called: it notes which entries need no more of that, and `get` looks there
             state.on_hit = index.record_access if state.hits is None else make_on_hit([state.hits], index.policy, True)
@@ -212,31 +200,6 @@ class Storage(Lookups[Hashable, T], Generic[T]):
         if value is Empty:
             raise KeyError(key)
         return value  # type: ignore[return-value]
-
-    def __len__(self) -> int:
-        """Count the values that have not expired; this takes a walk through all only if one of them may have."""
-        self._check_open()
-        return super().__len__()
-
-    def __iter__(self) -> Iterator[Any]:
-        """Iterate over the keys that had a value when the iteration began."""
-        self._check_open()
-        return super().__iter__()
-
-    def cache_info(self) -> CacheInfo:
-        """Return the counters, and how many values there are; see `areole.typing.CacheInfo`."""
-        self._check_open()
-        return super().cache_info()
-
-    def get_many(self, keys: Iterable[Hashable]) -> dict[Any, T]:
-        """Return a dict of those of `keys` that have a value. Each is looked up by itself."""
-        self._check_open()
-        return super().get_many(keys)
-
-    def __contains__(self, key: Hashable) -> bool:
-        """Say whether `key` has a value that has not expired. Never fills, never waits."""
-        self._check_open()
-        return self._state.peek(key, Empty) is not Empty
 
     def ttl_of(self, key: Hashable) -> float | CacheMissSentinel | None:
         """Return the seconds until `key` expires: None if it never does, CACHE_MISS if it has no value."""
@@ -333,16 +296,6 @@ class Storage(Lookups[Hashable, T], Generic[T]):
         """Remove what is there for `key`, unreported; return it, and what the clock said before."""
         now = self._clock()
         return self._state.remove(key)[0], now
-
-    def invalidate(self, key: Hashable) -> bool:
-        """Remove `key`; say whether it had a value or a running fill (which `delete` does not count)."""
-        self._check_open()
-        return super().invalidate(key)
-
-    def clear(self) -> None:
-        """Remove everything that is there when the call begins. What is set meanwhile may stay."""
-        self._check_open()
-        super().clear()
 
     def expire_in(self, key: Hashable, ttl: Any) -> bool:
         """Let `key` expire `ttl` from now (None: never; 0: at once); say whether it had a value."""

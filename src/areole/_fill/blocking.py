@@ -1,9 +1,10 @@
-"""BlockingFill: an asynchronous fill for threads: the leading thread runs it to its end, on a loop of its own."""
+"""How a fill is called that does not suit its caller: a plain one by a task, an asynchronous one by a thread."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from typing import Any
 
 from .._core.flight import Flight
@@ -11,11 +12,11 @@ from .._core.wait_graph import Wait, add_wait, current_fill, current_participant
 from .._platform.arguments import is_async_function
 from .task_waiter import running_loop
 
-__all__ = ["BlockingFill"]
+__all__ = ["BlockingFill", "call_fill"]
 
 
 class BlockingFill:
-    """Calls `fill`, and runs to its end in this thread what it returns, if that is to be awaited."""
+    """A fill for threads: calls `fill`, and runs an awaitable that it returns to its end, on a loop of its own."""
 
     __slots__ = ("fill", "is_async", "name")
 
@@ -67,3 +68,28 @@ def _run_to_end(value: Awaitable[Any]) -> Any:
 async def _await_as_fill(run: Flight, value: Awaitable[Any]) -> Any:
     current_fill.set(run.leader)
     return await value
+
+
+async def call_fill(call: Callable[[], Any], offloads: bool) -> Any:
+    """Call a fill, in the loop's executor if it is to be offloaded; await what it returns, if that can be."""
+    if offloads:
+        import asyncio
+
+        # What the thread raises is carried here as a value: a future that is given a StopIteration never ends on 3.11.
+        loop = asyncio.get_running_loop()
+        value, error = await loop.run_in_executor(None, copy_context().run, _attempt, call)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+    else:
+        value = call()
+    return await value if inspect.isawaitable(value) else value
+
+
+def _attempt(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return call(), None
+    except BaseException as error:
+        return None, error

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from .._core.entry import Entry
 from .._core.flight import Flight
-from .._core.wait_graph import Participant, Wait
+from .._core.wait_graph import Participant, Wait, begin_wait, current_fill, end_wait
+from ..errors import FillDeadlockError
 from .task_waiter import TaskWaiter, running_loop
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["CleanUp", "CleanUpWaiter", "TaskFlight"]
+__all__ = ["TaskFlight", "wait_until_stopped"]
 
 CANCEL_AGAIN: Final = 0.05
 """Seconds until a fill that others are cancelling is looked at again."""
+
+ELSEWHERE: Final = 1.0
+"""For how many seconds a cancelled call waits for a fill on another loop to clean up."""
+
+CANCELLED_AGAIN = 1.0
+"""For how many seconds more a call that is cancelled a second time waits for its fill to clean up."""
 
 
 class TaskFlight(Flight):
@@ -132,3 +141,36 @@ class CleanUpWaiter(TaskWaiter):
 
     def _has_ended(self) -> bool:
         return self._flight.has_stopped or not self._flight.loop.is_running()
+
+
+async def wait_until_stopped(flight: Any, loop: asyncio.AbstractEventLoop, check: Callable[[Flight], None]) -> None:
+    """Wait for an abandoned fill's cleaning up, unless that needs, in the end, the fill that this is a part of.
+
+    Another loop may be blocked until this one ends, as a thread is that joins this one, which nobody can see. So
+    this waits for a fill of another loop for a moment at most.
+    """
+    clean_up = CleanUp(flight)
+    wait = Wait(clean_up, None, current_fill.get())
+    try:
+        if begin_wait(wait, clean_up):
+            with suppress(FillDeadlockError):  # what ends here is a cancellation
+                await _see_it_stop(flight, loop, check)
+    finally:
+        end_wait(wait, clean_up)
+        del flight, clean_up
+
+
+async def _see_it_stop(flight: Any, loop: asyncio.AbstractEventLoop, check: Callable[[Flight], None]) -> None:
+    """Wait until an abandoned fill has stopped; from a further cancellation on, for a moment at most.
+
+    Under anyio a cancellation comes again at each turn of the loop, until the task has left its scope.
+    """
+    import asyncio
+
+    end = inf if flight.loop is loop else loop.time() + ELSEWHERE
+    while (left := end - loop.time()) > 0:
+        try:
+            await CleanUpWaiter(flight, loop, check).wait(None if end == inf else left)
+            return
+        except asyncio.CancelledError:
+            end = min(end, loop.time() + CANCELLED_AGAIN)

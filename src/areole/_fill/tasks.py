@@ -27,35 +27,25 @@ not started with its context (a queue's worker, say), or for a place in an execu
 
 from __future__ import annotations
 
-import inspect
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextlib import suppress
-from contextvars import copy_context
 from functools import partial
-from math import inf
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .._core.entry import Empty, Entry
 from .._core.flight import Flight
-from .._core.wait_graph import Wait, add_wait, begin_wait, current_fill, current_participant, end_wait
+from .._core.wait_graph import Wait, add_wait, begin_wait, current_fill, current_participant
 from .._state.cache_state import CacheState
-from ..errors import FillDeadlockError
+from .blocking import call_fill
 from .protocol import LEAD, Claim, FillRules, Fills
 from .stale import StaleServing, throttle
-from .task_flight import CleanUp, CleanUpWaiter, TaskFlight
+from .task_flight import TaskFlight, wait_until_stopped
 from .task_waiter import TaskWaiter, running_loop, wake
 
 if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["TaskFills"]
-
-ELSEWHERE: Final = 1.0
-"""For how many seconds a cancelled call waits for a fill on another loop to clean up."""
-
-CANCELLED_AGAIN = 1.0
-"""For how many seconds more a call that is cancelled a second time waits for its fill to clean up."""
 
 running_flights: dict[asyncio.AbstractEventLoop, set[TaskFlight]] = {}
 """The flights that are led on each loop: asyncio itself holds its tasks by weak references alone."""
@@ -222,7 +212,7 @@ class TaskFills(Fills):
                 return found
             began = 0.0 if rules.stale is None else self.state.clock()
             yield
-            value = yield from _run(call, self.offloads).__await__()
+            value = yield from call_fill(call, self.offloads).__await__()
             self.complete(flight, value, rules, began)
         except BaseException as error:
             flight.error = error
@@ -309,44 +299,12 @@ class TaskFills(Fills):
                 raise self.wait_error("timeout", flight, seconds=timeout)
         except BaseException as error:
             if self.end_wait(wait, flight) and _is_cancellation(error):
-                await self._wait_until_stopped(flight)
+                await wait_until_stopped(flight, self.running_loop(), self.check_wait)
             raise
         finally:
             if wait.flight is not None:
                 self.end_wait(wait, flight)
             del flight
-
-    async def _wait_until_stopped(self, flight: Any) -> None:
-        """Wait for an abandoned fill's cleaning up, unless that needs, in the end, the fill that this is a part of.
-
-        Another loop may be blocked until this one ends, as a thread is that joins this one, which nobody can see. So
-        this waits for a fill of another loop for a moment at most.
-        """
-        clean_up = CleanUp(flight)
-        wait = Wait(clean_up, None, current_fill.get())
-        try:
-            if begin_wait(wait, clean_up):
-                with suppress(FillDeadlockError):  # what ends here is a cancellation
-                    await self._see_it_stop(flight)
-        finally:
-            end_wait(wait, clean_up)
-            del flight, clean_up
-
-    async def _see_it_stop(self, flight: Any) -> None:
-        """Wait until an abandoned fill has stopped; from a further cancellation on, for a moment at most.
-
-        Under anyio a cancellation comes again at each turn of the loop, until the task has left its scope.
-        """
-        import asyncio
-
-        loop = self.running_loop()
-        end = inf if flight.loop is loop else loop.time() + ELSEWHERE
-        while (left := end - loop.time()) > 0:
-            try:
-                await CleanUpWaiter(flight, loop, self.check_wait).wait(None if end == inf else left)
-                return
-            except asyncio.CancelledError:
-                end = min(end, loop.time() + CANCELLED_AGAIN)
 
     async def _wait_for(self, flight: Flight, timeout: float | None) -> None:
         """Return once the leader of `flight` has left; raise where that would be never, or not in time."""
@@ -414,28 +372,3 @@ def _forget(flight: TaskFlight, lead: Generator[Any, Any, Any], task: asyncio.Ta
         flights.discard(flight)
         if not flights:
             running_flights.pop(flight.loop, None)
-
-
-async def _run(call: Callable[[], Any], offloads: bool) -> Any:
-    """Call a fill, in the loop's executor if it is to be offloaded; await what it returns, if that can be."""
-    if offloads:
-        import asyncio
-
-        # What the thread raises is carried here as a value: a future that is given a StopIteration never ends on 3.11.
-        loop = asyncio.get_running_loop()
-        value, error = await loop.run_in_executor(None, copy_context().run, _attempt, call)
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error
-    else:
-        value = call()
-    return await value if inspect.isawaitable(value) else value
-
-
-def _attempt(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    try:
-        return call(), None
-    except BaseException as error:
-        return None, error
