@@ -302,8 +302,8 @@ class AreoleStorage(Areole):
 class AreoleCached(Areole):
     """A function memoized in a Storage that is there already."""
 
-    def __init__(self, name: str, max_items: int, **options: Any) -> None:
-        super().__init__(name, (ONE,), max_items=max_items, **options)
+    def __init__(self, name: str, max_items: int, shapes: tuple[str, ...] = (ONE,), **options: Any) -> None:
+        super().__init__(name, shapes, max_items=max_items, **options)
 
     def memoize(self, function: Callable[..., Any]) -> Any:
         from areole import Storage, cached
@@ -381,4 +381,16 @@ def counting_pairs(max_items: int) -> list[tuple[Contender, Contender]]:
         pair(AreoleStorage, "Storage lru", max_items, policy="lru"),
         pair(AreoleStorage, "Storage s3fifo", max_items, policy="s3fifo"),
         pair(AreoleCached, "cached", max_items),
+    ]
+
+
+def cached_pairs(max_items: int) -> list[tuple[Contender, Contender]]:
+    """Return, for each policy, a memoized function under a limit, and one cached in a Storage under the same limit."""
+    shapes = (ONE, THREE)
+    return [
+        (
+            Areole(f"memoize {policy}", shapes, max_items=max_items, policy=policy),
+            AreoleCached(f"cached {policy}", max_items, shapes, policy=policy),
+        )
+        for policy in ("s3fifo", "lru")
     ]

@@ -2,6 +2,7 @@
 
     python -m benchmarks.hits              about a minute; --quick: about 10 seconds
     python -m benchmarks.hits --stats      only what counting hits costs (stats=True)
+    python -m benchmarks.hits --cached     only what a function costs that is cached in a Storage, beside a memoized one
     python -m benchmarks.hits --check      exit status 1 if a bound of issue 2 or 8 is missed
     python -m benchmarks.hits --json F     raw samples, with the machine that they came from
     python -m benchmarks.hits --against S  areole alone, beside another source tree: see benchmarks.against
@@ -27,6 +28,7 @@ from .measure import (
     QUICK,
     Plan,
     bytes_a_key,
+    measure_cached,
     measure_counting,
     measure_fills,
     measure_hits,
@@ -34,7 +36,7 @@ from .measure import (
     measure_threads,
 )
 from .samples import Samples
-from .targets import Target, counting_targets, targets_of
+from .targets import Target, cached_targets, counting_targets, targets_of
 
 __all__ = ["Results", "main", "run"]
 
@@ -48,10 +50,11 @@ class Results:
     fills: Samples
     memory: dict[str, float]
     counting: Samples = field(default_factory=Samples)
+    cached: Samples = field(default_factory=Samples)
 
     def targets(self) -> list[Target]:
         targets = targets_of(self.build, self.hits, self.threads, self.fills, self.memory)
-        return targets + counting_targets(self.build, self.counting)
+        return targets + counting_targets(self.build, self.counting) + cached_targets(self.cached)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -62,6 +65,7 @@ class Results:
             "threads": self.threads.as_json(),
             "fills": self.fills.as_json(),
             "counting hits": self.counting.as_json(),
+            "cached hits": self.cached.as_json(),
             "bytes a key": {name: round(value, 2) for name, value in self.memory.items()},
             "targets": [asdict(each) | {"verdict": each.verdict} for each in self.targets()],
         }
@@ -73,7 +77,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.serve or options.against:
         return against.run("benchmarks.hits", rows(options.quick), options)
     plan = replace(QUICK if options.quick else Plan(), threads=options.threads)
-    results = run_counting(plan) if options.stats else run(plan, all_contenders())
+    if options.cached:
+        results = run_cached(plan)
+    else:
+        results = run_counting(plan) if options.stats else run(plan, all_contenders())
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(results.as_json(), file, indent=1)
@@ -143,10 +150,23 @@ def rows(quick: bool) -> against.Rows:
     return one | against.hit_rows(filled, (ONE, METHOD, ITEM), 2) | against.fill_rows(filled, (ONE, ITEM), 2)
 
 
+def run_cached(plan: Plan) -> Results:
+    """Measure hits of cached functions beside memoized ones, and nothing else."""
+    build = this_build({})
+    print(*build.lines(), sep="\n")
+    with Crew(max(plan.threads)) as crew:
+        cached = measure_cached(crew, plan)
+    print(report.cached_table(cached))
+    results = Results(build, plan, Samples(), Samples(), Samples(), {}, cached=cached)
+    print(report.target_table(results.targets()))
+    return results
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hits", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="about 10 seconds, and noisier")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
+    parser.add_argument("--cached", action="store_true", help="only what cached functions cost beside memoized ones")
     parser.add_argument("--stats", action="store_true", help="only what counting hits costs")
     parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
     parser.add_argument("--threads", type=_counts, default=(1, 2), help="numbers of threads to compare (default: 1,2)")

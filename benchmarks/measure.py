@@ -23,6 +23,7 @@ from .contenders import (
     Contender,
     Loop,
     NoCache,
+    cached_pairs,
     counting_pairs,
     loop_of_its_own,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Plan",
     "bytes_a_key",
     "make_block",
+    "measure_cached",
     "measure_counting",
     "measure_fills",
     "measure_hits",
@@ -105,6 +107,13 @@ def measure_counting(crew: Crew, plan: Plan) -> Samples:
     pairs = counting_pairs(2 * max(plan.threads) * plan.keys)
     contenders = [each for pair in pairs for each in pair]
     cases = [(each, shape) for shape in COUNTED_SHAPES for each in contenders if shape in each.shapes]
+    return _measure_hits(crew, cases, plan.keys, plan.threads, plan.thread_rounds, plan.hit_burst)
+
+
+def measure_cached(crew: Crew, plan: Plan) -> Samples:
+    """Measure hits of functions that are cached in a Storage, and memoized under the same limit, side by side."""
+    contenders = [each for pair in cached_pairs(2 * max(plan.threads) * plan.keys) for each in pair]
+    cases = [(each, shape) for shape in (ONE, THREE) for each in contenders]
     return _measure_hits(crew, cases, plan.keys, plan.threads, plan.thread_rounds, plan.hit_burst)
 
 

@@ -7,9 +7,18 @@ from collections.abc import Iterable, Sequence
 from .build import Build
 from .contenders import EMPTY, ITEM, KEYWORDS, METHOD, ONE, THREE
 from .samples import Case, Samples, Spread
-from .targets import LRU_ONE, Target, counted_cases
+from .targets import LRU_ONE, Target, cached_cases, counted_cases
 
-__all__ = ["counting_table", "fill_table", "hit_table", "memory_table", "table", "target_table", "thread_table"]
+__all__ = [
+    "cached_table",
+    "counting_table",
+    "fill_table",
+    "hit_table",
+    "memory_table",
+    "table",
+    "target_table",
+    "thread_table",
+]
 
 ORDER = (EMPTY, ONE, THREE, KEYWORDS, METHOD, ITEM)
 
@@ -136,6 +145,27 @@ def counting_table(samples: Samples) -> str:
             cells += [_median(samples.ratio(counted, case, n)), _median(samples.scaling(counted, n))]
         rows.append(cells)
     return table("Hits that are counted (stats=True), beside the same ones that are not", header, rows)
+
+
+def cached_table(samples: Samples) -> str:
+    """What a hit of a function that is cached in a Storage costs, beside a memoized one's under the same limit."""
+    counts = samples.threads()
+    header = [
+        "shape",
+        "policy",
+        "ns memoized",
+        "ns cached",
+        "times",
+        "quartiles",
+        *(f"times on {n}" for n in counts[1:]),
+    ]
+    rows: list[Sequence[str]] = []
+    for memoized, cached in cached_cases(samples):
+        one, other, ratio = samples.nanoseconds(memoized), samples.nanoseconds(cached), samples.ratio(cached, memoized)
+        policy = memoized.contender.partition(" ")[2]
+        cells = [memoized.shape, policy, _median(one, ".1f"), _median(other, ".1f"), _median(ratio), _quartiles(ratio)]
+        rows.append([*cells, *(_median(samples.ratio(cached, memoized, n)) for n in counts[1:])])
+    return table("Hits of functions cached in a Storage, beside memoized ones", header, rows)
 
 
 def memory_table(memory: dict[str, float]) -> str:

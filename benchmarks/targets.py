@@ -9,7 +9,7 @@ from .build import Build
 from .contenders import ITEM, KEYWORDS, METHOD, ONE, THREE
 from .samples import Case, Samples
 
-__all__ = ["Target", "counted_cases", "counting_targets", "targets_of"]
+__all__ = ["Target", "cached_cases", "cached_targets", "counted_cases", "counting_targets", "targets_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,24 @@ def counted_cases(samples: Samples) -> list[tuple[Case, Case]]:
     """Return each case whose hits are not counted, with the same where they are."""
     pairs = [(case, Case(f"{case.contender} stats", case.shape)) for case in samples.by_case]
     return [(case, counted) for case, counted in pairs if counted in samples]
+
+
+def cached_cases(samples: Samples) -> list[tuple[Case, Case]]:
+    """Return each case of a memoized function, with the same of one that is cached in a Storage."""
+    pairs = [(case, Case(case.contender.replace("memoize", "cached"), case.shape)) for case in samples.by_case]
+    return [(memoized, cached) for memoized, cached in pairs if memoized != cached and cached in samples]
+
+
+def cached_targets(cached: Samples) -> list[Target]:
+    """Return the bounds on what a namespace in the key costs a hit.
+
+    With one argument, which is the key of a memoized function, it makes a tuple of the key. With several it is one more
+    item of the tuple.
+    """
+    return [
+        Target(f"{case}, cached / memoized", cached.ratio(other, case).median, 1.3 if case.shape == THREE else 2.3)
+        for case, other in cached_cases(cached)
+    ]
 
 
 def counting_targets(build: Build, counting: Samples) -> list[Target]:

@@ -59,6 +59,15 @@ def test_each_kind_of_cache_is_measured_with_hits_counted_and_without(results: R
     assert 2 * len(shapes) == len(results.counting.by_case)
 
 
+def test_what_a_cached_function_costs_can_be_measured_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(hits, "QUICK", TINY)
+    assert hits.main(["--quick", "--cached"]) == 0
+    shown = capsys.readouterr().out
+    assert "Hits of functions cached in a Storage" in shown and "lru" in shown and "s3fifo" in shown
+
+
 def test_what_counting_costs_can_be_measured_alone(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     monkeypatch.setattr(hits, "QUICK", TINY)
     assert hits.main(["--stats", "--quick"]) == 0
