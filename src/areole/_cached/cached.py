@@ -13,7 +13,7 @@ from .._cache.storage import Storage
 from .._core.entry import UNPUBLISHED
 from .._core.stats import make_hit_counter
 from .._core.ttl import EXPIRED_AT_ONCE, deadline_after, seconds_from, seconds_of
-from .._expiry.freed_functions import Owner
+from .._expiry.freed_functions import KeyNamespace
 from .._expiry.lazy_expirer import LazyExpirer
 from .._fill.protocol import FillRules
 from .._fill.single_use import SINGLE_USE
@@ -160,7 +160,7 @@ class _CachedFunction(Wrapper):
     def __init__(self, cache: Any, function: Callable[..., Any], options: KeyOptions, rules: _StoreRules) -> None:
         self.cache = cache
         self.options, self.rules = options, rules
-        self.namespace = Owner(full_name_of(function))
+        self.namespace = KeyNamespace(full_name_of(function))
         super().__init__(function, options)
         own_hits = None if cache._state.hits is None else make_hit_counter()
         self.hits = () if own_hits is None else (cache._state.hits, own_hits)

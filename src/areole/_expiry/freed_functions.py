@@ -1,18 +1,17 @@
-"""DroppedFunctions: the results of a function that was `cached` leave the cache once the function has been freed.
+"""FreedFunctions: the results of a function that was `cached` leave the cache once the function has been freed.
 
-Nobody can read them any more, as each key begins with the function's `Owner`, which equals nothing else. Without this a
-notebook cell that is run again and again, or a closure that is made for each request, would fill its cache with them.
+Nobody can read them any more, as each key begins with the function's `KeyNamespace`, which equals nothing else. Without
+this a notebook cell that is run again and again, or a closure made per request, would fill its cache with them.
 
 A function is noted as freed by a weak reference whose callback is `dict.setdefault`: one call of C code, since it may
 run anywhere, in a finalizer or under any lock. What it leaves is removed by later operations that store something in
 the cache, and by `sweep`. That work is bounded: an operation removes at most REMOVED_AT_ONCE entries, and looks through
-at most LOOKED_AT_ONCE; a look at all of them begins only after one operation for each LOOKED_AT_EACH, so that a fill
-costs the same on average, however many there are. What no operation has looked through yet is kept until then, or until
-a `sweep` or `clear`. The operation that begins a look copies the references to all entries: that is the one step which
-takes longer the more there are.
+at most LOOKED_AT_ONCE; a look at all of them begins only after one operation per LOOKED_AT_EACH entries, so that a fill
+costs the same on average, however many there are. Only the copy of the references to all entries, with which a look
+begins, takes longer the more there are.
 
 No lock is needed: the atomic steps relied on are those of dicts and deques whose keys are compared by C code (see
-`_locks`). The dict is empty where there is nothing to do, so that this is one look:
+`_platform.locks`). The dict is empty where there is nothing to do, so that this is one look:
 
     1. an operation finds the last entry removed, and takes MORE out       3. it looks for entries once more
     2. another one makes known what it has found, and then puts MORE in    -- so one of the two puts it in.
@@ -32,13 +31,13 @@ from .._platform.locks import run_locked
 if TYPE_CHECKING:
     from .._core.entry import Entry
 
-__all__ = ["DroppedFunctions", "Owner"]
+__all__ = ["FreedFunctions", "KeyNamespace"]
 
 REMOVED_AT_ONCE: Final = 32
 LOOKED_AT_EACH: Final = 64
 LOOKED_AT_ONCE: Final = 1024
 PUT_OFF: Final = 64_000
-"""So many entries there are taken to be while one thread is copying them: the others are not to do so too."""
+"""How many entries there are taken to be while one thread copies them: the others are not to do so too."""
 
 MORE: Final = "more"
 
@@ -51,47 +50,43 @@ class _Ref(weakref.ref[Any]):
     __hash__ = object.__hash__
 
 
-class Owner:
+class KeyNamespace:
     """The first part of every key of one decorated function, equal to nothing but itself."""
 
-    __slots__ = ("name", "ref")
+    __slots__ = ("function", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.ref: _Ref | None = None
-        """To the function; it lives as long as there is a key with this."""
+        self.function: _Ref | None = None
+        """A reference to it; it lives as long as there is a key with this."""
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
 
-    @property
-    def is_dropped(self) -> bool:
-        return self.ref is not None and self.ref() is None
 
-
-class DroppedFunctions(dict[Any, None]):
+class FreedFunctions(dict[Any, None]):
     """Those of one cache, whichever of its views they are cached in; true while there is something to do."""
 
-    __slots__ = ("_entries", "_found", "_operations", "_unseen", "were_cached")
+    __slots__ = ("_found", "_number_of_entries", "_operations", "_unseen", "were_cached")
 
     def __init__(self) -> None:
         super().__init__()
         self.were_cached = False  # whether there has been any function
         self._found: deque[Entry] = deque()
         self._unseen: deque[list[Entry]] = deque()  # the parts that are still to be looked through
-        self._operations = 0  # since the last look; a count that is lost, as two threads write it, puts off the next
-        self._entries = 0  # that there were at the last look
+        self._operations = 0  # since the last look; a count that is lost, as two threads write it, delays the next
+        self._number_of_entries = 0  # at the last look
 
-    def watch(self, function: object, owner: Owner) -> None:
-        """Have the entries of `owner` removed when `function` has been freed."""
+    def watch(self, function: object, namespace: KeyNamespace) -> None:
+        """Have the entries of `namespace` removed when `function` has been freed."""
         self.were_cached = True  # before anybody has a key of it
-        owner.ref = _Ref(function, self.setdefault)
+        namespace.function = _Ref(function, self.setdefault)
 
     def own_fill(self, state: Any, fill: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Return what fills the own keys of a read-through `cache`, for a lookup that is about to; clean up for it.
+        """Return what fills the own keys of a read-through cache, and remove some of what was left.
 
         It refuses the keys of functions, which iterating over the cache gives too: what it made of such a key would be
-        taken for the function's result (invariant 1). Not the fill itself cleans up: it may run in an executor, where
+        taken for the function's result (invariant 1). The fill itself does not remove: it may run in an executor, where
         no listener is to be called.
         """
         if self:
@@ -99,7 +94,7 @@ class DroppedFunctions(dict[Any, None]):
         return partial(_fill_own_key, state.name, fill)
 
     def remove_some(self, state: Any) -> None:
-        """Remove a part of what has been left. Whatever a method of a key, or the clock, raises is nobody's here."""
+        """Remove a part of what has been left. What a key or the clock raises is not for the caller."""
         if state.index.lock._is_owned():
             return  # called by a finalizer, or a method of a key, in the middle of another operation
         self._operations += 1
@@ -111,7 +106,6 @@ class DroppedFunctions(dict[Any, None]):
             self._remove(state, REMOVED_AT_ONCE)
 
     def remove_all(self, state: Any) -> None:
-        """Remove all of it."""
         while self._unseen:
             self._look_on()
         self._begin(state)
@@ -123,49 +117,44 @@ class DroppedFunctions(dict[Any, None]):
         """Drop what has been found: all entries are being removed."""
         self._unseen.clear()
         self._found.clear()
-        self._entries = 0
+        self._number_of_entries = 0
 
     def _begin_if_due(self, state: Any) -> bool:
-        if self._is_due() and run_locked(state.index.lock, self._may_begin):
-            self._begin(state)
-            return True
-        return False
+        if not (self._is_due() and run_locked(state.index.lock, self._may_begin)):
+            return False
+        self._begin(state)
+        return True
 
     def _is_due(self) -> bool:
-        return self._operations * LOOKED_AT_EACH >= self._entries
+        return self._operations * LOOKED_AT_EACH >= self._number_of_entries
 
     def _may_begin(self) -> bool:
-        """Give leave to one thread. If it is interrupted, what was noted still is, and the next look is put off."""
+        """Allow it to one thread. If that is interrupted, what was noted still is, and the next look is delayed."""
         if not self._is_due():
             return False
-        self._operations, self._entries = 0, max(self._entries, PUT_OFF)
+        self._operations, self._number_of_entries = 0, max(self._number_of_entries, PUT_OFF)
         return True
 
     def _begin(self, state: Any) -> None:
-        noted = list(self)  # before the entries: what is freed from here on asks for another look
+        noted = [each for each in list(self) if each is not MORE]  # first: what is freed later asks for another look
         entries = state.index.snapshot()
-        self._operations, self._entries = 0, len(entries)
+        self._operations, self._number_of_entries = 0, len(entries)
         self._unseen.extend([entries[n : n + LOOKED_AT_ONCE] for n in range(0, len(entries), LOOKED_AT_ONCE)])
         self[MORE] = None
         for each in noted:
-            if each is not MORE:
-                self.pop(each, None)
+            self.pop(each, None)
 
     def _look_on(self) -> None:
         """Look through one part, which no other thread has."""
-        try:
+        with suppress(IndexError):
             part = self._unseen.popleft()
-        except IndexError:
-            return
-        try:
-            found = [entry for entry in part if _is_left(entry.key)]
-            self._found.extend(found)
-        except BaseException:  # an interrupt
-            self._unseen.append(part)
-            self[MORE] = None
-            raise
-        if found:
-            self[MORE] = None
+            try:
+                self._found.extend([entry for entry in part if _is_left(entry.key)])
+            except BaseException:  # an interrupt
+                self._unseen.append(part)
+                raise
+            finally:
+                self[MORE] = None
 
     def _remove(self, state: Any, most: int) -> None:
         now = state.clock()
@@ -182,11 +171,17 @@ class DroppedFunctions(dict[Any, None]):
                 self[MORE] = None
 
 
+def _namespace_of(key: Any) -> KeyNamespace | None:
+    return key[0] if type(key) is tuple and key and type(key[0]) is KeyNamespace else None
+
+
 def _fill_own_key(name: str, fill: Callable[[Any], Any], key: Any) -> Any:
-    if type(key) is tuple and key and type(key[0]) is Owner:
-        raise TypeError(f"{name}: the key is one of {key[0].name}, which is cached here: call that instead")
+    namespace = _namespace_of(key)
+    if namespace is not None:
+        raise TypeError(f"{name}: the key is one of {namespace.name}, which is cached here: call that instead")
     return fill(key)
 
 
 def _is_left(key: Any) -> bool:
-    return type(key) is tuple and bool(key) and type(key[0]) is Owner and key[0].is_dropped
+    namespace = _namespace_of(key)
+    return namespace is not None and namespace.function is not None and namespace.function() is None

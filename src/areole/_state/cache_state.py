@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from .._core.entry import UNPUBLISHED, Empty, Entry, Removal
 from .._core.stats import Counters, HitCounter, make_on_hit
 from .._core.ttl import DeadlineOf
-from .._expiry.freed_functions import DroppedFunctions
+from .._expiry.freed_functions import FreedFunctions
 from .._expiry.lazy_expirer import LazyExpirer
 from .._index.bounded import BoundedIndex, is_kept
 from .._index.limits import OVERHEAD, size_of, weigh_none
@@ -85,7 +85,7 @@ class CacheState:
         self.on_hit: Callable[[Any], object] | None = self._make_on_hit(() if hits is None else (hits,))
         self.explain_key: Callable[[Any], str] = _explain_key
         self.expirer = None if ttl is None or index.is_bounded else LazyExpirer()
-        self.freed = DroppedFunctions()
+        self.freed = FreedFunctions()
         self.fills_plainly = True
         """Whether a lookup of the cache's own need not ask for stale values, nor for keys of functions cached in it."""
         self.stores_live_only = True

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, Cache, RemovalCause, Resilience, Storage, cached
-from areole._expiry import freed_functions as _dropped
+from areole._expiry import freed_functions as freed_functions
 from areole._expiry.freed_functions import LOOKED_AT_EACH, LOOKED_AT_ONCE, REMOVED_AT_ONCE
 
 from .support import assert_valid, is_free_threaded, run_threads
@@ -249,8 +249,8 @@ def test_an_operation_looks_through_a_bounded_number_of_entries(monkeypatch: pyt
     store.set_many((n, n) for n in range(parts * LOOKED_AT_ONCE))
     define(store)
     looked_at: list[Any] = []
-    is_left = _dropped._is_left
-    monkeypatch.setattr(_dropped, "_is_left", lambda key: looked_at.append(key) or is_left(key))
+    is_left = freed_functions._is_left
+    monkeypatch.setattr(freed_functions, "_is_left", lambda key: looked_at.append(key) or is_left(key))
     collect()
     for done in range(1, parts + 1):
         store.set(0, 0)
