@@ -1,6 +1,6 @@
 """Copies of exceptions: how what a fill raised reaches callers other than its leader.
 
-    the leader       gets the very object, and nobody else touches it
+    the leader       gets the very object, and no other thread touches it
     the waiters      get a copy each, so that a traceback or a note which one of them adds is not seen by the others
     later lookups    of a stored exception (`cache_exceptions`) get a copy each too, without the frames of the fill
 
@@ -8,8 +8,8 @@ The leader makes the first copy, the *twin*, while it still holds its latch and 
 lookup has joined its flight, or if the exception is to be stored. The twin is never raised. A waiter makes a copy of
 the twin, and never touches the object that the leader raises. Otherwise, on a build without a GIL,
 
-    1. the leader fails; nobody waits, so nothing is copied    3. a late waiter reads the old traceback, to copy it
-    2. the leader raises on, and links a frame to it           4. that traceback is freed under it: a crash.
+    1. the leader fails; it has no waiters, so it copies nothing    3. a late waiter reads the old traceback, to copy it
+    2. the leader raises on, and links a frame to it                4. that traceback is freed under it: a crash.
 
 The mark by which a leader knows of waiters (`Flight.is_joined`) may come too late:
 
@@ -42,6 +42,7 @@ from operator import is_
 from types import GetSetDescriptorType, MemberDescriptorType, NoneType
 from typing import Any, Final, NamedTuple, NoReturn
 
+from .._platform.refcount import is_free_threaded
 from ..errors import FillFailedError
 
 __all__ = ["raise_copy_of", "raise_unchanged", "twin_of"]
@@ -78,7 +79,7 @@ def twin_of(error: Exception, *, keeps_frames: bool) -> Exception:
     try:
         return _Copying(keeps_frames).copy(error)  # type: ignore[return-value]  # of the same type
     except Exception as reason:
-        return error if _has_gil() else _stand_in(error, str(reason), keeps_frames)
+        return _stand_in(error, str(reason), keeps_frames) if is_free_threaded() else error
 
 
 def raise_copy_of(twin: Exception, *, keeps_frames: bool) -> NoReturn:
@@ -101,10 +102,6 @@ def raise_unchanged(error: BaseException) -> NoReturn:
     finally:
         _CONTEXT.__set__(error, context)
         del error, context
-
-
-def _has_gil() -> bool:
-    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
 def _stand_in(error: BaseException, reason: str, keeps_frames: bool) -> FillFailedError:
@@ -161,19 +158,13 @@ class _Copying:
         return made
 
     def _fill_in(self, error: BaseException, made: BaseException, layout: _Layout) -> None:
-        for slot in layout.slots:
+        for member in layout.members:
             try:
-                value = slot.__get__(error)
+                value = member.__get__(error)
             except AttributeError:  # it was never set
                 continue
-            slot.__set__(made, self._held(value))
-        for field in layout.fields:
-            try:
-                value = field.__get__(error)
-            except AttributeError:
-                continue
-            if value is not None:
-                field.__set__(made, self._held(value))
+            if value is not None or member in layout.slots:
+                member.__set__(made, self._held(value))
         args = _ARGS.__get__(error)
         held = tuple([self._held(each) for each in args])
         _ARGS.__set__(made, args if all(map(is_, args, held)) else held)
@@ -181,10 +172,8 @@ class _Copying:
             _ATTRIBUTES.__get__(made).update(zip(attributes, map(self._held, attributes.values()), strict=True))
             if type(notes := attributes.get("__notes__")) is list:
                 _ATTRIBUTES.__get__(made)["__notes__"] = list(notes)
-        if (cause := _CAUSE.__get__(error)) is not None:
-            _CAUSE.__set__(made, self._linked(cause))
-        if (context := _CONTEXT.__get__(error)) is not None:
-            _CONTEXT.__set__(made, self._linked(context))
+        for link in (_CAUSE, _CONTEXT):
+            link.__set__(made, self._linked(link.__get__(error)))
         _SUPPRESS.__set__(made, _SUPPRESS.__get__(error))  # after the cause, which sets it
         if self._keeps_frames:
             _TRACEBACK.__set__(made, _TRACEBACK.__get__(error))
@@ -207,7 +196,7 @@ class _Copying:
         try:
             return self._copy(error)
         except _NoCopy as reason:
-            shares = self._keeps_frames and _has_gil()
+            shares = self._keeps_frames and not is_free_threaded()
             return error if shares else _stand_in(error, str(reason), self._keeps_frames)
 
 
@@ -225,10 +214,10 @@ class _Layout(NamedTuple):
 
     base: type[BaseException]
     """The built-in class that lays them out."""
-    slots: tuple[MemberDescriptorType, ...]
-    fields: tuple[Any, ...]
-    """What built-in classes keep outside of `args` and the attributes: `errno`, `obj`, `value`. One that is None may
-    have never been set, and is left so in the copy: `str` of an OSError tells the two apart."""
+    slots: frozenset[MemberDescriptorType]
+    members: tuple[Any, ...]
+    """The slots, and what built-in classes keep outside of `args` and the attributes: `errno`, `obj`, `value`. One of
+    these that is None may have never been set, and is left so in the copy: `str` of an OSError tells the two apart."""
     refusal: str
     """Why there is no copying; empty: nothing is known against it."""
 
@@ -246,7 +235,7 @@ def _layout_of(error_type: Any) -> _Layout:
         base = base.__base__
     if getattr(builtins, base.__name__, None) is not base:
         refusal = f"{base.__module__}.{base.__qualname__} is laid out by an extension module"
-    return _Layout(base, tuple(slots), tuple(_fields_of(base)), refusal)
+    return _Layout(base, frozenset(slots), (*slots, *_fields_of(base)), refusal)
 
 
 def _has_weak_slot(heap_type: Any) -> bool:
