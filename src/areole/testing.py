@@ -9,10 +9,11 @@ from numbers import Real
 from typing import Any
 
 from ._cache.lookups import Lookups
-from ._core.entry import UNPUBLISHED, Empty
+from ._core.entry import UNPUBLISHED, Empty, Entry
 from ._index.bounded import BoundedIndex, is_kept
 from ._memoize.class_cache import CacheOfInstances
 from ._platform.locks import run_locked
+from ._state.cache_state import CacheState
 
 __all__ = ["ManualClock", "assert_valid"]
 
@@ -63,30 +64,37 @@ def assert_valid(cache: object) -> None:
         return
     if not isinstance(cache, Lookups):
         raise TypeError(f"assert_valid takes a cache, such as a memoized function's .cache, not {type(cache).__name__}")
-    state = cache._state
-    index = state.index
+    index = cache._state.index
     entries = index.snapshot()
     assert len({id(entry) for entry in entries}) == len(entries), "an entry is in the index twice"
     for entry in entries:
-        flight = entry.flight
         if index.name == "atomic" and index.find(entry.key) is None and not entry.is_published:
-            continue  # its leader was interrupted twice, before its cell got in and in undoing that: nobody can see it
+            continue  # its leader was interrupted twice, before its cell was in and in undoing that: no lookup finds it
         assert index.find(entry.key) is entry, "an entry cannot be found by its key"
-        if flight is None:
-            assert entry.value is not Empty, "an entry has neither a value nor a flight"
-            assert entry.deadline != UNPUBLISHED, "a value was stored and not published"
-            times = entry.times
-            if times is not None:
-                assert entry.deadline is None or entry.deadline <= times.expires <= times.stale_until, "times disagree"
-        else:
-            assert flight.is_stored, "a flight is left that has not settled"
-            assert isinstance(flight.error, Exception), "a flight is stored without an exception"
-            assert not flight.latch.locked(), "a settled flight holds its latch"
+        _assert_idle(entry)
     if index.name == "dict":
         held = list(index.entries)  # type: ignore[call-overload]
         assert len(held) == len(entries), "keys are left whose entries are gone"
     if isinstance(index, BoundedIndex):
-        _assert_books(index)
+        _assert_accounting(index)
+    _assert_counts(cache._state)
+
+
+def _assert_idle(entry: Entry) -> None:
+    """Check that an entry has a value, or a stored exception, and no fill."""
+    flight, times = entry.flight, entry.times
+    if flight is not None:
+        assert flight.is_stored, "a flight is left that has not settled"
+        assert isinstance(flight.error, Exception), "a flight is stored without an exception"
+        assert not flight.latch.locked(), "a settled flight holds its latch"
+        return
+    assert entry.value is not Empty, "an entry has neither a value nor a flight"
+    assert entry.deadline != UNPUBLISHED, "a value was stored and not published"
+    if times is not None:
+        assert entry.deadline is None or entry.deadline <= times.expires <= times.stale_until, "times disagree"
+
+
+def _assert_counts(state: CacheState) -> None:
     live = len(state.live_entries())
     info = state.info()  # of a closed store too
     assert all(count >= 0 for count in (info.misses, info.fills, info.failures, info.waits, info.currsize)), info
@@ -94,7 +102,7 @@ def assert_valid(cache: object) -> None:
     assert len(state.live_entries()) <= info.currsize <= live, info  # the clock goes on, and values expire meanwhile
 
 
-def _assert_books(index: BoundedIndex) -> None:
+def _assert_accounting(index: BoundedIndex) -> None:
     """Check what a bounded index counts, weighs and keeps in order against what is in it."""
     items, weight = index.count()  # first: it may put right what an interrupt has left
     entries: list[Any] = index.snapshot()

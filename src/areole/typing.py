@@ -92,13 +92,21 @@ class CacheInfo(NamedTuple):
 
     The first four are those of `functools.lru_cache`: `hits, misses, maxsize, currsize, *rest = f.cache_info()`.
 
-    `hits` is None unless the cache was made with `stats=True`. `misses` are lookups that found no value, `waits` those
-    of them that waited for another caller's fill; `fills` are runs of the fill function, `failures` those that raised.
-    `maxsize` (None: no limit) and `currsize` are in items. `stale_hits` are lookups that were served a value past its
-    ttl, which are neither hits nor misses; `background_fills` are fills that began in the background (see Resilience).
-    `max_bytes` is the limit on the weight of all entries (None: no limit), and `size_in_bytes` what they weigh now
-    (None: they are not weighed; the property `size_in_bytes` of the cache adds it up). `hung_fills` are background
-    fills in threads that took longer than the `hard_timeout`, or than five seconds where there is none.
+    Attributes:
+        hits: lookups that found a live value; None unless the cache was made with `stats=True`.
+        misses: lookups that found none.
+        maxsize: the limit in items; None: no limit.
+        currsize: how many live values there are.
+        fills: runs of the fill function.
+        failures: those of them that raised.
+        evictions: values that were removed since the cache was full, or since a new one was too large.
+        expirations: values that were removed since their ttl had passed.
+        waits: misses that waited for another caller's fill.
+        stale_hits: lookups that were served a value past its ttl; neither hits nor misses (see Resilience).
+        background_fills: fills that began in the background (see Resilience).
+        max_bytes: the limit on the weight of all entries; None: no limit.
+        size_in_bytes: what they weigh; None: they are not weighed, and the cache's `size_in_bytes` adds it up.
+        hung_fills: background fills in threads that took longer than the `hard_timeout`, by default five seconds.
     """
 
     hits: int | None
