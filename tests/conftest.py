@@ -5,10 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
 
 from areole._index import atomic as _index
 
-from .support import is_free_threaded
+from .kit import LOOPS, is_free_threaded, run
 
 if is_free_threaded() and sys.version_info < (3, 14):
     # 3.13t makes functions immortal once a second thread has run, memoized ones with their AtomicDicts too, so that
@@ -31,6 +36,12 @@ else:
         database=None,
     )
     settings.load_profile("areole")
+
+
+@pytest.fixture(params=LOOPS)
+def on_loop(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Give `run`, on one kind of loop: every test that asks for a loop runs on each kind."""
+    return partial(run, new_loop=request.param)
 
 
 def pytest_collection_finish() -> None:

@@ -14,7 +14,7 @@ from benchmarks.speed import figure, with_tables
 from stress.contenders.outcome import Outcome
 from stress.contenders.report import compact_markdown
 
-from .support import run_python
+from .kit import run_python
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(ROOT.glob("docs/*.md"))

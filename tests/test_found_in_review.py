@@ -14,8 +14,17 @@ from areole._eviction.s3fifo import S3FifoPolicy
 from areole._index.bounded import BoundedIndex
 from areole.testing import ManualClock, assert_valid
 
-from .storage_support import Told, every_policy, make_store
-from .support import PATIENCE, Gate, run_threads, start_threads, wait_until_settled, wait_until_waiting
+from .kit import (
+    PATIENCE,
+    Gate,
+    Told,
+    every_policy,
+    make_store,
+    run_threads,
+    start_threads,
+    wait_until_settled,
+    wait_until_waiting,
+)
 
 
 def test_a_value_invalidated_at_the_end_of_its_refresh_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from areole.demo.checks import CHECKS, Check
 from areole.demo.command import main
 from areole.demo.workload import VARIANTS, Summary, Variant, choose_modules, draw_requests, run_variant, summarise
 
-from .support import PATIENCE, ManualClock, assert_valid, is_free_threaded
+from .kit import PATIENCE, ManualClock, assert_valid, is_free_threaded
 
 SHORT = ["--seconds", "0.1", "--threads", "3"]
 UNCACHED, FUNCTOOLS, AREOLE = VARIANTS

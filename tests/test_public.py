@@ -18,7 +18,7 @@ import areole.testing
 import areole.typing
 from areole import AtomicCache
 
-from .support import is_free_threaded
+from .kit import is_free_threaded
 
 ROOT = Path(__file__).parent.parent
 PUBLIC = [  # constants, classes, functions, as ruff sorts them

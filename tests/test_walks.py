@@ -12,7 +12,7 @@ import pytest
 
 import areole
 
-from .support import PATIENCE
+from .kit import PATIENCE
 
 LIMITS = {  # walk: (as it is, to be lowered only; as issue 9 wants it)
     "hit": (1, 1),
