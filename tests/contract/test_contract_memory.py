@@ -59,7 +59,7 @@ def test_a_value_that_left_is_freed(how: str) -> None:
 @pytest.mark.parametrize("ttl", [None, 60])
 @pytest.mark.parametrize("at_once", [True, False], ids=["all filled, then all invalidated", "each after its fill"])
 def test_20_000_invalidated_keys_leave_nothing_behind(at_once: bool, ttl: float | None) -> None:
-    """By tracemalloc: a byte for each key would fail this; of the atomic index this is not promised."""
+    """By tracemalloc: two bytes for each key would fail this; of the atomic index this is not promised."""
     cache = AtomicCache(lambda key: None, ttl, index="dict")
     cache[-1]  # what the first fill of a thread makes for good
     cache.invalidate(-1)
@@ -77,7 +77,7 @@ def test_20_000_invalidated_keys_leave_nothing_behind(at_once: bool, ttl: float 
         left = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert left < 20_000, left
+    assert left < 40_000, left
     assert_valid(cache)
 
 
