@@ -10,10 +10,8 @@ What counts is the ratios: all contenders run in one process and in turn, in eac
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +20,8 @@ from typing import Any
 
 from . import against
 from .aio_contenders import BARE, Ask, AsyncContender, async_contenders
-from .build import Build, this_build
+from .build import Build
+from .command import finish, installed, introduce, make_parser
 from .samples import Case, Samples
 from .stampede import SCENARIOS, Outcome, run_apart
 
@@ -80,35 +79,22 @@ class Results:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark as the command line says; return the exit status."""
-    options = _parse(arguments)
+    options = make_parser("aio", __doc__).parse_args(arguments)
     if options.serve or options.against:
         return against.run("benchmarks.aio", rows(), options)
     results = run(QUICK if options.quick else Plan(), async_contenders())
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results.as_json(), file, indent=1)
-            file.write("\n")
-    missed = results.missed()
-    if missed:
-        print("\nmissed:", *missed, sep="\n  ")
-    return 1 if options.check and missed else 0
+    return finish(results, options)
 
 
 def run(plan: Plan, contenders: list[AsyncContender]) -> Results:
     """Measure everything, and print each table as soon as it is there."""
     start = time.perf_counter()
-    versions = {each.distribution: each.version() for each in contenders if each.distribution}
-    build = this_build({name: version for name, version in versions.items() if version is not None})
-    print(*build.lines(), sep="\n")
-    for name in (name for name, version in versions.items() if version is None):
-        print(f"SKIPPED: {name} is not installed")
-    installed = [each for each in contenders if each.version() is not None]
-
-    hits = asyncio.run(measure_hits(plan, installed))
-    print(_hit_table(hits, installed), flush=True)
+    build, contenders = introduce(contenders), installed(contenders)
+    hits = asyncio.run(measure_hits(plan, contenders))
+    print(_hit_table(hits, contenders), flush=True)
     stampede = {
         each.name: {scenario: run_apart(each.name, scenario, plan.deadline) for scenario in SCENARIOS}
-        for each in installed
+        for each in contenders
         if each.in_stampede
     }
     print(_stampede_table(stampede))
@@ -218,15 +204,6 @@ def _joiner(contender: AsyncContender) -> Callable[[], float]:
         await asyncio.gather(*[one() for _ in range(250)])
 
     return lambda: against.cpu_time(lambda: runner.run(ask_for_one_key())) / 250
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.aio", description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="about 15 seconds, and noisier")
-    parser.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
-    parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
-    against.add_options(parser)
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import sys
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +21,7 @@ from typing import Any
 
 from . import against, report
 from .build import Build, this_build
+from .command import finish, installed, introduce, make_parser
 from .contenders import ITEM, LOOPS, METHOD, ONE, SET, Contender, all_contenders, counting_pairs
 from .crew import Crew
 from .measure import (
@@ -56,6 +56,9 @@ class Results:
         targets = targets_of(self.build, self.hits, self.threads, self.fills, self.memory)
         return targets + counting_targets(self.build, self.counting) + cached_targets(self.cached)
 
+    def missed(self) -> list[str]:
+        return [each.what for each in self.targets() if each.is_missed]
+
     def as_json(self) -> dict[str, Any]:
         return {
             "build": self.build.as_json(),
@@ -81,36 +84,19 @@ def main(arguments: list[str] | None = None) -> int:
         results = run_cached(plan)
     else:
         results = run_counting(plan) if options.stats else run(plan, all_contenders())
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results.as_json(), file, indent=1)
-            file.write("\n")
-    missed = [each.what for each in results.targets() if each.is_missed]
-    if missed:
-        print("\nmissed:", *missed, sep="\n  ")
-    return 1 if options.check and missed else 0
+    return finish(results, options)
 
 
 def run(plan: Plan, contenders: list[Contender]) -> Results:
     """Measure everything, and print each table as soon as it is there."""
     start = time.perf_counter()
-    versions = {each.distribution: each.version() for each in contenders if each.distribution}
-    build = this_build({name: version for name, version in versions.items() if version is not None})
-    print(*build.lines(), sep="\n")
-    for name in (name for name, version in versions.items() if version is None):
-        print(f"SKIPPED: {name} is not installed")
-    if versions.get("areole") is None:
-        raise SystemExit(
-            "areole itself is not installed: install the checkout (pip install -e .), or set PYTHONPATH=src"
-        )
-    installed = [each for each in contenders if each.version() is not None]
-
+    build, contenders = introduce(contenders), installed(contenders)
     with Crew(max(plan.threads)) as crew:
-        hits = measure_hits(crew, installed, plan)
+        hits = measure_hits(crew, contenders, plan)
         print(report.hit_table(hits), flush=True)
-        threads = measure_threads(crew, installed, plan)
+        threads = measure_threads(crew, contenders, plan)
         print(report.thread_table(threads, build), flush=True)
-        fills = measure_fills(crew, installed, plan)
+        fills = measure_fills(crew, contenders, plan)
         print(report.fill_table(fills), flush=True)
         counting = measure_counting(crew, plan)
         print(report.counting_table(counting), flush=True)
@@ -163,14 +149,10 @@ def run_cached(plan: Plan) -> Results:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hits", description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="about 10 seconds, and noisier")
-    parser.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
+    parser = make_parser("hits", __doc__)
     parser.add_argument("--cached", action="store_true", help="only what cached functions cost beside memoized ones")
     parser.add_argument("--stats", action="store_true", help="only what counting hits costs")
-    parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
     parser.add_argument("--threads", type=_counts, default=(1, 2), help="numbers of threads to compare (default: 1,2)")
-    against.add_options(parser)
     return parser.parse_args(arguments)
 
 

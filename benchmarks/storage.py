@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import gc
 import itertools
-import json
 import random
 import sys
 import time
@@ -26,6 +25,7 @@ from typing import Any
 
 from . import against
 from .build import Build, this_build
+from .command import finish, installed, introduce, make_parser
 from .contenders import (
     GET,
     LOCKED_GET,
@@ -98,6 +98,9 @@ class Results:
 
     def targets(self) -> list[Target]:
         return targets_of(self)
+
+    def missed(self) -> list[str]:
+        return [each.what for each in self.targets() if each.is_missed]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -414,28 +417,21 @@ def main(arguments: list[str] | None = None) -> int:
         return against.run("benchmarks.storage", rows(options.quick), options)
     plan = QUICK if options.quick else Plan()
     results = run_longest(plan) if options.longest else run(plan)
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results.as_json(), file, indent=1)
-            file.write("\n")
-    missed = [each.what for each in results.targets() if each.is_missed]
-    if missed:
-        print("\nmissed:", *missed, sep="\n  ")
-    return 1 if options.check and missed else 0
+    return finish(results, options)
 
 
 def run(plan: Plan) -> Results:
     """Measure everything, and print each table as soon as it is there."""
     start = time.perf_counter()
-    build = _introduce([*memoizing(plan), *stores(plan.keys)])
+    build = introduce([*memoizing(plan), *stores(plan.keys)])
     with Crew(2) as crew:
-        hits = measure_hits(crew, _installed([*memoizing(plan), *stores(MANY)]), plan)
+        hits = measure_hits(crew, installed([*memoizing(plan), *stores(MANY)]), plan)
         references = {"lru_cache": [Case(f"lru_cache({plan.keys})", ONE)]}
         references |= {"atomic_lru": [ATOMIC_LRU_GET], "TTLCache": [TTL_CACHE_GET]}
         print(time_table("Hits on one thread (medians; loop included)", hits, references), flush=True)
-        threads = measure_threads(crew, _installed(stores(MANY)), plan)
+        threads = measure_threads(crew, installed(stores(MANY)), plan)
         print(thread_table(threads), flush=True)
-        sets = measure_sets(crew, _installed(stores(plan.keys)), plan)
+        sets = measure_sets(crew, installed(stores(plan.keys)), plan)
         references = {"atomic_lru": [ATOMIC_LRU_SET], "TTLCache": [TTL_CACHE_SET]}
         print(time_table(f"set with eviction: {plan.keys:,} items at most", sets, references), flush=True)
         sizes = measure_sizes(crew, plan)
@@ -459,24 +455,6 @@ def run_longest(plan: Plan) -> Results:
     print(longest_table(longest))
     print(target_table(results.targets()))
     return results
-
-
-def _introduce(contenders: list[Contender]) -> Build:
-    """Print what is measured, and on what; say what is not there."""
-    versions = {each.distribution: each.version() for each in contenders if each.distribution}
-    build = this_build({name: version for name, version in versions.items() if version is not None})
-    print(*build.lines(), sep="\n")
-    for name in (name for name, version in versions.items() if version is None):
-        print(f"SKIPPED: {name} is not installed")
-    if versions.get("areole") is None:
-        raise SystemExit(
-            "areole itself is not installed: install the checkout (pip install -e .), or set PYTHONPATH=src"
-        )
-    return build
-
-
-def _installed(contenders: list[Contender]) -> list[Contender]:
-    return [each for each in contenders if each.version() is not None]
 
 
 def rows(quick: bool) -> against.Rows:
@@ -514,12 +492,8 @@ def _setter(contender: Any) -> Callable[[], float]:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.storage", description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="about 10 seconds, and noisier")
+    parser = make_parser("storage", __doc__)
     parser.add_argument("--longest", action="store_true", help="the longest set alone, about 30 seconds")
-    parser.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
-    parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
-    against.add_options(parser)
     return parser.parse_args(arguments)
 
 

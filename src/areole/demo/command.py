@@ -98,20 +98,13 @@ def _faults(variants: Sequence[Variant], results: Sequence[Result]) -> Iterator[
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m areole",
-        description="Summarise modules of the standard library on many threads: uncached, with functools.cache, "
-        "and with AtomicCache.memoize. Then try what else areole promises.",
+        description="Call a costly function on many threads, uncached, with functools.cache and with areole.",
         epilog="Exit status 1 if areole made a redundant fill or broke a promise, or any result was wrong.",
     )
     threads = _between(1, 256, int, "a whole number of threads")
     seconds = _between(0.1, 3600, float, "a number of seconds")
-    parser.add_argument("--threads", type=threads, default=8, metavar="N", help="1 to 256, by default %(default)s")
-    parser.add_argument(
-        "--seconds",
-        type=seconds,
-        default=12.0,
-        metavar="S",
-        help="of all variants, 0.1 to 3600, by default %(default)s",
-    )
+    parser.add_argument("--threads", type=threads, default=8, metavar="N", help="1 to 256 (default: %(default)s)")
+    parser.add_argument("--seconds", type=seconds, default=12.0, metavar="S", help="0.1 to 3600 (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object, and nothing else, to stdout")
     return parser.parse_args(arguments)
 

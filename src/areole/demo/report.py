@@ -41,9 +41,10 @@ class Report(NamedTuple):
 
     def as_text(self) -> str:
         lines, functions, classes = map(sum, zip(*self.expected.values(), strict=True))
+        gil = _gil_in_words()
         all_is_well = ["areole made no redundant fill; all results were checked, and none was wrong."]
         text = [
-            "areole {areole} on {implementation} {python}, {gil}; {cores} cores".format(**_interpreter_in_words()),
+            "areole {areole} on {implementation} {python}, {0}; {cores} cores".format(gil, **_interpreter()),
             "",
             f"The function parses a module: {self.threads} threads ask for {len(self.expected)} modules of",
             f"{self.root}, for some far more often than for others (Zipf's law).",
@@ -71,10 +72,10 @@ def _interpreter() -> dict[str, Any]:
     }
 
 
-def _interpreter_in_words() -> dict[str, Any]:
-    found = _interpreter()
-    on_free_threaded = ", on a free-threaded build" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
-    return found | {"gil": "the GIL is on" + on_free_threaded if found["gil"] else "free-threaded, the GIL is off"}
+def _gil_in_words() -> str:
+    if not _interpreter()["gil"]:
+        return "free-threaded, the GIL is off"
+    return "the GIL is on" + (", on a free-threaded build" if sysconfig.get_config_var("Py_GIL_DISABLED") else "")
 
 
 def _in_a_sentence(result: Result) -> str:
