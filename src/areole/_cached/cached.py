@@ -21,7 +21,7 @@ from .._fill.tasks import TaskFills
 from .._fill.threads import ThreadFills
 from .._memoize.kinds import check_suitable, classes_of, full_name_of
 from .._memoize.signature import KeyOptions, Signature
-from .._memoize.wrapper import Lookup, Wrapper
+from .._memoize.wrapper import Wrapper
 from .._platform.arguments import check_bool, check_plain, is_async_function, suggests_names
 from ..typing import CacheInfo, MemoizeDecorator, Ttl
 from .methods import CachedClassMethod, CachedMethod
@@ -158,50 +158,34 @@ class _CachedFunction(Wrapper):
     is_freed = True
 
     def __init__(self, cache: Any, function: Callable[..., Any], options: KeyOptions, rules: _StoreRules) -> None:
-        self.cache = cache
-        self.options, self.rules = options, rules
-        self.namespace = KeyNamespace(full_name_of(function))
-        super().__init__(function, options)
+        namespace = KeyNamespace(full_name_of(function))
         own_hits = None if cache._state.hits is None else make_hit_counter()
-        self.hits = () if own_hits is None else (cache._state.hits, own_hits)
-        self.state = cache._state.with_own_counters(own_hits)
-        self.state.name = self.namespace.name
-        self.state.explain_key = _explain_by(self.signature)
-        self.load = cache._load_or_drop if isinstance(cache, Cache) else None
-        of_cache = cache._fills
+        state = cache._state.with_own_counters(own_hits)
+        state.name = namespace.name
+        of_cache, returner = cache._fills, f"cached: {namespace.name}"
         fill_rules = FillRules(
-            rules.expiry_of,
-            rules.expiry_of,
-            of_cache.rules.stale,
-            rules.refused_types,
-            f"cached: {self.namespace.name}",
-            of_cache.rules.dump,
+            rules.expiry_of, rules.expiry_of, of_cache.rules.stale, rules.refused_types, returner, of_cache.rules.dump
         )
         kind = TaskFills if is_async_function(function) else ThreadFills
-        self.fills = kind(self.state, fill_rules, of_cache.stored_errors, of_cache.wait_timeout)
+        fills = kind(state, fill_rules, of_cache.stored_errors, of_cache.wait_timeout)
+        super().__init__(function, fills, options, namespace=namespace)
+        state.explain_key = _explain_by(self.signature)
+        self.cache, self.state, self.namespace = cache, state, namespace
+        self.options, self.rules = options, rules
+        self.hits = () if own_hits is None else (cache._state.hits, own_hits)
+        self.load = cache._load_or_drop if isinstance(cache, Cache) else None
         cache._state.fills_plainly = False
-        self.state.freed.watch(self, self.namespace)
+        state.freed.watch(self, namespace)
 
     def make_wrapper(self) -> Any:
         """Generate the function to be called, with the helpers on it."""
-        entry, names = self._entry()
-        names |= {"store": self.cache, "freed": self.state.freed, "state": self.state}
-        return self.decorate(
-            self.generate(
-                Lookup(
-                    entry,
-                    names,
-                    is_live="(deadline{s} := entry{s}.deadline) is None or deadline{s} > clock{s}()",
-                    first="if store{s}._is_closed: store{s}._check_open()" if isinstance(self.cache, Storage) else "",
-                    before_miss="if freed{s}: freed{s}.remove_some(state{s})",
-                    load=self.load,
-                )
-            )
+        self.names |= {"store": self.cache, "freed": self.state.freed, "state": self.state}
+        wrapper = self.generate(
+            is_live="(deadline{s} := entry{s}.deadline) is None or deadline{s} > clock{s}()",
+            first="if store{s}._is_closed: store{s}._check_open()" if isinstance(self.cache, Storage) else "",
+            before_miss="if freed{s}: freed{s}.remove_some(state{s})",
         )
-
-    def key_expression(self) -> tuple[str, dict[str, Any]]:
-        parts = (f"namespace{self.signature.suffix}", *self.signature.key_parts)
-        return f"({', '.join(parts)},)", {"namespace": self.namespace}
+        return self.decorate(wrapper)
 
     def locate(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         if isinstance(self.cache, Storage):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..typing import CacheInfo
-from .wrapper import AnyCache
 
 __all__ = ["CacheOfInstances"]
 
@@ -14,7 +13,7 @@ __all__ = ["CacheOfInstances"]
 class CacheOfInstances:
     """What can be done with the results of all instances together."""
 
-    def __init__(self, name: str, method_name: str, caches: Callable[[], list[AnyCache]]) -> None:
+    def __init__(self, name: str, method_name: str, caches: Callable[[], list[Any]]) -> None:
         self.name = name
         self.caches = caches
         self._method_name = method_name
@@ -32,7 +31,8 @@ class CacheOfInstances:
         """Return the counters so far, and how many results all living instances have, and what these weigh."""
         infos = [each.cache_info() for each in self.caches()]
         size = None if infos[0].size_in_bytes is None else sum([each.size_in_bytes or 0 for each in infos])
-        return infos[0]._replace(currsize=sum([each.currsize for each in infos]), size_in_bytes=size)
+        info: CacheInfo = infos[0]
+        return info._replace(currsize=sum([each.currsize for each in infos]), size_in_bytes=size)
 
     @property
     def size_in_bytes(self) -> int:

@@ -24,7 +24,6 @@ from ..typing import (
     Ttl,
 )
 from .methods import memoize
-from .wrapper import AnyCache
 
 __all__ = ["CacheOptions", "MemoizeOptions", "Memoizing"]
 
@@ -150,11 +149,11 @@ class Memoizing:
         for_cache = {name: options[name] for name in options if name not in names}
         for_tasks = {name: options[name] for name in options if name == "on_abandon"}
 
-        def make_cache(fill: Callable[[Any], Any], name: str, is_async: bool, **more: Any) -> AnyCache:
+        def make_cache(fill: Callable[[Any], Any], name: str, is_async: bool, **more: Any) -> Any:
             more = for_cache | more | {"name": options.get("name") or name}
             kind: Any = cls.for_tasks if is_async else cls.for_threads
             kind = cls if issubclass(cls, kind) else kind
-            cache: AnyCache = kind(fill, ttl, inline=True, **for_tasks | more) if is_async else kind(fill, ttl, **more)
+            cache: Any = kind(fill, ttl, inline=True, **for_tasks | more) if is_async else kind(fill, ttl, **more)
             return cache
 
         return memoize(make_cache, function, parameters)

@@ -37,7 +37,7 @@ from .._platform.weak import DroppingRef, WeakTable
 from ..typing import CacheInfo
 from .class_cache import CacheOfInstances
 from .copies import LeftOut, leave_results_out_of_copies
-from .wrapper import AnyCache, Lookup, MemoizedFunction
+from .wrapper import MemoizedFunction
 
 __all__ = [
     "OF_INSTANCE",
@@ -70,7 +70,7 @@ class InstanceCache(LeftOut):
     """
 
     __slots__ = ()
-    cache: AnyCache
+    cache: Any
     entries: Any
     caches: MethodCaches
     method: InstanceMethod
@@ -118,20 +118,21 @@ class InstanceMethod(functools.partial[Any]):
 
     __slots__ = ("_cache", "_caches", "_instance")
 
-    def belong_to(self, caches: MethodCaches, cache: AnyCache, instance: Callable[[], Any]) -> None:
+    def belong_to(self, caches: MethodCaches, cache: Any, instance: Callable[[], Any]) -> None:
         # Declared here: a class's annotations would be taken for the method's.
         self._caches, self._cache, self._instance = caches, cache, instance
 
     __class__ = property(lambda self: FunctionType)
 
     @property
-    def cache(self) -> AnyCache:
+    def cache(self) -> Any:
         """The cache of this instance alone."""
         return self._cache
 
     def cache_info(self) -> CacheInfo:
         """Return the counters of the method, over all instances, and how many results this one has."""
-        return self._cache.cache_info()
+        info: CacheInfo = self._cache.cache_info()
+        return info
 
     def cache_clear(self) -> None:
         """Remove the results of this instance. The counters, which are the method's over all instances, go on."""
@@ -179,7 +180,7 @@ _BOUND = {
 class MethodCaches(MemoizedFunction):
     """A memoized method: its first argument says whose results are meant."""
 
-    def __init__(self, cache: AnyCache, function: Callable[..., Any], parameters: dict[str, Any]) -> None:
+    def __init__(self, cache: Any, function: Callable[..., Any], parameters: dict[str, Any]) -> None:
         super().__init__(cache, function, parameters, is_method=True)
         self.slot = sys.intern(f"_{getattr(function, '__name__', 'call')} results {next(_serial)}")
         self.uses_table = parameters.get("results") == "table"
@@ -265,11 +266,11 @@ class MethodCaches(MemoizedFunction):
 
     # ---- the helpers
 
-    def locate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[AnyCache, Any]:
+    def locate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         key = self.cache_key(*args, **kwargs)  # first: it refuses arguments that do not fit
         return self.instance_cache_of(args[0] if args else kwargs[self.signature.first]).cache, key
 
-    def caches(self) -> list[AnyCache]:
+    def caches(self) -> list[Any]:
         """Return the caches of all living instances, and the one of calls without an instance."""
         return [self.cache, *self.living.objects()]
 
@@ -289,19 +290,18 @@ class MethodCaches(MemoizedFunction):
 
     def make_wrapper(self) -> Any:
         """Generate the function that is called with an instance and the arguments."""
-        return self.decorate(self.generate(self._lookup(_OF_FIRST, "found{s}.entries[{key}]")))
+        return self.decorate(self._generate(_OF_FIRST, "found{s}.entries[{key}]"))
 
-    def _lookup(self, find: str, entry: str) -> Lookup:
-        is_bounded = isinstance(self.cache._state.index, BoundedIndex)  # each instance has a policy of its own
-        is_live, read_clock = self.liveness()
-        return Lookup(
+    def _generate(self, find: str, entry: str, **more: Any) -> FunctionType:
+        self.names |= {"slot": self.slot, "instance_cache_of": self.instance_cache_of, "table": self.table}
+        is_bounded = isinstance(self.fills.state.index, BoundedIndex)  # each instance has a policy of its own
+        return self.generate(
+            *self.liveness,
             entry=entry,
-            names={"slot": self.slot, "instance_cache_of": self.instance_cache_of, "table": self.table},
-            is_live=is_live,
-            read_clock=read_clock,
             first=find.replace("{first}", self.signature.first),
             before_miss="fills{s} = found{s}.cache._fills",
-            note_hit="found{s}.cache._on_hit(entry{s})" if is_bounded else None,
+            note_hit="found{s}.cache._on_hit(entry{s})" if is_bounded else "",
+            **more,
         )
 
     def _bound_for(self, made: InstanceCache) -> FunctionType:
@@ -314,8 +314,9 @@ class MethodCaches(MemoizedFunction):
     def _generate_bound(self, where: str) -> FunctionType:
         parameters, s = self.signature.parameters, self.signature.suffix
         separator = ", " if "/" in parameters.split(", ") else ", /, "
-        return self.generate(
-            self._lookup(_BOUND[where], "entries{s}[{key}]"),
+        return self._generate(
+            _BOUND[where],
+            "entries{s}[{key}]",
             parameters=f"entries{s}{separator}{parameters}",
             attributes={f"slot{s}": self.slot} if where == "attribute" else {},
         )

@@ -14,7 +14,6 @@ from typing import Any, Final
 from .._core.entry import Empty
 from .._platform.arguments import is_async_function
 from .._platform.generated import define
-from .helpers import HELPERS
 from .instances import MethodCaches, attribute_of_function, has_plain_attributes
 from .kinds import (
     ClassName,
@@ -29,7 +28,7 @@ from .kinds import (
     share_an_attribute,
 )
 from .signature import first_parameter
-from .wrapper import AnyCache, MemoizedFunction
+from .wrapper import HELPERS, MemoizedFunction
 
 __all__ = ["FunctionInClass", "memoize"]
 
@@ -63,7 +62,7 @@ class MemoizedMethod(FunctionInClass):
 
     def __init__(
         self,
-        cache: AnyCache,
+        cache: Any,
         function: Callable[..., Any],
         parameters: dict[str, Any],
         classes: frozenset[ClassName] = frozenset(),
@@ -205,7 +204,7 @@ def __get__(self, instance, owner=None):
 """
 
 
-def _make_method(cache: AnyCache, function: Any, parameters: dict[str, Any], classes: frozenset[ClassName]) -> Any:
+def _make_method(cache: Any, function: Any, parameters: dict[str, Any], classes: frozenset[ClassName]) -> Any:
     """Make a MemoizedMethod, of a class of its own, which has the `__get__`."""
     kind: Any = type("MemoizedMethod", (MemoizedMethod,), {"__doc__": MemoizedMethod.__doc__})
     method = kind(cache, function, parameters, classes)
@@ -216,7 +215,7 @@ def _make_method(cache: AnyCache, function: Any, parameters: dict[str, Any], cla
     return method
 
 
-def memoize(make_cache: Callable[..., AnyCache], function: Any, parameters: dict[str, Any]) -> Any:
+def memoize(make_cache: Callable[..., Any], function: Any, parameters: dict[str, Any]) -> Any:
     """Wrap `function`, which may be a classmethod or staticmethod, by the kind of thing it is.
 
     `make_cache(fill, name=..., is_async=...)` makes the cache; `parameters` has `typed`, `key` and `ignore`, and what

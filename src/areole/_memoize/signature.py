@@ -89,14 +89,9 @@ class Signature:
             call=call,
             labels=() if options.key else tuple("**" * (p.kind is p.VAR_KEYWORD) + p.name for p in in_key),
             suffix=suffix,
-            names=names | {"key_function": options.key, "ignored": unknown, "tuple": tuple, "map": map, "type": type},
+            names=names | {"key_function": options.key, "ignored": unknown},
             takes_default=any(_takes(p, "default") for p in parameters),
         )
-
-    @property
-    def key(self) -> str:
-        """The key, as an expression of the parameters."""
-        return self.key_parts[0] if len(self.key_parts) == 1 else f"({', '.join(self.key_parts)})"
 
     def explain_key(self, key: Any) -> str:
         """Say which argument makes `key` unhashable, and what to do."""

@@ -1,19 +1,20 @@
-"""The wrapper of a memoized function: a function that is generated for its signature.
+"""The wrapper of a memoized function: a function that is generated for its signature, with the helpers on it.
 
-How a wrapper reaches its cache decides its speed (measured, see the design). So it is a real function, compiled with
-globals of its own that hold the entries and everything else it needs, and a hit is one lookup, one attribute and one
-comparison. It fills in its own frame, following the protocol of `_fill.protocol`, so a recursive function costs two
-frames per level, as under any plain decorator.
+How a wrapper reaches its cache decides its speed (measured, see docs/architecture.md). So it is a real function,
+compiled with globals of its own that hold the entries and everything else it needs, and a hit is one lookup, one
+attribute and one comparison. It fills in its own frame, following the protocol of `_fill.protocol`, so a recursive
+function costs two frames per level, as under any plain decorator.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from types import FunctionType
-from typing import Any, NamedTuple, Protocol, Self
+from keyword import iskeyword
+from types import FunctionType, MappingProxyType
+from typing import Any
 
 from .._core.entry import Empty
 from .._core.flight import Flight
@@ -22,32 +23,15 @@ from .._fill.protocol import LEAD
 from .._fill.tasks import TaskFills
 from .._index.atomic import AtomicDictIndex
 from .._index.bounded import BoundedIndex
-from .._state.cache_state import CacheState
+from .._platform.generated import define
 from ..typing import CacheInfo
-from .helpers import Helpers
-from .signature import KeyOptions
+from .signature import KeyOptions, Signature
 
-__all__ = ["AnyCache", "Lookup", "MemoizedFunction", "Wrapper"]
+__all__ = ["HELPERS", "MemoizedFunction", "Wrapper"]
 
+HELPERS = ("cache", "cache_clear", "cache_info", "cache_key", "cache_parameters", "invalidate", "peek", "refresh")
 
-class AnyCache(Protocol):
-    """A read-through cache, as far as its memoized function needs it: the caches stand above this module."""
-
-    _fills: Any
-    _state: CacheState
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def size_in_bytes(self) -> int: ...
-    def _with_own_entries(self) -> Self: ...
-    def __len__(self) -> int: ...
-    def cache_info(self) -> CacheInfo: ...
-    def clear(self) -> None: ...
-    def invalidate(self, key: Any) -> bool: ...
-    def peek(self, key: Any, default: Any = None) -> Any: ...
-    def sweep(self) -> int: ...
-
+_KEY = "def cache_key({parameters}): return {key}"
 
 _HIT = """
 {kind} {name}({parameters}):
@@ -90,110 +74,185 @@ _GET_OR_FILL = """
     return {filled}
 """
 
-_BUILTINS = {each.__name__: each for each in (AttributeError, BaseException, KeyError, TypeError, id)}
+_NAMES: dict[str, Any] = {
+    each.__name__: each for each in (AttributeError, BaseException, KeyError, TypeError, id, tuple, map, type)
+}
+_NAMES |= {"Empty": Empty, "Flight": Flight, "LEAD": LEAD, "partial": functools.partial}
 
 
-class Lookup(NamedTuple):
-    """How a wrapper gets at an entry, as source text with `{s}` in it, and the names that this needs.
+class Wrapper:
+    """Generates the wrapper of `function`, which fills by `fills`, and has the helpers, which take its arguments."""
 
-    `entry` is the expression for it, with `{key}` in it; `is_live` says whether it is a hit, after `read_clock`, which
-    may set `now`. `first` and `before_miss` are statements. `note_hit`: instead of what the state asks for. `load` is
-    called with a key and a value, and gives what is returned.
-    """
-
-    entry: str
-    names: dict[str, Any]
-    is_live: str
-    read_clock: str = ""
-    first: str = ""
-    before_miss: str = ""
-    note_hit: str | None = None
-    load: Callable[[Any, Any], Any] | None = None
-
-
-class Wrapper(Helpers):
-    """Generates the function that looks up an entry, and fills."""
-
-    fills: Any
+    cache: Any
     hits: Sequence[HitCounter] = ()
     """What counts hits."""
+    load: Callable[[Any, Any], Any] | None = None
+    """Makes what is returned of a key and what is stored."""
+    is_freed = False
+    """Whether generated functions have to be freed, also where that costs something."""
 
-    def generate(self, lookup: Lookup, **parts: Any) -> FunctionType:
-        """Generate it; `parts` are more of those of `Helpers.define`."""
-        s, fills = self.signature.suffix, self.fills
-        expression, names = self.key_expression()
-        calls_nothing = lookup.load is None and not re.search(r"\w\(", expression)  # so it may be evaluated twice
-        key = expression if expression.isidentifier() else f"key{s}"
-        make_key = f"{key} = {expression}" if key != expression else ""
-        note_hit, more_names = self._note_hit() if lookup.note_hit is None else (lookup.note_hit, {})
-        is_async = isinstance(fills, TaskFills)
-        names = _BUILTINS | names | more_names | lookup.names
-        names |= {"Empty": Empty, "Flight": Flight, "LEAD": LEAD, "partial": partial, "load": lookup.load}
-        names |= {"entry_type": fills.state.entry_type, "clock": fills.state.clock}
-        texts = {
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        fills: Any,
+        options: KeyOptions,
+        *,
+        is_method: bool = False,
+        namespace: object = None,
+    ) -> None:
+        self.function = function
+        self.fills = fills
+        self.signature = Signature.of(function, options, is_method=is_method)
+        self.names = self.signature.names | {"function": function, "fills": fills, "namespace": namespace}
+        parts = self.signature.key_parts
+        if namespace is not None:
+            parts = (f"namespace{self.signature.suffix}", *parts)
+        is_tuple = len(parts) != 1 or namespace is not None
+        self.key = f"({', '.join(parts)}{',' * (len(parts) == 1)})" if is_tuple else parts[0]
+        self.cache_key: Callable[..., Any] = self.define(_KEY, key=self.key)
+        if self.signature.takes_default:
+            self.peek = self._peek_without_default  # type: ignore[method-assign]
+
+    # ---- the helpers
+
+    def invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
+        """Remove the result of this call; say whether there was one, stored or running."""
+        cache, key = self.locate(args, kwargs)
+        invalidated: bool = cache.invalidate(key)
+        return invalidated
+
+    def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Make this call again, store and return its result; others get the old one meanwhile."""
+        cache, key = self.locate(args, kwargs)
+        return cache._fills.refresh(key, functools.partial(self.function, *args, **kwargs))
+
+    def peek(self, /, *args: Any, default: Any = None, **kwargs: Any) -> Any:
+        """Return the stored result of this call, or `default`; never calls, never waits, counts as no use."""
+        cache, key = self.locate(args, kwargs)
+        return cache.peek(key, default)
+
+    def _peek_without_default(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the stored result of this call, or None; never calls, never waits, counts as no use.
+
+        `default` is an argument of the function. For another answer than None: `cache.peek(cache_key(...), answer)`.
+        """
+        cache, key = self.locate(args, kwargs)
+        return cache.peek(key, None)
+
+    def locate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        """Return the cache that a call with these arguments uses, and its key."""
+        return self.cache, self.cache_key(*args, **kwargs)
+
+    # ---- the generated functions
+
+    def decorate(self, wrapper: Any) -> Any:
+        """Make `wrapper` look like the function, and give it the helpers."""
+        functools.update_wrapper(wrapper, self.function)
+        for each in HELPERS:
+            setattr(wrapper, each, getattr(self, each))
+        return wrapper
+
+    def generate(
+        self,
+        is_live: str,
+        read_clock: str = "",
+        *,
+        entry: str = "",
+        note_hit: str = "",
+        attributes: Mapping[str, str] = MappingProxyType({}),
+        **texts: str,
+    ) -> FunctionType:
+        """Generate the function that looks up, and fills. All arguments but `attributes` are source text.
+
+        `entry` is the expression for an entry by `{key}`, if it is no plain lookup; `is_live` says whether that is a
+        hit, after `read_clock`, which may set `now`. `note_hit`: instead of what the state asks for.
+        """
+        s, state = self.signature.suffix, self.fills.state
+        calls_nothing = self.load is None and not re.search(r"\w\(", self.key)  # so it may be evaluated twice
+        key = self.key if self.key.isidentifier() else f"key{s}"
+        make_key = f"{key} = {self.key}" if key != self.key else ""
+        is_async = isinstance(self.fills, TaskFills)
+        name = getattr(self.function, "__name__", "")
+        self.names |= {"entry_type": state.entry_type, "clock": state.clock, "load": self.load}
+        texts = {"first": "", "before_miss": "", "parameters": self.signature.parameters} | texts
+        texts |= {
             "kind": "async def" if is_async else "def",
-            "name": self.function_name(),
+            "name": name if name.isascii() and name.isidentifier() and not iskeyword(name) else "memoized",
             "awaited": "await" if is_async else "",
-            "first": lookup.first,
             "key": key,
             "key_before": "" if calls_nothing else make_key,
             "key_after": make_key if calls_nothing else "",
-            "entry": lookup.entry.replace("{key}", expression if calls_nothing else key),
-            "read_clock": lookup.read_clock,
-            "is_live": lookup.is_live,
-            "note_hit": note_hit,
-            "value": "entry{s}.value" if lookup.load is None else f"load{{s}}({key}, entry{{s}}.value)",
-            "without_reading": "now{s} = None" if lookup.read_clock else "pass",
-            "reading": ", now{s}" if lookup.read_clock else "",
-            "before_miss": lookup.before_miss,
-            "filled": "value{s}" if lookup.load is None else f"load{{s}}({key}, value{{s}})",
+            "entry": (entry or self._entry()).replace("{key}", self.key if calls_nothing else key),
+            "read_clock": read_clock,
+            "is_live": is_live,
+            "note_hit": note_hit or self._note_hit(),
+            "value": "entry{s}.value" if self.load is None else f"load{{s}}({key}, entry{{s}}.value)",
+            "without_reading": "now{s} = None" if read_clock else "pass",
+            "reading": ", now{s}" if read_clock else "",
+            "filled": "value{s}" if self.load is None else f"load{{s}}({key}, value{{s}})",
         }
-        miss = _GET_OR_FILL if is_async or fills.rules.stale is not None else _FILL
-        names = {"fills": fills, "function": self.function} | names
-        return self.define(_HIT + miss, names, **{name: text.replace("{s}", s) for name, text in texts.items()} | parts)
+        miss = _GET_OR_FILL if is_async or self.fills.rules.stale is not None else _FILL
+        return self.define(_HIT + miss, attributes, **texts)
 
-    def _note_hit(self) -> tuple[str, dict[str, Any]]:
+    def define(
+        self,
+        template: str,
+        attributes: Mapping[str, str] = MappingProxyType({}),
+        **texts: str,
+    ) -> FunctionType:
+        """Define what `template` comes to with these texts and the signature's; lines that stay empty are dropped."""
+        signature, s = self.signature, self.signature.suffix
+        texts = {name: text.replace("{s}", s) for name, text in texts.items()}
+        text = template.format(**{"parameters": signature.parameters, "call": signature.call, "s": s} | texts)
+        source = "\n".join(line for line in text.splitlines() if line.strip())
+        names = {name + s: value for name, value in (_NAMES | self.names).items()}
+        made = define(source, names, attributes, self.is_freed)
+        made.__qualname__ = signature.function_name  # Python names it where arguments do not fit
+        return made
+
+    def _note_hit(self) -> str:
         """Write what a hit does besides returning the value: notes for the policy and the counters, without a call."""
-        index, s = self.fills.state.index, self.signature.suffix
-        lines: list[str] = []
-        names: dict[str, Any] = {}
+        index, lines = self.fills.state.index, []
         if isinstance(index, BoundedIndex):
-            lines.append(index.policy.record_source.format(entry=f"entry{s}", tick=f"tick{s}"))
-            names["tick"] = index.policy.record_with
+            lines.append(index.policy.record_source.format(entry="entry{s}", tick="tick{s}"))
+            self.names["tick"] = index.policy.record_with
         for number, counter in enumerate(self.hits):
-            more_lines, more_names = counter.write_step(s, number)
+            more_lines, more_names = counter.write_step(self.signature.suffix, number)
             lines += more_lines
-            names |= more_names
-        return "\n            ".join(lines), names
+            self.names |= more_names
+        return "\n            ".join(lines)
 
-    def _entry(self) -> tuple[str, dict[str, Any]]:
+    def _entry(self) -> str:
         """Write how an entry is found by its key."""
         index = self.fills.state.index
         if isinstance(index, AtomicDictIndex):
-            return "cells{s}[{key}].entry", {"cells": index.cells}
-        return "entries{s}[{key}]", {"entries": index.entries}
+            self.names["cells"] = index.cells
+            return "cells{s}[{key}].entry"
+        self.names["entries"] = index.entries
+        return "entries{s}[{key}]"
 
 
 class MemoizedFunction(Wrapper):
-    """A memoized function, and what it offers besides being called."""
-
-    cache: AnyCache
+    """A function that has a read-through cache of its own."""
 
     def __init__(
-        self, cache: AnyCache, function: Callable[..., Any], parameters: dict[str, Any], *, is_method: bool = False
+        self, cache: Any, function: Callable[..., Any], parameters: dict[str, Any], *, is_method: bool = False
     ) -> None:
         self.cache = cache
-        self.fills = cache._fills
-        self.hits = [] if cache._state.hits is None else [cache._state.hits]
+        self.hits = () if cache._state.hits is None else (cache._state.hits,)
         self.parameters = parameters
+        cache._fills.rules = replace(cache._fills.rules, returner=f"memoize: {cache.name}")
         options = KeyOptions(parameters["typed"], parameters["key"], parameters["ignore"])
-        super().__init__(function, options, is_method=is_method)
+        super().__init__(function, cache._fills, options, is_method=is_method)
         cache._state.explain_key = self.signature.explain_key
-        self.fills.rules = replace(self.fills.rules, returner=f"memoize: {cache.name}")
+        self.liveness: tuple[str, ...] = ("entry{s}.deadline is None",)
+        if cache._state.ttl is not None:
+            self.liveness = "entry{s}.deadline > now{s}", "now{s} = clock{s}()"
 
     def cache_info(self) -> CacheInfo:
         """Return the counters so far, and how many results there are."""
-        return self.cache.cache_info()
+        info: CacheInfo = self.cache.cache_info()
+        return info
 
     def cache_clear(self) -> None:
         """Remove all results, and start all counters at 0 again; a clear of `cache` leaves them."""
@@ -206,11 +265,4 @@ class MemoizedFunction(Wrapper):
 
     def make_wrapper(self) -> Any:
         """Generate the function to be called, with the helpers on it."""
-        entry, names = self._entry()
-        return self.decorate(self.generate(Lookup(entry, names, *self.liveness())))
-
-    def liveness(self) -> tuple[str, str]:
-        """Write whether an entry is live, and how the clock is read for it."""
-        if self.cache._state.ttl is None:
-            return "entry{s}.deadline is None", ""
-        return "entry{s}.deadline > now{s}", "now{s} = clock{s}()"
+        return self.decorate(self.generate(*self.liveness))
