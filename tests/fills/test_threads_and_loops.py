@@ -218,7 +218,7 @@ def test_a_loop_that_closed_stops_no_other_waiter_from_being_woken() -> None:
 def test_waiters_that_nobody_wakes_look_for_themselves(on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A leader may be interrupted between opening the latch and waking; a fork or a closed loop wakes nobody."""
     monkeypatch.setattr("areole._fill.protocol.wake", lambda flight: None)
-    monkeypatch.setattr("areole._fill.task_waiter.SELDOM", 0.01)
+    monkeypatch.setattr("areole._fill.task_waiter.POLL_SECONDS", 0.01)
 
     async def fill(key: str) -> str:
         await until(lambda: cache.cache_info().waits == 3)

@@ -396,7 +396,7 @@ WAYS: dict[str, tuple[Callable[[AtomicCache[str, str]], Any], dict[str, Any]]] =
 @pytest.mark.parametrize("way", WAYS)
 def test_a_finalizer_that_would_wait_in_the_midst_of_a_step_is_refused(way: str, monkeypatch: Any) -> None:
     """At once, or, where it runs a loop for it, after a moment; what it has interrupted goes on, and so do others."""
-    monkeypatch.setattr("areole._fill.task_waiter.SELDOM", 0.01)
+    monkeypatch.setattr("areole._fill.task_waiter.POLL_SECONDS", 0.01)
     ask, options = WAYS[way]
     scene = Scene(ask, **options)
     scene.play(monkeypatch)

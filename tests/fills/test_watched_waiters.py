@@ -11,7 +11,7 @@ import pytest
 from areole import AsyncAtomicCache, AtomicCache
 from areole._fill import protocol as _single_flight
 from areole._fill import task_waiter as _waiter
-from areole._fill.task_waiter import _Watch
+from areole._fill.task_waiter import _Poller
 
 from ..interleave import Injected, every_step, inject, met_new_code, watched
 from ..kit import Gate, assert_valid, run, start_threads, until
@@ -22,8 +22,8 @@ MANY = 50
 
 @pytest.fixture(autouse=True)
 def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_waiter, "SELDOM", 0.01)
-    monkeypatch.setattr(_waiter, "AT_ONCE", 7)
+    monkeypatch.setattr(_waiter, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(_waiter, "CHECKED_PER_TURN", 7)
 
 
 def test_waiters_that_nobody_wakes_end_all_the_same(on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ def test_waiters_that_nobody_wakes_end_all_the_same(on_loop: OnLoop, monkeypatch
 
 def test_all_waiters_of_a_loop_share_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has a flight of its own here; 0.1.0 had a timer for each."""
-    monkeypatch.setattr(_waiter, "SELDOM", 60)
+    monkeypatch.setattr(_waiter, "POLL_SECONDS", 60)
     gate = asyncio.Event
 
     async def main() -> None:
@@ -92,14 +92,14 @@ def test_a_loop_on_which_nobody_waits_any_more_is_forgotten(on_loop: OnLoop) -> 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         await cache["key"]
-        assert loop in _waiter._watches
-        await until(lambda: loop not in _waiter._watches)
+        assert loop in _waiter._pollers
+        await until(lambda: loop not in _waiter._pollers)
 
     on_loop(main)
 
 
 def test_a_loop_that_is_closed_is_forgotten_with_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_waiter, "SELDOM", 60)
+    monkeypatch.setattr(_waiter, "POLL_SECONDS", 60)
 
     async def fill(key: int) -> int:
         await asyncio.sleep(0)
@@ -108,7 +108,7 @@ def test_a_loop_that_is_closed_is_forgotten_with_the_next_one(monkeypatch: pytes
     cache: AsyncAtomicCache[int, int] = AsyncAtomicCache(fill)
     for key in range(3):
         asyncio.run(cache.fetch(key))
-    assert sum(loop.is_closed() for loop in _waiter._watches) == 1
+    assert sum(loop.is_closed() for loop in _waiter._pollers) == 1
 
 
 class ManualLoop:
@@ -130,11 +130,11 @@ class ManualLoop:
 
 
 class LookedAt:
-    def __init__(self, watch: _Watch) -> None:
+    def __init__(self, watch: _Poller) -> None:
         self.watch = watch
         self.looks = 0
 
-    def look_now(self) -> None:
+    def check(self) -> None:
         self.looks += 1
         self.watch.waiters.pop(self, None)  # type: ignore[call-overload]
 
@@ -158,7 +158,7 @@ def looked_at_by_chance(is_coming: bool, at: int) -> Injected:
 
 def looked_at_once(is_coming: bool, at: int) -> Injected:
     loop: Any = ManualLoop()
-    watch = _waiter._watches[loop] = _Watch(loop)
+    watch = _waiter._pollers[loop] = _Poller(loop)
     first, second = LookedAt(watch), LookedAt(watch)
     other: Any = LookedAt(watch)
 
@@ -174,5 +174,5 @@ def looked_at_once(is_coming: bool, at: int) -> Injected:
     assert (first.looks > 0, second.looks > 0) == (True, True)
     assert other.looks or not injected.places, injected
     assert not loop.due, "a timer goes on, though nobody waits"
-    _waiter._watches.pop(loop, None)
+    _waiter._pollers.pop(loop, None)
     return injected

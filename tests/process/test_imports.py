@@ -78,7 +78,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def test_a_lookup_at_the_top_of_the_module_that_its_fill_imports_is_refused(
     modules: Modules, ask: str, options: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("areole._fill.task_waiter.SELDOM", 0.02)
+    monkeypatch.setattr("areole._fill.task_waiter.POLL_SECONDS", 0.02)
     gate = Gate()
 
     def fill(key: str) -> Any:
