@@ -10,8 +10,9 @@ Each tree runs in a process of its own, and both measure each row in turn, in ma
 machine only ever adds time, so of each process the least counts. Two processes of one tree may still differ by some
 percent as long as they live, by where their objects lie in memory: so there are several pairs of processes, and the
 ratio is the median of theirs. Rows over the bound are measured again, in twice as many pairs. A row is then marked
-SLOWER, or "unclear" if a quarter of the pairs say the opposite. Times on one thread are CPU times of that thread, and
-hold on a loaded machine too; those on two threads, which --quick leaves out, need an idle one. Less is better.
+SLOWER, or "unclear" if a quarter of the pairs, or the least time of all pairs, says the opposite. Times on one thread
+are CPU times of that thread, and hold on a loaded machine too; those on two threads, which --quick leaves out, need an
+idle one. Less is better.
 """
 
 from __future__ import annotations
@@ -218,7 +219,8 @@ class Comparison:
     def verdict(self, bound: float) -> str:
         if self.ratio.median <= bound:
             return ""
-        return "SLOWER" if self.ratio.quarter > 1 else "unclear"
+        pairs_agree = self.ratio.quarter > 1 and min(self.new) / min(self.old) > bound
+        return "SLOWER" if pairs_agree else "unclear"
 
 
 def compare(
