@@ -13,11 +13,23 @@ from typing import Any
 import pytest
 
 import areole._core.stats
-from areole import AsyncAtomicCache, AtomicCache, CacheInfo, Storage, cached
+from areole import AsyncAtomicCache, AtomicCache, CacheInfo, Resilience, Storage, cached
+from areole._core.flight import Flight
 from areole._core.stats import HitCounter, HitCounterByThread, make_on_hit
 from areole._platform.refcount import is_free_threaded
 
-from ..kit import Fill, ManualClock, assert_valid, every_index, run_threads, unhashable_list
+from ..kit import (
+    PATIENCE,
+    Fill,
+    Gate,
+    ManualClock,
+    assert_valid,
+    every_index,
+    run_threads,
+    start_threads,
+    unhashable_list,
+    wait_until_waiting,
+)
 
 
 @every_index
@@ -525,3 +537,76 @@ def test_a_reset_starts_at_zero_and_loses_nothing_that_comes_after() -> None:
         assert counter.total() == 0
         run_threads(*[lambda on_hit=on_hit: on_hit(None)] * 3)
         assert counter.total() == 3
+
+
+def test_a_lookup_whose_fill_exits_in_another_thread_stays_counted() -> None:
+    """A thread of the pool leads; the one that asked gets its SystemExit, and does not look again."""
+
+    def fill(key: str) -> int:
+        raise SystemExit
+
+    cache = AtomicCache[str, int](fill, resilience=Resilience(hard_timeout=PATIENCE))
+    with pytest.raises(SystemExit):
+        cache["a"]
+    assert cache.cache_info().misses == 1
+
+
+KINDS = {"plain": None, "stale": Resilience(stale_ttl=10), "timeout": Resilience(hard_timeout=PATIENCE)}
+
+
+@pytest.mark.parametrize("resilience", KINDS.values(), ids=KINDS)
+def test_a_refresh_that_joins_one_whose_leader_exits_counts_as_no_lookup(resilience: Resilience | None) -> None:
+    """Broken: it took back a miss that it had not counted, and `misses` was -1.
+
+    And who has its own fill led by a thread of the pool, under a timeout, does not wait for somebody else's.
+    """
+    gate, calls = Gate(), iter([1])
+
+    def fill(key: str) -> str:
+        for _ in calls:
+            gate.enter()
+            raise SystemExit
+        return key
+
+    cache = AtomicCache[str, str](fill, 60, resilience=resilience)
+    join = start_threads(lambda: cache.refresh("a"))
+    gate.wait_until_entered()
+    join_second = start_threads(lambda: cache.refresh("a"))
+    wait_until_waiting(cache, 1)
+    gate.open()
+    assert isinstance(join()[0], SystemExit) and join_second() == ["a"]
+    info = cache.cache_info()
+    assert (info.misses, info.waits, info.fills) == (0, 1, 2)
+    assert_valid(cache)
+
+
+def test_a_refresh_that_comes_upon_a_stored_exception_counts_as_no_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1. B's refresh finds A's fill under way   2. A's fill raises, which is stored, and A leaves   3. B looks at it
+
+    Broken: B took the exception for its answer, as a hit, and took back a miss that it had not counted.
+    """
+    gate, calls = Gate(), iter([1])
+
+    def fill(key: str) -> str:
+        for _ in calls:
+            gate.enter()
+            raise LookupError
+        return key
+
+    cache = AtomicCache[str, str](fill, cache_exceptions=True, stats=True)
+    join = start_threads(lambda: cache["a"])
+    gate.wait_until_entered()
+    lookups, is_stored = iter([1]), Flight.is_stored.fget  # type: ignore[attr-defined]
+
+    def look_late(flight: Flight) -> bool:
+        seen: bool = is_stored(flight)
+        for _ in lookups:
+            gate.open()
+            assert isinstance(join()[0], LookupError)
+        return seen
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Flight, "is_stored", property(look_late))
+        assert cache.refresh("a") == "a"
+    info = cache.cache_info()
+    assert (info.hits, info.misses, info.fills, info.failures) == (0, 1, 2, 1)

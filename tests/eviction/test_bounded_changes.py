@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache
+from areole._index.bounded import BoundedIndex
+from areole.testing import assert_valid
 
 from ..kit import Fill, Gate, Told, check_books, every_policy, make_weighed, start_threads, wait_until_waiting
 
@@ -109,3 +111,29 @@ def test_eviction_during_a_fill_keeps_single_flight(policy: str) -> None:
     gate.open()
     assert join() == join_second() == [("a", 1)] and list(cache) == ["a"]
     check_books(cache)
+
+
+def test_books_made_anew_put_out_a_stored_exception_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finalizer fills a key while another fill, which has made room for its own value already, is publishing that."""
+    make_room, meddlers = BoundedIndex._make_room, iter(["d"])
+    told = Told()
+
+    def fill(key: str) -> str:
+        if key == "bad":
+            raise LookupError
+        return key
+
+    def make_room_and_meddle(self: Any, *args: Any) -> None:
+        make_room(self, *args)
+        for key in meddlers:
+            assert cache[key] == key
+
+    cache = AtomicCache[str, str](fill, max_items=2, policy="lru", cache_exceptions=True, on_removal=told)
+    with pytest.raises(LookupError):
+        cache["bad"]
+    with monkeypatch.context() as patch:
+        patch.setattr(BoundedIndex, "_make_room", make_room_and_meddle)
+        assert cache["c"] == "c"
+    assert sorted(cache) == ["c", "d"] and told.take() == []
+    assert cache.cache_info().evictions == 0
+    assert_valid(cache)

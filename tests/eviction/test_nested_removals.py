@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 from areole import AtomicCache, Storage
+from areole.testing import assert_valid
 
 from ..interleave import Injected, inject, met_new_code, signal_steps, watched
-from ..kit import check_books, every_policy, make_store
+from ..kit import Told, check_books, every_policy, make_store
 
 
 class Watched:
@@ -111,3 +112,97 @@ def act_before_step(at: int, operate: Any, act: Any, make: Callable[[], Watched]
 def acted(act: Callable[[Watched], Any], subject: Watched) -> None:
     act(subject)
     subject.look()
+
+
+class Meddling:
+    """A key whose `__hash__` calls a function, once, when it has been called so many times."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._calls_left = 0
+
+    def call_at(self, nth: int) -> None:
+        self._calls_left = nth
+
+    def __hash__(self) -> int:
+        self._calls_left -= 1
+        if self._calls_left == 0:
+            self._call()
+        return 7
+
+
+def test_what_a_key_has_put_in_the_place_of_what_is_deleted_is_told_though_the_items_are_counted_first() -> None:
+    def meddle() -> None:
+        assert storage.delete(key)
+        assert storage.set(key, "other")
+
+    told, key = Told(), Meddling(meddle)
+    storage = make_store(max_items=10, on_removal=told)
+    storage.set(key, "value")
+    key.call_at(3)  # found; looked at again under the lock; taken out
+    assert not storage.delete(key)
+    assert storage.number_of_items == 0
+    storage.set("next", "value")
+    assert told.take() == [(key, "value", "explicit"), (key, "other", "evicted")]
+    assert_valid(storage)
+
+
+def test_what_was_put_out_for_a_value_whose_key_then_raises_is_told() -> None:
+    def fail() -> None:
+        raise LookupError
+
+    told, key = Told(), Meddling(fail)
+    storage = make_store(max_items=1, on_removal=told)
+    storage.set("old", "value")
+    key.call_at(3)  # hashed; looked up; put in, after room was made
+    with pytest.raises(LookupError):
+        storage.set(key, "value")
+    storage.set("next", "value")
+    assert told.take() == [("old", "value", "evicted")] and storage.cache_info().evictions == 1
+    assert_valid(storage)
+
+
+class Restless:
+    """A key that does something to the store whenever it is compared."""
+
+    def __init__(self, n: int, act: Any) -> None:
+        self.n = n
+        self.act = act
+
+    def __hash__(self) -> int:
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        self.act()
+        return isinstance(other, Restless) and self.n == other.n
+
+
+@every_policy
+@pytest.mark.parametrize("seed", range(4))
+def test_no_value_is_told_twice_however_operations_come_inside_others(policy: str, seed: int) -> None:
+    import random
+
+    chance, told, inside = random.Random(seed), Told(), [False]
+    store: Storage[int] = make_store(policy, max_items=3, on_removal=told)
+    values = iter(range(10**6))
+
+    def act() -> None:
+        if not inside[0] and chance.random() < 0.3:
+            inside[0] = True
+            try:
+                key = keys[chance.randrange(6)]
+                chance.choice([store.delete, lambda key: store.set(key, next(values)), lambda _: store.set(99, 0)])(key)
+            finally:
+                inside[0] = False
+
+    keys = [Restless(n, act) for n in range(6)]
+    for _ in range(300):
+        key = keys[chance.randrange(6)]
+        chance.choice([store.delete, lambda key: store.set(key, next(values)), store.get])(key)
+        assert store.number_of_items <= 3
+    inside[0] = True
+    present = [value for value in store.get_many(list(store)).values() if value]
+    left = [value for _, value, _ in told.all if value]
+    assert len(set(left)) == len(left), "a value was told twice"
+    assert not set(left) & set(present), "a value was told, and is there"
+    check_books(store)

@@ -770,3 +770,19 @@ def test_a_trace_is_made_from_its_seed_and_no_policy_beats_the_optimum(trace: An
     assert len(made) == 3000
     best = hits_of_the_optimum(made, 50)
     assert all(hits_of_policy(name)(made, 50) <= best for name in POLICIES)
+
+
+def test_a_hit_that_comes_between_does_not_keep_an_entry_from_asking() -> None:
+    """`S3FifoPolicy.record_access`: an eviction lowers `freq` and sets `needs_access`, after a hit has read three."""
+
+    class Lowered:
+        needs_access: bool | None = True
+        readings = iter([3, 1])
+
+        @property
+        def freq(self) -> int:
+            return next(self.readings)
+
+    entry: Any = Lowered()
+    S3FifoPolicy().record_access(entry)
+    assert entry.needs_access

@@ -14,18 +14,20 @@ the compiler leaves a `try` inside a `with`, at which no Python code could let g
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from areole import CACHE_MISS, Cache, Storage
-from areole.testing import ManualClock
+from areole import CACHE_MISS, AtomicCache, Cache, Storage
+from areole._index.bounded import BoundedIndex
+from areole.testing import ManualClock, assert_valid
 
 from ..fills.test_interrupts import interrupt
 from ..interleave import Injected, inject, met_new_code, signal_steps, watched
-from ..kit import PATIENCE, check_books, every_policy, make_store
+from ..kit import PATIENCE, Gate, check_books, every_policy, make_store
 
 Store = Storage[Any]
 elsewhere = ThreadPoolExecutor(1)
@@ -147,3 +149,51 @@ def test_an_interrupt_anywhere_in_a_set_of_a_swept_store_leaves_one_that_works()
         at = 1
         while interrupted(make, lambda store: store.set("new", b"", ttl=5), "lru", at).places:
             at += 1
+
+
+def test_a_late_value_that_is_interrupted_as_it_makes_room_leaves_nothing_pending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A task that was abandoned publishes into the entry that it has left behind, which shows an old value.
+
+    Broken: it made room in two steps, and released the lock in between with the entry pending and without a flight.
+    """
+
+    def make_no_room(*args: Any) -> None:
+        raise SystemExit
+
+    cache = AtomicCache[str, str](str, max_items=1, policy="lru")
+    assert cache["a"] == "a"
+    index: Any = cache._state.index
+    with monkeypatch.context() as patch:
+        patch.setattr(BoundedIndex, "_make_room", make_no_room)
+        with pytest.raises(SystemExit):
+            index.publish(index.find("a"), "late", None, 1, 0.0)
+    assert cache.get("a") == "a", "it is pending, and whoever asks for it looks for ever"
+    assert cache["b"] == "b" and list(cache) == ["b"]
+    assert_valid(cache)
+
+
+@pytest.mark.parametrize("policy", ["lru", "s3fifo"])
+def test_a_value_whose_entry_an_interrupted_removal_took_out_is_not_stored(
+    policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A removal marks the flight, by which its leader knows. One that is cut short before that leaves no mark."""
+    gate = Gate()
+    cache = AtomicCache(lambda key: gate.enter() or key, max_items=3, policy=policy)
+    thread = threading.Thread(target=cache.fetch, args=("a",))
+    thread.start()
+    gate.wait_until_entered()
+
+    def interrupted(entry: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(cache._state.index), "_note_removed", lambda index, entry: interrupted(entry))
+    with pytest.raises(KeyboardInterrupt):
+        cache.invalidate("a")
+    gate.open()
+    thread.join(PATIENCE)
+    assert "a" not in cache and len(cache) == 0
+    assert cache["a"] == "a"
+    assert_valid(cache)

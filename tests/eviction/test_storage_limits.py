@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from areole import CACHE_MISS, Storage
+from areole._eviction.lru import FILED_A_TIME
+from areole._index.limits import OVERHEAD
 from areole.testing import ManualClock
 
 from ..kit import Told, check_books, every_policy, make_store, weight_of
@@ -217,4 +221,54 @@ def test_a_miss_after_an_eviction_is_a_miss(policy: str) -> None:
     store.set_many({i: i for i in range(10)})
     assert len(store) == 3 and sum(store.get(i) is CACHE_MISS for i in range(10)) == 7
     assert store.cache_info().maxsize == 3 and store.cache_info().evictions == 7
+    check_books(store)
+
+
+def test_a_value_that_is_replaced_by_a_larger_one_stays_in_its_place_and_is_told_once() -> None:
+    many, told = 10 * FILED_A_TIME, Told()
+    weigh = lambda key, value: value  # noqa: E731
+    store = make_store("lru", size_limit_in_bytes=10**7, weigher=weigh, on_removal=told)
+    for key in range(many):
+        store.set(key, 10**7 // many - 1000)
+    spare = 10**7 - store.size_in_bytes
+    for key in range(many):
+        store.get(key)
+    store.set(0, 10**7 // many - 1000 + spare + 1)
+    assert sorted((key, cause) for key, _, cause in told.take()) == [(0, "replaced"), (1, "evicted")]
+    assert 0 in store and store.size_in_bytes <= 10**7
+    check_books(store)
+
+
+@every_policy
+def test_what_has_expired_leaves_first_though_deadlines_of_what_is_gone_stand_before_it(policy: str) -> None:
+    many, clock, told = 256, ManualClock(), Told()
+    store = make_store(policy, clock=clock, max_items=many, on_removal=told)
+    for key in range(many - 1):
+        store.set(key, key, 1000 if key % 2 else 10)
+    store.set("last", 0, 20)
+    for key in range(0, many - 1, 2):
+        store.expire_in(key, 1000)  # the pairs of the first deadline stay, and stand first
+    clock.advance(20)
+    store.set("new", 0)
+    store.set("newer", 0)
+    assert [key for key, _, cause in told.take() if cause == "expired"] == ["last"], "a live one left before it"
+    check_books(store)
+
+
+@every_policy
+def test_an_entry_takes_the_memory_that_it_counts_for(policy: str) -> None:
+    """Within a quarter, and not more than it counts for by a tenth. Nothing here is a matter of time."""
+    size = 12_500  # tables of dicts grow in leaps; this is just after one, when an entry takes most
+    keys = list(range(10**7, 10**7 + size))
+    store = make_store(policy, max_items=size, size_limit_in_bytes=1 << 40, weigher=lambda key, value: 0)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for key in keys:
+            store.set(key, None)
+        taken = (tracemalloc.get_traced_memory()[0] - before) / size
+    finally:
+        tracemalloc.stop()
+    assert 0.7 * OVERHEAD < taken < 1.1 * OVERHEAD
     check_books(store)

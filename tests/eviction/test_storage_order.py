@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from areole import Storage
+from areole._eviction.lru import FILED_A_TIME, LruPolicy
+from areole.testing import assert_valid
 
-from ..kit import check_books, make_store
+from ..kit import Told, check_books, make_store
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -91,4 +93,61 @@ def test_s3fifo_is_given_no_use_by_a_peek() -> None:
     twin.set_many({key: key for key in range(100)})
     twin.set_many({("scan", i): i for i in range(1000)})
     assert peeked == sorted(map(str, twin))
+    check_books(store)
+
+
+def test_a_set_ends_though_it_may_file_one_value_again_of_many_that_were_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: it called itself for each part, so with 100,000 entries that were all used it raised RecursionError."""
+    monkeypatch.setattr("areole._eviction.lru.FILED_A_TIME", 1)
+    storage = make_store("lru", max_items=2000)
+    for n in range(2000):
+        storage.set(n, n)
+    assert len(storage.get_many(range(2000))) == 2000
+    for n in range(100):
+        assert storage.set(("new", n), "value")
+        assert n not in storage and n + 1 in storage
+    assert_valid(storage)
+
+
+def count_filings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list to which each entry is added that an lru policy files again."""
+    filed: list[Any] = []
+    file_again = LruPolicy._file_again
+
+    def count(policy: LruPolicy, entry: Any, used: int) -> None:
+        filed.append(entry)
+        file_again(policy, entry, used)
+
+    monkeypatch.setattr(LruPolicy, "_file_again", count)
+    return filed
+
+
+def test_no_set_files_more_than_so_many_again_after_all_values_were_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: the first `set` filed all of them again, 0.9 s in a store of 400,000."""
+    filed, many, told = count_filings(monkeypatch), 10 * FILED_A_TIME, Told()
+    store = make_store("lru", max_items=many, on_removal=told)
+    for key in range(many):
+        store.set(key, key)
+    for key in range(many):
+        store.get(key)
+    for n in range(1, 30):
+        store.set(("new", n), 0)
+        assert len(filed) == min(n, 10) * FILED_A_TIME
+    assert [key for key, _, _ in told.take()] == list(range(29)), "as used in order, so looked at in order: exact"
+    check_books(store)
+
+
+def test_a_set_after_fewer_uses_than_it_files_again_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    filed, many = count_filings(monkeypatch), FILED_A_TIME
+    store = make_store("lru", max_items=many)
+    for key in range(many):
+        store.set(key, key)
+    for key in reversed(range(1, many)):
+        store.get(key)
+    store.get(0)
+    store.set("new", 0)
+    assert many - 1 not in store and store.number_of_items == many
+    store.set("newer", 0)
+    assert many - 2 not in store
+    assert len(filed) == many
     check_books(store)

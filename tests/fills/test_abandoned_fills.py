@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +15,7 @@ from areole._fill.protocol import LEAD
 from areole._fill.task_flight import TaskFlight
 
 from ..interleave import explore, point
-from ..kit import assert_valid, every_index
+from ..kit import PATIENCE, Told, assert_valid, every_index
 
 
 class LoopOfAnotherThread:
@@ -137,3 +139,58 @@ def test_in_every_schedule_what_an_abandoned_fill_publishes_or_replaces_is_told_
 
     assert explore(scenario, preemptions=1) > 20
     assert len(outcomes) > 1 or (other == "get" and is_refresh), outcomes
+
+
+def test_a_value_that_is_published_as_its_fill_is_abandoned_does_not_vanish_untold() -> None:
+    """The last who waits, on another loop or in a thread, leaves as the task settles.
+
+    1. A, who leaves, looks: the entry has no value      3. a hit gets it
+    2. the task publishes one, for all to see            4. A takes the entry out     -- and nobody is told of it.
+    """
+
+    class SeenLock:
+        """Says when the loop's thread comes to it while it is held."""
+
+        def __init__(self, lock: Any) -> None:
+            self._lock = lock
+
+        def acquire(self) -> bool:
+            if not self._lock.acquire(blocking=False):
+                moved.set()
+                self._lock.acquire()
+            return True
+
+        def release(self) -> None:
+            self._lock.release()
+
+    async def leave_at_the_end() -> None:
+        may_end, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        async def fill(key: str) -> str:
+            await may_end.wait()
+            return "value"
+
+        cache = AsyncAtomicCache[str, str](fill, on_removal=told)
+        index: Any = cache._state.index
+        task = asyncio.create_task(cache.fetch("a"))
+        await asyncio.sleep(0)
+        flight = index.find("a").flight
+        flight.task.add_done_callback(lambda task: moved.set())
+        index.lock, remove_if = SeenLock(index.lock), type(index).remove_if
+
+        def remove_as_the_fill_ends(self: Any, *args: Any) -> bool:
+            loop.call_soon_threadsafe(may_end.set)
+            assert moved.wait(PATIENCE)
+            seen.extend(cache.get_many([*"a"]).values())
+            return bool(remove_if(self, *args))
+
+        flight.is_abandoned = True
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(index), "remove_if", remove_as_the_fill_ends)
+            await asyncio.to_thread(cache._fills.detach, flight)
+        assert await task == "value"
+        assert "a" not in cache
+
+    told, moved, seen = Told(), threading.Event(), list[str]()
+    asyncio.run(leave_at_the_end())
+    assert seen == [value for _, value, _ in told.take()]

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, FillDeadlockError, FillTimeout, RecursiveFillError
+from areole import AtomicCache, FillDeadlockError, FillTimeout, RecursiveFillError, Resilience
 from areole._core.flight import Flight
 from areole._core.wait_graph import Participant, Wait, begin_wait, current_participant, end_wait
 
-from ..kit import PATIENCE, Gate, assert_valid, every_index, run_threads, start_threads
+from ..kit import PATIENCE, Gate, assert_valid, every_index, make_store, run_threads, start_threads
 
 # ---- one thread
 
@@ -372,3 +372,54 @@ def test_a_fill_that_has_settled_is_no_part_of_a_cycle_though_its_leader_waits_a
     end_wait(for_y, y)
     end_wait(for_x, x)
     assert not me.waits and not me.awaited_by and not other.waits and not other.awaited_by
+
+
+class Meddling:
+    """A key whose `__hash__` calls a function, once, when it has been called so many times."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._calls_left = 0
+
+    def call_at(self, nth: int) -> None:
+        self._calls_left = nth
+
+    def __hash__(self) -> int:
+        self._calls_left -= 1
+        if self._calls_left == 0:
+            self._call()
+        return 7
+
+
+@pytest.mark.parametrize("resilience", [None, Resilience(hard_timeout=PATIENCE)], ids=["plain", "timeout"])
+def test_a_key_that_asks_another_cache_under_the_lock_of_its_own_is_not_left_waiting(
+    resilience: Resilience | None,
+) -> None:
+    """1. A fills a key of one cache                3. A's fill uses the other cache, and waits for that lock
+    2. B, under the lock of another, asks for it    -- and B waits for A.
+    """
+    gate, found = Gate(), []
+
+    def fill(key: str) -> str:
+        gate.enter()
+        storage.set("other", "value")
+        return key
+
+    def ask() -> None:
+        try:
+            found.append(cache["a"])
+        except FillDeadlockError as error:
+            found.append(error)
+        gate.open()
+
+    cache = AtomicCache[str, str](fill, resilience=resilience)
+    storage, key = make_store(max_items=10), Meddling(ask)
+    join = start_threads(lambda: cache["a"])
+    gate.wait_until_entered()
+    key.call_at(2)  # hashed; looked up, under the lock
+    join_second = start_threads(lambda: storage.set(key, "value"))
+    assert join_second() == [True] and join() == ["a"]
+    assert isinstance(found[0], FillDeadlockError)
+    assert len(storage) == 2
+    assert_valid(storage)
+    assert_valid(cache)

@@ -14,14 +14,16 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, RemovalCause
+from areole import AtomicCache, Cache, RemovalCause, cached
 
 from ..kit import (
     PATIENCE,
     Gate,
     ManualClock,
+    Told,
     assert_valid,
     every_index,
+    every_policy,
     run_threads,
     start_threads,
     wait_until_waiting,
@@ -525,4 +527,185 @@ def test_under_many_threads_no_lookup_gets_a_version_from_before_the_last_invali
     assert stale == []
     assert cache["key"] == 1999
     assert done.wait(PATIENCE)
+    assert_valid(cache)
+
+
+def test_a_value_invalidated_at_the_end_of_its_refresh_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without limits.
+
+    1. A refreshes a key that has value 1      3. A publishes 2 into the entry, which is out: it tells nothing
+    2. B invalidates: takes the entry out      4. B reads the value to tell: 2, never stored. Nobody ever told 1.
+    """
+    gate, told, number = Gate(), [], iter([1, 2])
+
+    def fill(key: str) -> int:
+        n = next(number)
+        if n == 2:
+            gate.enter()
+        return n
+
+    cache = AtomicCache[str, int](fill, on_removal=lambda key, value, cause: told.append((value, cause)))
+    assert cache["a"] == 1
+    join = start_threads(lambda: cache.refresh("a"))
+    gate.wait_until_entered()
+    remove_if = type(cache._state.index).remove_if
+
+    def remove_and_let_the_refresh_end(self: Any, *args: Any) -> bool:
+        was_in = remove_if(self, *args)
+        gate.open()
+        assert join() == [2]
+        return was_in
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(cache._state.index), "remove_if", remove_and_let_the_refresh_end)
+        assert cache.invalidate("a")
+    assert told == [(1, RemovalCause.EXPLICIT)]
+
+
+@pytest.mark.parametrize(
+    "limits", [{}, {"max_items": 10}, {"max_items": 10, "policy": "lru"}], ids=["none", "s3fifo", "lru"]
+)
+def test_a_refresh_of_an_expired_value_stays_the_only_fill_of_its_key(limits: dict[str, Any]) -> None:
+    """With limits, before expired entries of flights under way stayed.
+
+    1. A refreshes a key whose value expires         3. C asks for the key: its fill is the second under way
+    2. B fills another: the sweep takes the entry    4. A settles: what it has filled is stored nowhere.
+    """
+    gate, clock, fills = Gate(), ManualClock(), []
+
+    def fill(key: str) -> int:
+        fills.append(key)
+        if fills.count("a") == 2 and key == "a":
+            gate.enter()
+        return fills.count("a")
+
+    cache = AtomicCache[str, int](fill, 10, clock=clock, **limits)
+    assert cache["a"] == 1
+    clock.advance(11)
+    join = start_threads(lambda: cache.refresh("a"))
+    gate.wait_until_entered()
+    assert cache["b"] == 2
+    gate.open()
+    assert join() == [2]
+    assert cache["a"] == 2 and fills.count("a") == 2
+    assert_valid(cache)
+
+
+@pytest.mark.parametrize("policy", ["lru", "s3fifo"])
+def test_a_refresh_of_an_expired_value_that_fails_leaves_nothing(policy: str) -> None:
+    gate, clock, told = Gate(), ManualClock(), []
+
+    def fill(key: str) -> str:
+        if clock() and key == "a" and len(told) < 2:
+            gate.enter()
+            raise LookupError
+        return key
+
+    cache = AtomicCache[str, str](
+        fill, 10, clock=clock, max_items=10, policy=policy, on_removal=lambda *removal: told.append(removal)
+    )
+    assert cache["a"] == "a"
+    clock.advance(11)
+    join = start_threads(lambda: cache.refresh("a"))
+    gate.wait_until_entered()
+    assert cache["b"] == "b"
+    assert told == [("a", "a", RemovalCause.EXPIRED)]
+    gate.open()
+    assert isinstance(join()[0], LookupError)
+    assert [entry.key for entry in cache._state.index.snapshot()] == ["b"]
+    assert_valid(cache)
+
+
+@every_policy
+def test_a_value_that_expired_during_a_refresh_is_not_told_again_with_the_stored_exception(policy: str) -> None:
+    """1. a sweep tells the value, and leaves it in the entry    3. the entry is evicted, and its old value told again.
+    2. the refresh raises, which is stored in that entry
+    """
+    gate, clock, told = Gate(), ManualClock(), Told()
+
+    def fill(key: str) -> str:
+        if clock() and key == "a":
+            gate.enter()
+            raise LookupError
+        return key
+
+    cache = AtomicCache[str, str](
+        fill, 10, clock=clock, max_items=2, policy=policy, cache_exceptions=True, on_removal=told
+    )
+    assert cache["a"] == "a"
+    clock.advance(11)
+    join = start_threads(lambda: cache.refresh("a"))
+    gate.wait_until_entered()
+    assert cache["b"] == "b"
+    gate.open()
+    assert isinstance(join()[0], LookupError)
+    cache.fetch_many([*"cdefghij"])
+    assert [each for each in told.take() if each[0] == "a"] == [("a", "a", "expired")]
+    assert cache.cache_info().evictions == 9 - len(cache)
+    assert_valid(cache)
+
+
+@every_policy
+def test_a_refresh_whose_old_value_is_evicted_stays_the_only_fill_of_its_key(policy: str) -> None:
+    """1. A refreshes a key        3. C asks for the key: its fill is the second under way
+    2. B's fill evicts its entry   4. A settles: what it has filled is stored nowhere.
+    """
+    gate, told, fills = Gate(), Told(), []
+
+    def fill(key: str) -> int:
+        fills.append(key)
+        if fills == ["a", "a"]:
+            gate.enter()
+        return fills.count("a")
+
+    cache = AtomicCache[str, int](fill, max_items=1, policy=policy, on_removal=told)
+    assert cache["a"] == 1
+    join = start_threads(lambda: cache.refresh("a"))
+    gate.wait_until_entered()
+    assert cache["b"] == 2
+    assert told.take() == [("a", 1, "evicted")] and list(cache) == ["b"]
+    join_second = start_threads(lambda: cache["a"])
+    wait_until_waiting(cache, 1)
+    gate.open()
+    assert join() == join_second() == [2] and fills == ["a", "a", "b"]
+    assert list(cache) == ["a"] and told.take() == [("b", 2, "evicted")]
+    assert_valid(cache)
+
+
+def test_corrupt_bytes_that_have_expired_meanwhile_are_told_once_and_leave_the_refresh_alone() -> None:
+    """1. A reads bytes that cannot be turned back    3. A drops the entry that still shows them, and tells them again
+    2. they expire, and are told; their key is being refreshed     -- and the refresh is stored nowhere.
+    """
+    gate, clock, told = Gate(), ManualClock(), Told()
+
+    def deserialise(data: bytes) -> bytes:
+        if data == b"bad":
+            clock.advance(11)
+            assert cache.sweep() == 1
+            raise LookupError
+        return data
+
+    cache = Cache(
+        default_ttl=10, serializer=bytes, deserializer=deserialise, clock=clock, on_removal=told, max_items=10
+    )
+    cache.close()  # nobody else sweeps it
+    cache._is_closed = False
+    values = iter([b"bad", b"good"])
+
+    @cached(cache)
+    def fill() -> bytes:
+        value = next(values)
+        if value == b"good":
+            gate.enter()
+        return value
+
+    key = fill.cache_key()
+    cache.set(key, next(values))
+    join = start_threads(fill.refresh)
+    gate.wait_until_entered()
+    with pytest.raises(ValueError, match="cannot turn"):
+        cache.get(key)
+    gate.open()
+    assert join() == [b"good"] and cache.get(key) == b"good"
+    assert told.take() == [(key, b"bad", "expired")]
     assert_valid(cache)

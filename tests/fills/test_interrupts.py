@@ -515,3 +515,33 @@ def test_an_interrupt_in_a_listener_is_not_swallowed_and_the_removal_stands(inde
         cache.refresh("key")
     assert cache["key"] == "key"
     assert_valid(cache)
+
+
+def test_an_insertion_that_is_interrupted_touches_no_newer_entry() -> None:
+    """In an AtomicDict. Proves invariant 9.
+
+    1. A's new cell is in       3. A, interrupted, empties the cell     -- and what B has filled is gone.
+    2. B invalidates, and fills
+    """
+
+    class Cells:
+        def __init__(self, cells: Any) -> None:
+            self._cells = cells
+
+        def __getitem__(self, key: str) -> Any:
+            return self._cells[key]
+
+        def compare_and_set(self, *args: Any) -> None:
+            self._cells.compare_and_set(*args)
+            index.cells = self._cells
+            assert cache.invalidate("a")
+            assert cache["a"] == "a"
+            raise KeyboardInterrupt
+
+    cache = AtomicCache[str, str](str, index="atomic")
+    index: Any = cache._state.index
+    index.cells = Cells(index.cells)
+    with pytest.raises(KeyboardInterrupt):
+        cache["a"]
+    assert list(cache) == ["a"]
+    assert_valid(cache)

@@ -567,3 +567,56 @@ def test_a_background_fill_that_is_queued_holds_nobody_up_and_is_not_made_after_
     assert subject.get("a") is None
     assert subject.fill.keys == ["a", "b", "b"]
     assert subject.info().background_fills == 0
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_items": 10}], ids=["none", "s3fifo"])
+def test_who_comes_upon_a_fill_at_its_very_start_has_the_stale_value_to_fall_back_on(
+    limits: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. A's entry takes the place of a stale one      3. A notes which one: after B has looked
+    2. B joins A: for nothing that it could fall back on, it waits for as long as the fill takes
+    """
+    clock, number = ManualClock(), iter(range(1, 9))
+    cache = AtomicCache[str, int](
+        lambda key: next(number),
+        10,
+        clock=clock,
+        resilience=Resilience(stale_ttl=5, fail_safe=True, soft_timeout=0.002),
+        **limits,
+    )
+    assert cache["a"] == 1
+    clock.advance(10)
+    replace_if, seen = type(cache._state.index).replace_if, []
+
+    def replace_and_let_another_look(self: Any, *args: Any) -> bool:
+        was_in = replace_if(self, *args)
+        seen.extend(run_threads(lambda: cache["a"]))
+        return was_in
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(cache._state.index), "replace_if", replace_and_let_another_look)
+        assert cache["a"] in (1, 2)  # 1: where the fill took longer than the soft timeout
+    assert seen == [1]
+    wait_until_settled(cache)
+    assert cache["a"] == 2
+    assert_valid(cache)
+
+
+def test_a_fallback_on_a_value_that_is_live_again_counts_as_a_hit() -> None:
+    """Another lookup has filled the key meanwhile or, as here, the clock has gone back. Broken: it was not counted."""
+    clock, values = ManualClock(), iter(["value"])
+
+    def fill(key: str) -> str:
+        for value in values:
+            return value
+        clock.advance(-5)
+        raise LookupError
+
+    resilience = Resilience(stale_ttl=10, fail_safe=True)
+    cache = AtomicCache[str, str](fill, 10, clock=clock, stats=True, resilience=resilience)
+    assert cache["a"] == "value"
+    clock.advance(11)
+    assert cache["a"] == "value"
+    info = cache.cache_info()
+    assert (info.hits, info.misses, info.stale_hits) == (1, 1, 0)
+    assert_valid(cache)

@@ -233,3 +233,16 @@ def test_the_arguments_are_checked_when_the_function_is_decorated() -> None:
         memoize(max_items=0)(len)
     with pytest.raises(ValueError, match="policy must be one of"):
         memoize(max_items=3, policy="fifo")(len)
+
+
+@every_policy
+@pytest.mark.parametrize("max_items", [3, 5, 8, 20])
+def test_a_recursion_over_its_last_two_results_finds_them_in_a_tiny_cache(policy: str, max_items: int) -> None:
+    @AtomicCache.memoize(max_items=max_items, policy=policy)
+    def fib(n: int) -> int:
+        return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+    for n in range(30):  # a fault here is exponential: let it show before it hangs
+        fib(n)
+    assert fib.cache_info().fills <= 60
+    check_books(fib.cache)

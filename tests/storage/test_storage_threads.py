@@ -23,7 +23,16 @@ import pytest
 from areole import CACHE_MISS, Cache, RemovalCause, Storage
 
 from ..interleave import explore
-from ..kit import Gate, ManualClock, assert_valid, run_threads, start_threads, wait_until_waiting
+from ..kit import (
+    PATIENCE,
+    Gate,
+    ManualClock,
+    assert_valid,
+    is_free_threaded,
+    run_threads,
+    start_threads,
+    wait_until_waiting,
+)
 
 every_policy = pytest.mark.parametrize("policy", ["lru", "s3fifo"])
 
@@ -529,3 +538,29 @@ def test_threads_that_wait_for_the_fill_of_a_store_that_is_closed_meanwhile_get_
     gate.open()
     assert join() == ["filled", "filled"]
     assert store.get("key") == "filled"
+
+
+@pytest.mark.skipif(not is_free_threaded(), reason="with a GIL a claim waits for the lock")
+@pytest.mark.parametrize("policy", ["lru", "s3fifo"])
+def test_a_set_detaches_a_fill_that_claims_its_key_between_its_look_and_its_store(policy: str) -> None:
+    gate = Gate()
+    store = Storage[Any](max_items=3, policy=policy)
+    thread = threading.Thread(target=store.get_or_fill, args=("a", lambda key: gate.enter() or "filled"))
+
+    class ClaimedBetween(dict[Any, Any]):
+        """Has the fill claim right after a look has found nothing."""
+
+        def get(self, key: Any, default: Any = None) -> Any:
+            found = super().get(key, default)
+            if found is None and thread.ident is None:
+                thread.start()
+                gate.wait_until_entered()
+            return found
+
+    store._state.index.entries = store._entries = ClaimedBetween()
+    store.set("a", "set")
+    gate.open()
+    thread.join(PATIENCE)
+    assert store.get("a") == "set"
+    assert store.number_of_items == 1
+    assert_valid(store)
