@@ -1,23 +1,22 @@
-"""LazyExpirer: expired values leave a cache without limits even if nobody asks for them again.
+"""LazyExpirer: expired values are removed from a cache without limits even if they are never looked up again.
 
-It knows all entries of the cache, in parts of a few thousand. After some fills one of the parts is looked through for
-what has expired, and each fill removes two of those that were found. As many fills pass from one look to the next as
-the part has live values; so all parts have been looked through once as many fills have passed as there are live values
-in all, a fill costs the same on average however many there are, about as many expired values are kept as live ones, and
-a cache that nobody fills any more keeps what it has: `sweep` is for that. No fill takes longer the more there is, up to
-some millions: a part is copied in one step of C, and a thread that looks takes its part out of the queue of parts, so
-that no two look through the same one.
+It knows all entries of the cache, in parts of a few thousand. After some fills it looks through one part for expired
+entries, and each fill removes two of those that were found. As many fills pass from one look to the next as the part
+has live values. So a fill costs the same on average however many entries there are, and about as many expired values
+are kept as live ones; a cache that is not filled any more keeps what it has: `sweep` is for that. A part is copied in
+one step of C code, and a thread that looks takes its part out of the queue of parts, so no two look through the same
+one.
 
-An entry that is removed from the cache is kept nowhere here. It is noted before anybody can find it in the index, so
-its remover finds it noted, and drops it; one without a value that stays behind in the index, as a method of
-its key raises, need not be known. A look makes known what it has found, and *then* looks what is still noted; the
-remover of an entry stops noting it, and *then* drops it from what was found. So one of the two sees the other:
+A removed entry is kept nowhere here. It is noted before it can be found in the index, so its remover finds it noted,
+and drops it; one without a value that stays behind in the index, as a method of its key raises, need not be known. A
+look makes known what it has found, and *then* checks what is still noted; the remover of an entry stops noting it, and
+*then* drops it from what was found. So one of the two sees the other:
 
     1. a look copies a part                          3. it is dropped from what was found, and is not there
     2. one of its entries is removed                 4. the look makes it known, and keeps it until it is its turn
 
-No lock is needed: each step on a set, a dict or a queue is one of the atomic steps listed in `_locks`, and no method of
-a key runs, as entries are compared by identity. A count that is lost, as two threads write it at once, only puts off a
+No lock is needed: each step on a set, a dict or a queue is one of the atomic steps listed in `locks`, and no method of
+a key runs, as entries are compared by identity. A count that is lost, as two threads write it at once, only delays a
 look.
 """
 

@@ -1,30 +1,29 @@
-"""The one background thread of the process: takes expired entries out of the stores that asked for it.
+"""The one background thread of the process: removes expired entries from the stores that asked for it.
 
-It runs while there is such a store. It holds stores weakly: it looks them up when it wakes, and drops them before
-it sleeps. What it is to notice is put into its `queue.SimpleQueue`, whose `put` is one step of C code (see `_locks`)
-that can be taken anywhere, in a finalizer and in a signal handler too; a store that dies does so by a weak reference
-whose callback is that `put` itself.
+It runs while there is such a store. It holds stores weakly: it looks them up when it wakes, and drops them before it
+sleeps. It is woken by its `queue.SimpleQueue`, whose `put` is one step of C code (see `locks`) that may be called in a
+finalizer and in a signal handler too; a weak reference to each store has that `put` as its callback.
 
 `lock` guards `_runs`, which says that there is a thread that has yet to look for stores, and `_thread`, the latest.
 Looking for stores and ending is one step under it, and so is looking for a thread and starting one. Otherwise:
 
     1. the thread looks: no store              3. the thread ends
-    2. a store is added: "there is a thread"   -- and nobody ever sweeps that store.
+    2. a store is added: "there is a thread"   -- and that store is never swept.
 
-What comes while the thread is busy waits in the queue, so that it does not sleep through it:
+Wake-ups that come while the thread is busy wait in the queue, so that it does not sleep through them:
 
     1. the thread sees one store, due in an hour      2. the store dies; its reference is put into the queue
     3. the thread goes to sleep: the queue is not empty, so it looks again at once, finds no store, and ends.
 
-`_runs` is set before the thread is started, in the midst of which a finalizer may run that adds another store. A
-thread that finds another in `_thread` ends: its own start was interrupted, or it is the one left after it forked.
-`_runs` alone does not say that there is a thread. It has to be alive, or the call that starts it still in progress:
+`_runs` is set before the thread is started: a finalizer that runs meanwhile may add another store. A thread that finds
+another in `_thread` ends: its own start was interrupted, or it is the one left after it forked. `_runs` alone does not
+say that there is a thread. It has to be alive, or the call that starts it still in progress:
 
     1. `_runs` is set, and the start is interrupted      2. a second interrupt comes before `_runs` is cleared again.
 
-One listener that hangs holds up the sweeps of all stores. What has expired in the others then leaves as it is accessed.
+One listener that hangs delays the sweeps of all stores. Expired entries of the others are then removed on access.
 
-After a fork the child has no such thread; it is started again there if there are stores to be swept.
+In the child of a fork the thread is started again if there are stores to be swept.
 """
 
 from __future__ import annotations
