@@ -108,11 +108,11 @@ WAYS: dict[str, tuple[str, Callable[[Callable[[], Any], bool], Any]]] = {
         )["key"],
     ),
     "memoize": (
-        "memoize: tests.test_single_use_results.fill_with.<locals>.fill returned ",
+        "memoize: tests.fills.test_single_use_results.fill_with.<locals>.fill returned ",
         lambda make, allowed: AtomicCache.memoize(fill_with(make), allow_single_use=allowed)("key"),
     ),
     "method": (
-        "memoize: tests.test_single_use_results.Method.refused returned ",
+        "memoize: tests.fills.test_single_use_results.Method.refused returned ",
         lambda make, allowed: Method(make).allowed() if allowed else Method(make).refused(),
     ),
     "get_or_fill": (
@@ -126,11 +126,11 @@ WAYS: dict[str, tuple[str, Callable[[Callable[[], Any], bool], Any]]] = {
         ),
     ),
     "cached": (
-        "cached: tests.test_single_use_results.fill_with.<locals>.fill returned ",
+        "cached: tests.fills.test_single_use_results.fill_with.<locals>.fill returned ",
         lambda make, allowed: cached(Storage(), allow_single_use=allowed)(fill_with(make))("key"),
     ),
     "cached, resilient": (
-        "cached: tests.test_single_use_results.fill_with.<locals>.fill returned ",
+        "cached: tests.fills.test_single_use_results.fill_with.<locals>.fill returned ",
         lambda make, allowed: cached(AtomicCache(str, 5, resilience=Resilience(stale_ttl=5)), allow_single_use=allowed)(
             fill_with(make)
         )("key"),
@@ -268,11 +268,11 @@ ASYNC_WAYS: dict[str, tuple[str, Callable[[Callable[[], Any], bool], Awaitable[A
         lambda make, allowed: AsyncAtomicCache(fill_with(make), name="name", allow_single_use=allowed)["key"],
     ),
     "memoize": (
-        "memoize: tests.test_single_use_results.awaited returned ",
+        "memoize: tests.fills.test_single_use_results.awaited returned ",
         lambda make, allowed: AtomicCache.memoize(awaited, allow_single_use=allowed)(make),
     ),
     "cached": (
-        "cached: tests.test_single_use_results.awaited returned ",
+        "cached: tests.fills.test_single_use_results.awaited returned ",
         lambda make, allowed: cached(Storage(), allow_single_use=allowed)(awaited)(make),
     ),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from .._cache.atomic_cache import AsyncAtomicCache, AtomicCache
 from .._cache.sentinels import DEFAULT_TTL, DefaultTTLSentinel
@@ -12,7 +12,7 @@ from .._cache.serialized_cache import Cache
 from .._cache.storage import Storage
 from .._core.entry import UNPUBLISHED
 from .._core.stats import make_hit_counter
-from .._core.ttl import EXPIRED_AT_ONCE, deadline_after, seconds_from, seconds_of
+from .._core.ttl import deadline_after, seconds_from, seconds_of
 from .._expiry.freed_functions import KeyNamespace
 from .._expiry.lazy_expirer import LazyExpirer
 from .._fill.protocol import FillRules
@@ -72,14 +72,21 @@ def cached(
         )
     if skip is not None:
         check_plain("skip", skip)
-    _check_ttl(ttl)
+    if callable(ttl):
+        check_plain("ttl", ttl)
+    elif ttl is not None and not isinstance(ttl, DefaultTTLSentinel):
+        seconds_of(ttl)
     options = KeyOptions(typed, key, ignore)
     check_bool("allow_single_use", allow_single_use)
-    rules = _StoreRules(skip, ttl, _expiry_in(cache), frozenset() if allow_single_use else SINGLE_USE)
+    rules = _StoreRules(cache, skip, ttl, frozenset() if allow_single_use else SINGLE_USE)
+    state = cache._state
+    state.fills_plainly = False
+    if state.expirer is None and not state.index.is_bounded:
+        state.expirer = LazyExpirer()  # it may have no ttl of its own
 
     def decorate(function: Any) -> Any:
-        if freed := cache._state.freed:
-            freed.remove_some(cache._state)
+        if state.freed:
+            state.freed.remove_some(state)
         inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
         check_suitable(inner, "cached", allow_single_use)
         wrapper = _CachedFunction(cache, inner, options, rules).make_wrapper()
@@ -92,58 +99,33 @@ def cached(
     return decorate
 
 
-def _check_ttl(ttl: Any) -> None:
-    if callable(ttl):
-        check_plain("ttl", ttl)
-    elif ttl is not None and not isinstance(ttl, DefaultTTLSentinel):
-        seconds_of(ttl)
-
-
-# ---- what becomes of a result
-
-
-Expiry: TypeAlias = Callable[[Any, Any, Any], float | None]
-"""Gives the deadline for a ttl, a key and a result; in a cache with a Resilience, which makes that, the ttl in seconds.
-
-UNPUBLISHED, EXPIRED_AT_ONCE: it is not to be stored."""
-
-
 class _StoreRules(NamedTuple):
+    """What becomes of a result."""
+
+    cache: Any
     skip: Callable[[Any], bool] | None
     ttl: Any
-    expiry: Expiry
     refused_types: frozenset[type[Any]]
 
     def expiry_of(self, key: Any, result: Any) -> float | None:
+        """Return the deadline of a result; in a cache with a Resilience, which makes that, its ttl in seconds.
+
+        UNPUBLISHED, EXPIRED_AT_ONCE: it is not to be stored.
+        """
         if self.skip is not None and self.skip(result):
             return UNPUBLISHED
         ttl = self.ttl(own_key(key), result) if callable(self.ttl) else self.ttl
-        return self.expiry(ttl, key, result)
-
-
-def _expiry_in(cache: Any) -> Expiry:
-    """Return what a ttl means in `cache`."""
-    if isinstance(cache, Storage):
-        return partial(_expiry_in_storage, cache)
-    state, rules = cache._state, cache._fills.rules
-    if state.expirer is None and not state.index.is_bounded:
-        state.expirer = LazyExpirer()  # it may have no ttl of its own
-    if rules.stale is not None:
-        return lambda ttl, key, result: rules.seconds_of(key, result) if _is_default(ttl) else seconds_from(ttl)
-    return lambda ttl, key, result: (
-        rules.deadline_of(key, result) if _is_default(ttl) else deadline_after(seconds_from(ttl), state.clock)
-    )
-
-
-def _expiry_in_storage(cache: Any, ttl: Any, key: Any, result: Any) -> float | None:
-    if not (cache.expiration_disabled or ttl is None or _is_default(ttl)):
-        ttl = seconds_from(ttl)
-    seconds = ttl if ttl == EXPIRED_AT_ONCE else cache._seconds_for(ttl)
-    return None if seconds is None else deadline_after(seconds, cache._clock)
-
-
-def _is_default(ttl: Any) -> bool:
-    return isinstance(ttl, DefaultTTLSentinel)
+        cache, rules = self.cache, self.cache._fills.rules
+        if isinstance(ttl, DefaultTTLSentinel):
+            of_cache = rules.deadline_of if rules.stale is None else rules.seconds_of
+            return of_cache(key, result)  # type: ignore[no-any-return]
+        if isinstance(cache, Storage):
+            if ttl is None or cache.expiration_disabled:
+                return None
+            if not cache._is_swept:
+                cache._ask_for_sweeps()
+        seconds = seconds_from(ttl)
+        return seconds if rules.stale is not None else deadline_after(seconds, cache._clock)
 
 
 # ---- the function
@@ -174,7 +156,6 @@ class _CachedFunction(Wrapper):
         self.options, self.rules = options, rules
         self.hits = () if own_hits is None else (cache._state.hits, own_hits)
         self.load = cache._load_or_drop if isinstance(cache, Cache) else None
-        cache._state.fills_plainly = False
         state.freed.watch(self, namespace)
 
     def make_wrapper(self) -> Any:
