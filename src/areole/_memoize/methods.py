@@ -14,19 +14,8 @@ from typing import Any, Final
 from .._core.entry import Empty
 from .._platform.arguments import is_async_function
 from .._platform.generated import define
+from . import kinds
 from .instances import MethodCaches, attribute_of_function, has_plain_attributes
-from .kinds import (
-    ClassName,
-    check_suitable,
-    classes_by_name,
-    classes_of,
-    classes_of_object,
-    find_class,
-    full_name_of,
-    has_equality,
-    is_static_in,
-    share_an_attribute,
-)
 from .signature import first_parameter
 from .wrapper import HELPERS, MemoizedFunction
 
@@ -65,7 +54,7 @@ class MemoizedMethod(FunctionInClass):
         cache: Any,
         function: Callable[..., Any],
         parameters: dict[str, Any],
-        classes: frozenset[ClassName] = frozenset(),
+        classes: frozenset[kinds.ClassName] = frozenset(),
     ) -> None:
         functools.update_wrapper(self, function)
         self._function = function
@@ -76,7 +65,7 @@ class MemoizedMethod(FunctionInClass):
         self._chosen: MemoizedFunction | None = None
         self._names_of_get: dict[str, Any] = {}  # the globals of the `__get__` that is generated
         # As in `parse = memoize(json.loads)`: it may get an instance now and another argument next time.
-        self._is_from_elsewhere = bool(classes - classes_by_name(function))
+        self._is_from_elsewhere = bool(classes - kinds.classes_by_name(function))
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._classes |= {(owner.__module__, owner.__qualname__)}
@@ -115,11 +104,11 @@ class MemoizedMethod(FunctionInClass):
         objects the parameter's name says it.
         """
         first = args[0] if args else kwargs.get(self._first)
-        of_first = classes_of_object(first)
+        of_first = kinds.classes_of_object(first)
         cls = next((each for each in of_first if (each.__module__, each.__qualname__) in self._classes), None)
-        known: list[type | None] = [cls] if cls else [find_class(each) for each in self._classes]
+        known: list[type | None] = [cls] if cls else [kinds.find_class(each) for each in self._classes]
         if cls or not self._is_from_elsewhere:
-            is_static = any(is_static_in(each, self) for each in known if each)
+            is_static = any(kinds.is_static_in(each, self) for each in known if each)
             chosen = self._plain[0] if is_static else self._caches
             if not self._is_from_elsewhere and (cls or is_static):
                 self._chosen = chosen
@@ -127,7 +116,7 @@ class MemoizedMethod(FunctionInClass):
                 return chosen
         if self._first in ("self", "cls"):
             return self._caches
-        if not self._first and args and has_equality(first) and self._is_related(first, known):
+        if not self._first and args and kinds.has_equality(first) and self._is_related(first, known):
             raise TypeError(
                 f"{self._caches.cache.name}: cannot tell whether the first argument, of type {type(first).__name__}, "
                 "is the instance or an argument like others: put memoize above the other decorators, or have them keep "
@@ -138,7 +127,7 @@ class MemoizedMethod(FunctionInClass):
     def _is_related(self, first: object, classes: list[type | None]) -> bool:
         if not self._is_from_elsewhere:
             return True
-        return any(each is None or share_an_attribute(each, type(first)) for each in classes)
+        return any(each is None or kinds.share_an_attribute(each, type(first)) for each in classes)
 
     # ---- its helpers
 
@@ -204,7 +193,7 @@ def __get__(self, instance, owner=None):
 """
 
 
-def _make_method(cache: Any, function: Any, parameters: dict[str, Any], classes: frozenset[ClassName]) -> Any:
+def _make_method(cache: Any, function: Any, parameters: dict[str, Any], classes: frozenset[kinds.ClassName]) -> Any:
     """Make a MemoizedMethod, of a class of its own, which has the `__get__`."""
     kind: Any = type("MemoizedMethod", (MemoizedMethod,), {"__doc__": MemoizedMethod.__doc__})
     method = kind(cache, function, parameters, classes)
@@ -222,14 +211,14 @@ def memoize(make_cache: Callable[..., Any], function: Any, parameters: dict[str,
     else `cache_parameters` is to give.
     """
     inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
-    check_suitable(inner, allows_single_use=parameters.get("allow_single_use", False))
-    name = full_name_of(inner)
+    kinds.check_suitable(inner, allows_single_use=parameters.get("allow_single_use", False))
+    name = kinds.full_name_of(inner)
     make_cache = functools.partial(
         make_cache, functools.partial(_refuse_direct_fill, name), name=name, is_async=is_async_function(inner)
     )
     if isinstance(function, classmethod):
         return MemoizedClassMethod(make_cache(index="dict"), inner, parameters)
-    if inner is function and (classes := classes_of(function)):
+    if inner is function and (classes := kinds.classes_of(function)):
         return _make_method(make_cache(index="dict"), inner, parameters, classes)
     wrapper = MemoizedFunction(make_cache(), inner, parameters).make_wrapper()
     return wrapper if inner is function else staticmethod(wrapper)
