@@ -37,7 +37,7 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
-def is_from_before_fork(ref: weakref.ref[Any]) -> bool:
+def is_freed(ref: weakref.ref[Any]) -> bool:
     """Say whether it has been freed: at once, by its reference count, on a build with a GIL."""
     if is_free_threaded():
         gc.collect()  # a count may be deferred there
@@ -52,7 +52,7 @@ def test_a_value_that_left_is_freed(how: str) -> None:
     ref = weakref.ref(cache["a"])
     assert ref() is not None
     take_out(cache, how, clock)
-    assert is_from_before_fork(ref)
+    assert is_freed(ref)
     assert_valid(cache)
 
 
@@ -97,7 +97,7 @@ def test_a_key_that_is_gone_is_freed(how: str) -> None:
         clock.advance(10)
         assert key not in cache
     del key
-    assert is_from_before_fork(ref)
+    assert is_freed(ref)
     assert cache._state.index.entries == {}  # type: ignore[comparison-overlap]
     assert_valid(cache)
 
@@ -120,7 +120,7 @@ def test_an_invalidated_value_is_freed_over_either_index(index: str) -> None:
     cache = AtomicCache(lambda key: Thing(), index=index)
     ref = weakref.ref(cache["a"])
     cache.invalidate("a")
-    assert is_from_before_fork(ref)
+    assert is_freed(ref)
     assert_valid(cache)
 
 
@@ -138,7 +138,7 @@ def test_nothing_is_kept_for_keys_that_only_failed_or_were_only_asked_for() -> N
         cache.refresh(key)
     ref = weakref.ref(key)
     del key
-    assert is_from_before_fork(ref)
+    assert is_freed(ref)
     assert cache._state.index.entries == {}  # type: ignore[comparison-overlap]
     assert_valid(cache)
 

@@ -14,8 +14,10 @@ import pytest
 
 import areole._core.stats
 from areole import AsyncAtomicCache, AtomicCache, CacheInfo, Resilience, Storage, cached
+from areole._core.entry import Empty
 from areole._core.flight import Flight
 from areole._core.stats import HitCounter, HitCounterByThread, make_on_hit
+from areole._fill.protocol import Fills
 from areole._platform.refcount import is_free_threaded
 
 from ..kit import (
@@ -202,6 +204,106 @@ def test_a_stored_exception_is_one_fill_one_failure_and_no_value(index: str) -> 
     info = cache.cache_info()
     assert (info.fills, info.failures, info.currsize, info.waits) == (1, 1, 0, 0)
     assert info.hits + info.misses == 5  # type: ignore[operator]
+    assert_valid(cache)
+
+
+RESILIENCES = {
+    "none": None,
+    "stale": Resilience(stale_ttl=5),
+    "fail_safe": Resilience(stale_ttl=5, fail_safe=True),
+    "timeouts": Resilience(stale_ttl=5, fail_safe=True, soft_timeout=60, hard_timeout=90),
+}
+every_resilience = pytest.mark.parametrize("resilience", RESILIENCES.values(), ids=RESILIENCES)
+
+
+def number_of_lookups(info: CacheInfo) -> int:
+    return info.hits + info.misses + info.stale_hits  # type: ignore[operator]
+
+
+@every_resilience
+@pytest.mark.parametrize("limits", [{}, {"max_items": 9}], ids=["unbounded", "bounded"])
+def test_a_lookup_whose_exception_is_stored_is_a_miss_and_the_next_a_hit(resilience: Any, limits: Any) -> None:
+    fill = Fill()
+    fill.error = ValueError()
+    cache = AtomicCache(fill, 10, stats=True, cache_exceptions=True, resilience=resilience, **limits)
+    for _ in range(3):
+        with pytest.raises(ValueError):
+            cache["a"]
+    info = cache.cache_info()
+    assert (info.fills, info.misses, info.hits) == (1, 1, 2)
+    assert_valid(cache)
+
+
+@every_resilience
+def test_an_interrupted_lookup_is_a_miss(resilience: Any) -> None:
+    fill = Fill()
+    fill.error = KeyboardInterrupt()
+    cache = AtomicCache(fill, 10, stats=True, resilience=resilience)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            cache["a"]
+    assert number_of_lookups(cache.cache_info()) == cache.cache_info().misses == 3
+    assert_valid(cache)
+
+
+@every_resilience
+def test_a_lookup_that_has_waited_in_vain_and_then_finds_a_value_counts_once(resilience: Any, monkeypatch: Any) -> None:
+    """The one that waits is a miss; its leader is interrupted, and another caller fills before it looks again."""
+    gate = Gate()
+    keys: list[Any] = []
+
+    def fill(key: Any) -> Any:
+        keys.append(key)
+        if len(keys) == 1:
+            gate.enter()
+            raise KeyboardInterrupt
+        return key
+
+    def fill_before_it_looks_again(fills: Any, flight: Any) -> Any:
+        value = read_result(fills, flight)
+        if value is Empty and len(keys) == 1:
+            run_threads(lambda: cache["a"])
+        return value
+
+    def lead() -> None:
+        with suppress(KeyboardInterrupt):
+            cache["a"]
+
+    cache = AtomicCache(fill, 10, stats=True, resilience=resilience)
+    read_result = Fills.read_result
+    monkeypatch.setattr(Fills, "read_result", fill_before_it_looks_again)
+    lead_on = start_threads(lead)
+    gate.wait_until_entered()
+    wait_on = start_threads(lambda: cache["a"])
+    wait_until_waiting(cache, 1)
+    gate.open()
+    lead_on()
+    assert wait_on() == ["a"] and keys == ["a", "a"]
+    assert number_of_lookups(cache.cache_info()) == 3
+    assert_valid(cache)
+
+
+def test_a_lookup_that_is_to_serve_a_stale_value_which_is_gone_then_is_a_miss() -> None:
+    """1. it finds nothing    2. its claim finds a value that was filled, and is stale    3. that is invalidated."""
+    clock = ManualClock()
+    steps: list[Any] = []
+
+    def scripted() -> float:
+        if steps:
+            steps.pop(0)()
+        return clock()
+
+    cache = AtomicCache(lambda key: key, 10, stats=True, clock=scripted, resilience=Resilience(stale_ttl=5))
+
+    def fill_and_age() -> None:
+        run_threads(lambda: cache["a"])
+        clock.advance(11)
+        steps.append(lambda: cache.invalidate("a"))
+
+    steps.append(fill_and_age)
+    assert cache["a"] == "a"
+    info = cache.cache_info()
+    assert info.fills == 2 and number_of_lookups(info) == info.misses == 2
     assert_valid(cache)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, RemovalCause
+from areole import AtomicCache, RemovalCause, Resilience
 from areole._core.entry import Entry
 from areole._expiry.lazy_expirer import LEAST_FILLS, SHRINK_FROM, LazyExpirer
 
@@ -24,6 +24,15 @@ def filled(count: int, **options: Any) -> tuple[AtomicCache[Any, Any], ManualClo
     for key in range(count):
         cache[key]
     return cache, clock
+
+
+def test_what_has_expired_leaves_as_other_keys_are_filled_by_threads_of_the_pool() -> None:
+    cache, clock = filled(0, resilience=Resilience(hard_timeout=60))
+    for key in range(20 * LEAST_FILLS):
+        cache[key]
+        clock.advance(5)
+    assert len(cache._state.index.snapshot()) <= 3 * LEAST_FILLS
+    assert_valid(cache)
 
 
 @pytest.mark.parametrize("count", [10, 1000, 3000])

@@ -15,7 +15,7 @@ import pytest
 
 from areole import AsyncAtomicCache, FillTimeout
 from areole._core.flight import Flight
-from areole._fill import tasks as _single_flight
+from areole._fill import tasks as task_fills
 from areole._fill.protocol import Fills
 
 from ..kit import PATIENCE, AsyncGate, assert_valid, run, run_threads, start_threads, until, wait_until_waiting
@@ -70,7 +70,7 @@ def test_a_cancellation_at_every_turn_of_the_loop(on_loop: OnLoop, who: Any, on_
         assert not fill.cancelled or (who == "all" and on_abandon == "cancel")
         assert fill.ended == (cache.peek("key") is not None)
         assert await cache["key"] == ("key", 1 + fill.cancelled)
-        await until(lambda: not _single_flight.running_flights)
+        await until(lambda: not task_fills.running_flights)
         assert_valid(cache)
         return any(came_in_time)
 

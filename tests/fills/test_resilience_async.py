@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, CacheInfo, FillTimeout, Resilience, cached
-from areole._fill import tasks as _single_flight
+from areole._fill import tasks as task_fills
 
 from ..kit import PATIENCE, AsyncGate, ManualClock, assert_valid, run, start_threads, until, wait_until_settled
 from ..kit import settle as settle_pool
@@ -69,7 +69,7 @@ class Subject:
 
     async def settle(self) -> None:
         """Return once no fill is on its way on this loop."""
-        await until(lambda: asyncio.get_running_loop() not in _single_flight.running_flights)
+        await until(lambda: asyncio.get_running_loop() not in task_fills.running_flights)
         assert_valid(self.cache)
 
 
@@ -419,5 +419,31 @@ def test_xfetch_jitter_and_negative_ttl_are_as_for_threads(kind: Kind) -> None:
         with pytest.raises(ValueError):  # where there is nothing to serve, it tries
             await subject.look_up()
         await subject.settle()
+
+    run(main)
+
+
+@pytest.mark.parametrize("resilience", [AT_ONCE, IN_NEED], ids=["stale", "fail_safe"])
+def test_what_the_clock_raises_reaches_the_caller_and_no_fill_begins(resilience: Resilience) -> None:
+    clock = ManualClock()
+    keys: list[Any] = []
+
+    def broken() -> float:
+        if clock() == 1:
+            raise ZeroDivisionError
+        return clock()
+
+    async def fill(key: Any) -> Any:
+        keys.append(key)
+        return key
+
+    async def main() -> None:
+        cache = AsyncAtomicCache(fill, 10, clock=broken, resilience=resilience)
+        clock.advance(1)
+        with pytest.raises(ZeroDivisionError):
+            await cache["a"]
+        clock.advance(1)
+        assert keys == [] and await cache["a"] == "a"
+        assert_valid(cache)
 
     run(main)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, FillDeadlockError
-from areole._fill import tasks as _single_flight
+from areole._fill import tasks as task_fills
 
 from ..kit import (
     PATIENCE,
@@ -36,7 +36,7 @@ OnLoop = Callable[..., Any]
 
 
 def fills_on(loop: asyncio.AbstractEventLoop) -> list[Any]:
-    return [flight.task for flight in _single_flight.running_flights[loop]]
+    return [flight.task for flight in task_fills.running_flights[loop]]
 
 
 def bury(*tasks: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from areole._fill import protocol as _single_flight
+from areole._fill import protocol
 from areole._fill.protocol import Fills
 from areole._index import atomic
 from areole._platform import locks as areole_locks
@@ -133,7 +133,7 @@ def test_caches_that_only_a_collection_frees_do_not_turn_an_atomic_race_into_one
 def test_the_modules_under_test_are_patched_only_while_a_schedule_runs() -> None:
     explore(RACES["cold-key/dict"].scenario, 0, at_least=1)
     assert areole_locks.threading is threading
-    assert type(_single_flight.current_participant().waits) is dict
+    assert type(protocol.current_participant().waits) is dict
 
 
 # ---- the scheduler

@@ -42,11 +42,37 @@ class BigScale(Scale):
     """Inherits everything."""
 
 
-def is_from_before_fork(ref: weakref.ref[Any]) -> bool:
+def is_freed(ref: weakref.ref[Any]) -> bool:
     """Say whether it has been freed: at once, by its reference count, on a build with a GIL."""
     if is_free_threaded():
         gc.collect()
     return ref() is None
+
+
+class Tagged(AtomicCache[Any, Any]):
+    """A user's cache, which says that it cannot be pickled."""
+
+    __slots__ = ("__dict__", "never_set", "tag")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.tag = "mine"
+        self.more = 2
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not to be pickled")
+
+    __getstate__ = __reduce__
+
+
+def test_the_caches_of_instances_have_what_a_subclass_has_added() -> None:
+    class Doubling:
+        @Tagged.memoize
+        def double(self, x: int) -> int:
+            return 2 * x
+
+    cache = Doubling().double.cache
+    assert type(cache) is Tagged and (cache.tag, cache.more) == ("mine", 2)
 
 
 @pytest.mark.parametrize("cls", [Scale, BigScale])
@@ -55,7 +81,7 @@ def test_an_instance_is_not_kept_alive_by_its_results(cls: type[Scale]) -> None:
     instance.times(5)
     ref = weakref.ref(instance)
     del instance
-    assert is_from_before_fork(ref)
+    assert is_freed(ref)
 
 
 def test_results_are_freed_with_their_instance() -> None:
@@ -72,7 +98,7 @@ def test_results_are_freed_with_their_instance() -> None:
     del key
     assert all(ref() is not None for ref in refs)
     del maker
-    assert all(map(is_from_before_fork, refs))
+    assert all(map(is_freed, refs))
     assert Maker.make.cache_info().currsize == 0
 
 
@@ -169,7 +195,7 @@ def test_slots_with_weakref_work() -> None:
     assert slotted.give(1) is slotted.give(1)
     ref = weakref.ref(slotted)
     del slotted
-    assert is_from_before_fork(ref)
+    assert is_freed(ref)
 
 
 def test_a_dataclass_with_plain_slots_is_refused_with_advice() -> None:

@@ -348,7 +348,7 @@ def test_a_closed_cache_serialises_nothing_and_get_still_works(policy: str) -> N
     cache.set("a", [1])
     cache.close()
     assert cache.get("a") == [1] and cache.number_of_items == 1
-    cache._serializer = pytest.fail
+    cache._dump = pytest.fail
     for put in FORMS.values():
         with pytest.raises(CacheClosedError):
             put(cache, 2)

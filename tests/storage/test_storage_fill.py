@@ -25,6 +25,23 @@ def test_a_miss_is_filled_and_stored_and_a_hit_is_not_filled(policy: str, value:
     check_books(store)
 
 
+def test_what_is_no_resilience_is_refused_on_a_hit_too(policy: str) -> None:
+    store = make_store(policy)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="resilience must be a Resilience or None, not int"):
+            store.get_or_fill("a", str, resilience=5)  # type: ignore[arg-type]
+        store.set("a", "1")
+    check_books(store)
+
+
+@pytest.mark.parametrize(("options", "name"), [({}, "Storage"), ({"name": "users"}, "users")])
+def test_the_message_about_a_result_that_can_be_used_once_names_the_store(policy: str, options: Any, name: str) -> None:
+    store = make_store(policy, **options)
+    with pytest.raises(TypeError, match=f"get_or_fill: the fill for {name} returned a generator"):
+        store.get_or_fill("a", lambda key: (each for each in key))
+    check_books(store)
+
+
 @pytest.mark.parametrize("resilience", [None, Resilience(negative_ttl=5)], ids=["plain", "resilient"])
 def test_an_async_fill_is_refused_on_a_miss(policy: str, resilience: Any) -> None:
     async def fill(key: Any) -> str:

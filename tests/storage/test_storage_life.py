@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import pickle
+import weakref
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from areole import CACHE_MISS, DEFAULT_TTL, Cache, CacheClosedError, Storage
 from areole.testing import assert_valid
 
-from ..kit import check_books, every_policy, make_store, repr_without_address
+from ..kit import check_books, every_policy, is_free_threaded, make_store, repr_without_address
 
 REFUSED = [
     *[("size_limit_in_bytes", value, "at least 4096") for value in (4095, 0, -1, 8192.0, "8192", True, math.nan)],
@@ -213,3 +215,20 @@ def test_a_store_is_neither_copied_nor_pickled(act: Any) -> None:
     with pytest.raises(TypeError, match=r"tokens: a cache cannot be pickled or copied.*move it into a module"):
         act(store)
     check_books(store)
+
+
+@pytest.mark.parametrize("kind", [Storage, Cache])
+@pytest.mark.parametrize("options", [{}, {"default_ttl": 5, "max_items": 9}], ids=["plain", "ttl"])
+def test_a_store_that_nobody_has_is_freed_at_once(kind: Any, options: Any) -> None:
+    store = kind(**options)
+    store.set("a", b"1")
+    store.get_or_fill("b", lambda key: b"2")
+    ref = weakref.ref(store)
+    gc.disable()
+    try:
+        del store
+        if is_free_threaded():  # its reference counts are deferred there
+            gc.collect()
+        assert ref() is None
+    finally:
+        gc.enable()

@@ -43,10 +43,11 @@ class Lookups(Generic[K, V]):
     def _copy(self) -> Self:
         """Return a view of the same kind, with what a user's subclass has added; `_use` makes it one of its own."""
         made: Self = object.__new__(type(self))
-        state: Any = object.__reduce_ex__(self, 2)[2]
-        for attributes in state:
-            for name, value in (attributes or {}).items():
-                setattr(made, name, value)
+        attributes: Any = object.__getstate__(self)  # whatever the subclass says of pickling
+        for name, value in attributes[1].items():
+            setattr(made, name, value)
+        if attributes[0]:
+            made.__dict__.update(attributes[0])
         return made
 
     def _check_open(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from .._core.entry import Empty, Entry
@@ -45,7 +46,7 @@ class Cache(Storage[bytes]):
             eviction. The message names the type; the cause is chained.
     """
 
-    __slots__ = ("_deserializer", "_serializer")
+    __slots__ = ("_deserializer", "_dump")
 
     @suggests_names(_Options.__optional_keys__)
     def __init__(
@@ -63,7 +64,6 @@ class Cache(Storage[bytes]):
     ) -> None:
         check_plain("serializer", serializer)
         check_plain("deserializer", deserializer)
-        self._serializer = serializer
         self._deserializer = deserializer
         super().__init__(
             size_limit_in_bytes,
@@ -75,21 +75,10 @@ class Cache(Storage[bytes]):
             expiration_disabled,
             **options,
         )
+        self._dump = partial(_dump, serializer, self.name)  # no method of its own: that would make a cycle
         self._fills.rules = replace(self._fills.rules, dump=self._dump)
 
     # ---- bytes and back
-
-    def _dump(self, value: Any) -> bytes:
-        try:
-            data = self._serializer(value)
-        except Exception as error:
-            raise ValueError(
-                f"{self.name}: cannot serialise a value of type {type(value).__name__}: "
-                f"the serializer raised {type(error).__name__}"
-            ) from error
-        if not isinstance(data, bytes):
-            raise ValueError(f"{self.name}: serializer must return bytes, not {type(data).__name__}")
-        return data
 
     def _load(self, data: bytes) -> Any:
         try:
@@ -183,3 +172,16 @@ class Cache(Storage[bytes]):
         def __setitem__(self, key: Hashable, value: Any) -> None: ...
         def get_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]: ...
         def set_many(self, items: Mapping[Any, Any] | Iterable[tuple[Any, Any]], ttl: Any = DEFAULT_TTL) -> int: ...
+
+
+def _dump(serializer: Serializer, name: str, value: Any) -> bytes:
+    try:
+        data = serializer(value)
+    except Exception as error:
+        raise ValueError(
+            f"{name}: cannot serialise a value of type {type(value).__name__}: "
+            f"the serializer raised {type(error).__name__}"
+        ) from error
+    if not isinstance(data, bytes):
+        raise ValueError(f"{name}: serializer must return bytes, not {type(data).__name__}")
+    return data

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
 from .._core.entry import Empty, Entry
 from .._core.stats import make_on_hit
-from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf, deadline_after, make_seconds
+from .._core.ttl import EXPIRED_AT_ONCE, DeadlineOf, SecondsOf, deadline_after, make_seconds
 from .._expiry.sweeper import sweeper
 from .._fill.protocol import FillRules
 from .._fill.resilience import Resilience, StaleRules, stale_rules_of
@@ -117,7 +117,7 @@ class Storage(Lookups[Any, T], Generic[T]):
         if weigher is not None:
             check_plain("weigher", weigher)
         self._sweep_delay = sweep_delay(expiration_thread_delay)
-        self._default_ttl = None if default_ttl is None else ttl_seconds(default_ttl, "default_ttl")
+        seconds = None if default_ttl is None else ttl_seconds(default_ttl, "default_ttl")
         index = BoundedIndex(
             max_items=max_items,
             max_weight=size_limit_in_bytes,
@@ -132,18 +132,16 @@ class Storage(Lookups[Any, T], Generic[T]):
             state.on_hit = index.record_access if state.hits is None else make_on_hit([state.hits], index.policy, True)
         self._use(state)
         self._index = index
-        self._fills = ThreadFills(
-            state,
-            FillRules(self._deadline_by_default, make_seconds(None), returner=f"get_or_fill: the fill for {name}"),
-        )
+        self.expiration_disabled = expiration_disabled
+        self._default_ttl = None if expiration_disabled else seconds
+        returner = f"get_or_fill: the fill for {state.name}"
+        deadline_of = _deadline_in(self._default_ttl, clock)  # no method of the store's own: that would make a cycle
+        self._fills = ThreadFills(state, FillRules(deadline_of, make_seconds(None), returner=returner))
         self._counted_in: Any = None if self._hits is None else self._hits.local
         self._tick = index.policy.tick if has_tick and not stats else None
         index.policy.always_records = stats
         defer(self, self._entries)
         self._is_closed = False
-        self.expiration_disabled = expiration_disabled
-        if expiration_disabled:
-            self._default_ttl = None
         self._sweep_due = math.inf
         self._most_swept = most_checks
         self._logs_sweeps = expiration_thread_log
@@ -333,6 +331,8 @@ class Storage(Lookups[Any, T], Generic[T]):
         AtomicCache. `resilience` says what to do when `fill` fails or takes long.
         """
         self._check_open()
+        if resilience is not None:
+            stale_rules_of(resilience)
         now = None
         try:
             entry = self._entries[key]
@@ -353,7 +353,7 @@ class Storage(Lookups[Any, T], Generic[T]):
         rules = self._fills.rules
         if not (resilience is None and ttl is DEFAULT_TTL):
             seconds = self._seconds_for(ttl)
-            rules = replace(rules, deadline_of=partial(self._deadline_in, seconds))
+            rules = replace(rules, deadline_of=_deadline_in(seconds, self._clock))
             if resilience is not None:
                 rules = replace(rules, stale=self._stale_rules(resilience, seconds), seconds_of=_always(seconds))
         return replace(rules, refused_types=frozenset()) if allow_single_use else rules
@@ -379,12 +379,6 @@ class Storage(Lookups[Any, T], Generic[T]):
         if not self._is_swept:
             self._ask_for_sweeps()
         return seconds
-
-    def _deadline_by_default(self, key: Any, value: Any) -> float | None:
-        return self._deadline_in(self._default_ttl, key, value)
-
-    def _deadline_in(self, seconds: float | None, key: Any, value: Any) -> float | None:
-        return None if seconds is None else deadline_after(seconds, self._clock)
 
     def sweep(self) -> int:
         """Remove expired values, as many as one sweep may; return how many. The background thread calls this."""
@@ -428,6 +422,10 @@ class Storage(Lookups[Any, T], Generic[T]):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _deadline_in(seconds: float | None, clock: Clock) -> DeadlineOf[Any, Any]:
+    return lambda key, value: None if seconds is None else deadline_after(seconds, clock)
 
 
 def _always(seconds: float | None) -> SecondsOf[Any, Any]:

@@ -70,8 +70,8 @@ class Claim(enum.Enum):
     """The answer of a claim."""
 
     LEAD = "the caller must run the fill, and complete or abort its flight"
-    JOIN = "another flight is running, or has a stored exception: it is in `flight.joined`"
-    HIT = "a live value was there: it is in `flight.value`"
+    JOIN = "another flight is running: it is in `flight.joined`"
+    HIT = "there was a live value, which is in `flight.value`, or a stored exception, which `flight.joined` has"
     LOOK_AGAIN = "there is a stale value that this lookup may serve without waiting"
     LED_IN_WORKER = "a thread of the pool leads `flight.joined` on behalf of the caller: under timeouts"
     GONE = "the entry that was to be refreshed is not there any more"
@@ -125,10 +125,12 @@ class Fills:
     ) -> Claim:
         """Try to become the leader for the flight's key.
 
-        `now` is the clock's reading, if this lookup has taken one. What is not found counts as a miss, once per lookup:
-        `is_counted` says that this one has been counted, or will be. A flight with a stored exception counts as a hit.
+        `now` is the clock's reading, if this lookup has taken one. Each lookup counts once: as a hit if a claim finds a
+        value, or a stored exception; else as a miss, unless `stale` may serve something instead: then that counts it.
+        `is_counted` says that this one has been counted.
         """
         state = self.state
+        counts_miss = not is_counted and (stale is None or not stale.fail_safe)
         met, times = None, 0
         while True:
             found = state.insert_if_absent(flight.entry)  # one atomic step
@@ -137,21 +139,21 @@ class Fills:
             running = found.flight  # before the deadline: see entry
             now = state.clock() if now is None else now
             if found.is_live(now):
-                flight.value = state.hit(found)
+                flight.value = found.value if is_counted else state.hit(found)
                 return Claim.HIT
             if running is not None:
                 if not running.is_joined:
                     running.is_joined = True  # before `is_orphaned`: a leader that fails later sees it; see exceptions
                 if not running.is_orphaned:
-                    if not is_counted:
+                    if counts_miss:
                         state.counters.misses.increment_and_get()
                     flight.joined = running
                     return Claim.JOIN
                 if self._has_stored_error(running, now):
-                    if state.on_hit is not None:
+                    if not is_counted and state.on_hit is not None:
                         state.on_hit(found)
                     flight.joined = running
-                    return Claim.JOIN
+                    return Claim.HIT
             elif not found.is_published:
                 state.index.remove_if(found)  # neither a value nor a flight: nobody else would remove it
             elif not found.is_usable(now):
@@ -163,7 +165,7 @@ class Fills:
             met, times = found, times + 1 if found is met else 1
             if times >= LOST_AFTER:
                 state.discard([found], now)  # its own key does not find it, as its hash has changed
-        if not is_counted:
+        if counts_miss:
             state.counters.misses.increment_and_get()
         flight.leads = True
         state.counters.fills.increment_and_get()
@@ -332,11 +334,14 @@ class Fills:
     # ---- the result
 
     def after_lead(self, flight: Flight) -> None:
-        """Do what a leader does once its latch is open: wake the tasks that wait, and report what was removed."""
+        """Do what a leader does once its latch is open: wake the tasks that wait, report removals, remove others."""
         if flight.waiters:
             wake(flight)
+        state = self.state
         if flight.removed:
-            self.state.notify(flight.removed)
+            state.notify(flight.removed)
+        if state.expirer is not None:
+            state.expirer.expire_some(state)
 
     def read_result(self, flight: Flight) -> Any:
         """Return or raise what a flight that was waited for has brought; Empty if its leader left none."""

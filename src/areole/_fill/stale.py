@@ -29,7 +29,7 @@ from .._core.entry import Empty, Entry
 from .._core.flight import Flight
 from .._platform.locks import run_locked
 from ..errors import FillTimeout
-from .protocol import LEAD, Claim, FillRules, Fills
+from .protocol import Claim, FillRules, Fills
 from .resilience import StaleRules
 
 __all__ = ["StaleServing", "throttle"]
@@ -45,11 +45,10 @@ class StaleServing:
 
     __slots__ = (
         "_call",
-        "_counts",
         "_fills",
         "_followed",
-        "_found",
         "_had_fallback",
+        "_is_counted",
         "_is_refresh",
         "_key",
         "_rules",
@@ -73,12 +72,11 @@ class StaleServing:
         self._rules = rules
         self._stale = stale
         self._is_refresh = is_refresh
-        self._counts = stale.fail_safe and not is_refresh  # only at its end it is known to be a miss
+        self._is_counted = is_refresh  # with fail_safe, only its end tells whether it is a miss
         self._followed: Flight | None = None  # its own flight, or the one that it waits for
-        self._found: Claim | None = None
         self._had_fallback = False
         self.began = 0.0
-        """The clock's reading when the fill began, where this lookup leads."""
+        """The clock's reading before the claim: when the fill began, where this lookup leads."""
         self.value: Any = Empty
         """What `can_serve_instead` has found."""
 
@@ -96,45 +94,54 @@ class StaleServing:
         return self._use(entry, state.clock() if now is None else now)
 
     def _use(self, entry: Entry, now: float) -> Any:
-        state, stale = self._fills.state, self._stale
+        stale = self._stale
         flight = entry.flight  # before the moments, as in entry: they are final without
         deadline, times = entry.deadline, entry.times
         is_live = entry.is_live(now)
         if times is None or not (is_live or stale.serves_stale(entry, now)):
             return Empty
-        value = entry.value
         if times.throttled_until <= now and (not is_live or stale.is_due(deadline, times, now)):
             if flight is None:
                 self._fills.refresh_behind(entry, self._call, self._rules)
             elif flight.is_orphaned:
                 self._fills.detach(flight)  # it settled meanwhile, or was interrupted, or left behind by a fork
-        if not is_live:
-            state.counters.stale_hits.increment_and_get()
-        elif state.on_hit is not None:
-            state.on_hit(entry)
+        return self._serve(entry, is_live)
+
+    def _serve(self, entry: Entry, is_live: bool) -> Any:
+        """Return the value of `entry`, and count this lookup."""
+        state, value = self._fills.state, entry.value
+        if not self._is_counted:
+            self._is_counted = True
+            if not is_live:
+                state.counters.stale_hits.increment_and_get()
+            elif state.on_hit is not None:
+                state.on_hit(entry)
         return value
 
-    def claim(self, flight: Flight, now: float | None, is_counted: bool) -> Claim:
-        """Claim as `Fills` does, here or in a thread of the pool; work out what is known before the wait."""
+    def claim(self, flight: Flight, now: float | None) -> Claim:
+        """Claim as `Fills` does, here or in a thread of the pool.
+
+        The clock, which may raise, is read first: nothing comes between a claim that is won, or a wait, and its end.
+        """
         fills, stale = self._fills, self._stale
-        self._followed = flight
+        self.began = fills.state.clock() if now is None else now
         self._had_fallback = False
         if self._is_refresh:
             claim: Callable[[Flight], Claim] = fills.claim_refresh
         else:
-            claim = partial(fills.claim, now=now, stale=stale, is_counted=is_counted or self._counts)
+            claim = partial(fills.claim, now=now, stale=stale, is_counted=self._is_counted)
         found = fills.claim_in_worker(flight, claim, self._call, self._rules) if stale.has_timeouts else None
-        self._found = found = claim(flight) if found is None else found
+        found = claim(flight) if found is None else found
         self._followed = flight.joined or flight
-        if found is LEAD or (stale.fail_safe and not self._is_refresh):
-            self.began = fills.state.clock()
+        if found is Claim.HIT or not (stale.fail_safe or found is Claim.LOOK_AGAIN):
+            self._is_counted = True
         return found
 
     def patience(self) -> float | None:
         """Return for how many seconds to wait; None: what the cache says."""
         followed, stale = self._followed, self._stale
         if stale.fail_safe and not self._is_refresh and followed is not None and followed.old is not None:
-            self._had_fallback = followed.entry.is_usable(self._fills.state.clock())
+            self._had_fallback = followed.entry.is_usable(self.began)
         return stale.patience(self._had_fallback)
 
     def drop_flights(self) -> None:
@@ -142,16 +149,17 @@ class StaleServing:
         self._followed = None
 
     def has_result(self, value: Any) -> Any:
-        """Count this lookup, which got `value` from a fill, as a miss, unless it was counted, or found it there."""
-        if self._counts and value is not Empty and self._found is not Claim.HIT:
-            self._count()
+        """Count this lookup, which got `value` from a fill, as a miss, unless it was counted, or is to look again."""
+        if value is not Empty:
+            self._count_miss()
         return value
 
-    def _count(self) -> None:
-        self._counts = False
-        self._fills.state.counters.misses.increment_and_get()
+    def _count_miss(self) -> None:
+        if not self._is_counted:
+            self._is_counted = True
+            self._fills.state.counters.misses.increment_and_get()
 
-    def can_serve_instead(self, error: Exception) -> bool:
+    def can_serve_instead(self, error: BaseException) -> bool:
         """Say whether to serve `value`, or (Empty) to look again, where filling or waiting raised `error`.
 
         A lookup that has given up a wait early, as there was a stale value, looks again where that is gone. That the
@@ -164,14 +172,14 @@ class StaleServing:
             if followed is None or not self._stale.fail_safe or self._is_refresh:
                 return False
             is_late = followed.is_pending
-            if not is_late or isinstance(error, FillTimeout):  # else the wait would never end: the program's fault
+            # A wait that would never end is the program's fault, whatever there is to serve.
+            if isinstance(error, FillTimeout if is_late else Exception):
                 self.value = self._fall_back(is_late)
                 # The fill itself may raise one, of another cache.
                 gave_up = isinstance(error, FillTimeout) and not isinstance(followed.error, FillTimeout)
                 if self.value is not Empty or (gave_up and self._had_fallback):
                     return True
-            if self._counts and not followed.is_stored:
-                self._count()
+            self._count_miss()
             return False
         finally:
             del followed, error
@@ -182,14 +190,10 @@ class StaleServing:
         entry, now = state.find(self._key), state.clock()
         if entry is None or not entry.is_usable(now):
             return Empty
-        if is_late and entry.times is not None:
-            entry.times.throttled_until = (
-                now + self._stale.throttle_seconds
-            )  # until then nobody waits for the fill that is so slow
-        if entry.is_live(now):
-            return state.hit(entry)
-        state.counters.stale_hits.increment_and_get()
-        return entry.value
+        times = entry.times
+        if is_late and times is not None:  # until then nobody waits for the fill that is so slow
+            times.throttled_until = now + self._stale.throttle_seconds
+        return self._serve(entry, entry.is_live(now))
 
 
 def throttle(fills: Fills, flight: Flight, stale: StaleRules | None) -> None:

@@ -99,14 +99,14 @@ class TaskFills(Fills):
             flight = self._new_flight(key)
             try:
                 if serving is not None:
-                    claim: Callable[[TaskFlight], Claim] = partial(serving.claim, now=now, is_counted=is_counted)
+                    claim: Callable[[TaskFlight], Claim] = partial(serving.claim, now=now)
                 elif is_refresh:
                     claim = self.claim_refresh
                 else:
                     claim = partial(self.claim, now=now, is_counted=is_counted)
                 found = self._start(flight, call, claim, rules)
                 value = await self._result_or_wait(flight, found, serving)
-            except Exception as error:
+            except BaseException as error:
                 if serving is None or not serving.can_serve_instead(error):
                     raise
                 value = serving.value
@@ -207,10 +207,10 @@ class TaskFills(Fills):
         """
         latch = flight.latch
         try:
+            began = 0.0 if rules.stale is None else self.state.clock()  # raises before there is a fill
             found = claim(flight)
             if found is not LEAD:
                 return found
-            began = 0.0 if rules.stale is None else self.state.clock()
             yield
             value = yield from call_fill(call, self.offloads).__await__()
             self.complete(flight, value, rules, began)
@@ -249,8 +249,6 @@ class TaskFills(Fills):
         finally:
             if flight.value is not Empty:
                 self.after_lead(flight)
-                if self.state.expirer is not None:
-                    self.state.expirer.expire_some(self.state)
             elif flight.waiters:  # those woken while the latch was held need not look again
                 wake(flight)
             del flight  # as in `_lead_in_task`, whose frame leads back to this one

@@ -69,7 +69,7 @@ class ThreadFills(Fills):
             try:
                 try:
                     if serving is not None:
-                        found = serving.claim(flight, now, is_counted)
+                        found = serving.claim(flight, now)
                     elif is_refresh:
                         found = self.claim_refresh(flight)
                     else:
@@ -84,7 +84,7 @@ class ThreadFills(Fills):
                 finally:
                     latch.release()
                 value = self.result_or_wait(flight, found, serving)
-            except Exception as error:
+            except BaseException as error:
                 if serving is None or not serving.can_serve_instead(error):
                     raise
                 value = serving.value
@@ -103,11 +103,8 @@ class ThreadFills(Fills):
     def result_or_wait(self, flight: Flight, found: Claim, serving: StaleServing | None = None) -> Any:
         """Return the value that `flight` brought, or that a claim found; else wait. Empty: look again."""
         if found is LEAD:
-            if flight.waiters or flight.removed:
+            if flight.waiters or flight.removed or self.state.expirer is not None:
                 self.after_lead(flight)
-            state = self.state
-            if state.expirer is not None:
-                state.expirer.expire_some(state)
             return flight.value if serving is None else serving.has_result(flight.value)
         joined, flight.joined, flight.entry.flight = flight.joined, None, None  # nobody else has seen this flight
         if joined is None:
@@ -218,6 +215,7 @@ class ThreadFills(Fills):
         flight.for_requester = []
         answers: SimpleQueue[tuple[Claim | None, BaseException | None]] = SimpleQueue()
         if not pool.run(partial(self._lead_there, flight, claim, _in_context(call), rules, answers)):
+            flight.entry.flight = None
             return None
         found, error = answers.get()
         try:
