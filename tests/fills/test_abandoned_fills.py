@@ -15,7 +15,7 @@ from areole._fill.protocol import LEAD
 from areole._fill.task_flight import TaskFlight
 
 from ..interleave import explore, point
-from ..kit import PATIENCE, Told, assert_valid, every_index
+from ..kit import PATIENCE, Told, assert_valid, every_index, every_pair
 
 
 class LoopOfAnotherThread:
@@ -78,16 +78,14 @@ def test_in_every_schedule_who_comes_as_the_last_one_leaves_gets_a_value(index: 
 
         return leave, (lambda: for_threads["key"]), check
 
-    assert explore(scenario, preemptions=2) > 100
+    assert explore(scenario, preemptions=2, at_most=250) > 100
     assert outcomes == {"old", "new"}
 
 
 KINDS = {"dict": {"index": "dict"}, "atomic": {"index": "atomic"}, "bounded": {"max_items": 10}}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("is_refresh", [False, True], ids=["fill", "refresh"])
-@pytest.mark.parametrize("other", ["get", "invalidate", "refresh"])
+@every_pair(kind=list(KINDS), is_refresh={"fill": False, "refresh": True}, other=["get", "invalidate", "refresh"])
 def test_in_every_schedule_what_an_abandoned_fill_publishes_or_replaces_is_told_once(
     kind: str, is_refresh: bool, other: str
 ) -> None:

@@ -129,13 +129,15 @@ class Schedule:
         self._invariant = invariant
         self._blocked: list[Any] = []  # for each thread, the lock that it needs, or None
         self._ended: list[bool] = []
-        self._turns: list[threading.Semaphore] = []
+        self._turns: list[threading.Lock] = []  # each held but for the moment in which its thread gets its turn
 
     def run(self, *functions: Callable[[], Any]) -> list[Any]:
         """Run each function in a thread of its own; return what they returned or raised."""
         count = len(functions)
         self._blocked, self._ended = [None] * count, [False] * count
-        self._turns = [threading.Semaphore(0) for _ in functions]
+        self._turns = [threading.Lock() for _ in functions]
+        for turn in self._turns:
+            turn.acquire()
         results: list[Any] = [None] * count
         threads = [
             threading.Thread(target=self._work, args=(me, functions[me], results), daemon=True, name=f"thread-{me}")

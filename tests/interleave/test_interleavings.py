@@ -36,10 +36,10 @@ every_race = pytest.mark.parametrize("race", RACES.values(), ids=list(RACES))
 def test_in_every_schedule(race: Race) -> None:
     """With up to two preemptions on the first kind of cache that the race is for, with one on the others.
 
-    Of those with two, 400 at most: a race that has more is a sample of its own. AREOLE_EXHAUSTIVE=1 runs all.
+    Of those with two, 250 at most: a race that has more is a sample of its own. AREOLE_EXHAUSTIVE=1 runs all.
     """
     preemptions = race.preemptions if race.is_first or EXHAUSTIVE else 1
-    explore(race.scenario, preemptions, symmetric=race.symmetric, at_least=5, at_most=400)
+    explore(race.scenario, preemptions, symmetric=race.symmetric, at_least=5, at_most=250)
 
 
 @every_race
