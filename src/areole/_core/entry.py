@@ -9,7 +9,7 @@ depends on:
     refreshing  the old    the old            the running fill; then ready, with the new ones
     failed      Empty      UNPUBLISHED        the completed flight with the stored exception (`cache_exceptions`)
 
-The atomic steps relied on: loading and storing one slot (see `_locks`). A reader that sees a live deadline sees a
+The atomic steps relied on: loading and storing one slot (see `locks`). A reader that sees a live deadline sees a
 value, which was stored before it. An entry has one flight in its life, given at birth; a reader that decides that an
 entry has *neither* value nor flight reads `flight` first and `deadline` after it, because the leader stores the
 deadline first and `flight = None` after it. The other way round:
@@ -176,4 +176,4 @@ class StoredEntry(TimedEntry):
     )
     weight: int
     is_stored: bool
-    expiry: list[Any] | None  # its slip among those that expire, see _filing; None: it never does
+    expiry: list[Any] | None  # its slip among those that expire, see deadline_queue; None: it never does

@@ -23,7 +23,7 @@ class Flight:
     when it has settled the flight or whatever has ended it. An interrupt between the birth and the leader's
     `try` leaves a flight that nobody has seen. So *an open latch on a flight that is still attached to an entry* means
     that the leader is gone, and the thread that sees it may clear up after it: invariant 4 does not rest on cleaning
-    code that could itself be interrupted (but for the release, see `_locks`).
+    code that could itself be interrupted (but for the release, see `locks`).
 
     Settled means: `value` is not Empty, or `error` is not None; the value counts if both are there (an interrupt came
     after it). What is settled is final once the latch is open.
@@ -31,7 +31,7 @@ class Flight:
     `error` is the leader's alone: other callers read nothing of it but its type. A waiter gets a copy of `for_waiters`;
     if that is None, as the leader was interrupted or knew of no waiter, the waiter looks again. If a task, or another
     thread, leads on behalf of a caller, that caller gets the very object, by `for_requester`: a list which it
-    removes when it leaves. See _exceptions.
+    removes when it leaves. See exceptions.
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class Flight:
     is_abandonable = False
     """Whether others may retract it while its leader is about to settle it: then that needs the index's lock."""
     runs_a_loop = False
-    """Whether this stands for a loop that its waiter's own thread runs, see `aio._blocking`."""
+    """Whether this stands for a loop that its waiter's own thread runs, see `_fill.blocking`."""
 
     def __init__(self, key: Any, entry_type: type[Entry] = Entry) -> None:
         self.leader: Participant = current_participant()

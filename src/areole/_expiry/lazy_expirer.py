@@ -141,6 +141,6 @@ class LazyExpirer:
                 self._expired[entry] = None
                 if entry not in part:
                     self._expired.pop(entry, None)
-            elif entry.flight is None and not entry.is_published:  # in this order: see _entry
+            elif entry.flight is None and not entry.is_published:  # in this order: see entry
                 part.discard(entry)  # it was to be put into the index, and its caller was interrupted
         return found

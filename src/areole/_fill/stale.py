@@ -105,9 +105,9 @@ class StaleServing:
                 self._fills.refresh_behind(entry, self._call, self._rules)
             elif flight.is_orphaned:
                 self._fills.detach(flight)  # it settled meanwhile, or was interrupted, or left behind by a fork
-        return self._serve(entry, is_live)
+        return self._read(entry, is_live)
 
-    def _serve(self, entry: Entry, is_live: bool) -> Any:
+    def _read(self, entry: Entry, is_live: bool) -> Any:
         """Return the value of `entry`, and count this lookup."""
         state, value = self._fills.state, entry.value
         if not self._is_counted:
@@ -193,7 +193,7 @@ class StaleServing:
         times = entry.times
         if is_late and times is not None:  # until then nobody waits for the fill that is so slow
             times.throttled_until = now + self._stale.throttle_seconds
-        return self._serve(entry, entry.is_live(now))
+        return self._read(entry, entry.is_live(now))
 
 
 def throttle(fills: Fills, flight: Flight, stale: StaleRules | None) -> None:

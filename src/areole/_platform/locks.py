@@ -1,6 +1,6 @@
 """How a lock is taken, and the atomic steps on which the library relies.
 
-Every lock of the library but a flight's latch (see `_entry.Flight`) is taken in one way:
+Every lock of the library but a flight's latch (see `_core.flight.Flight`) is taken in one way:
 
     taken: list[bool] = []
     try:
@@ -35,7 +35,7 @@ Dicts
                                             Python gives it up, the lookup begins again. With a GIL that comparison
                                             lets another thread, or code that it calls itself, insert the same key
                                             into a slot that was passed. So every insertion takes the index's lock
-                                            there: see `_index`
+                                            there: see `_index.dict`
     `popitem`, `copy`, `list(d)`,           they compare no keys (`update`: from a dict, into an empty one)
       `list(d.values())`, `update`
 
@@ -66,7 +66,7 @@ Signals
 
 A finalizer, a weak reference's callback, a signal handler and a key's `__eq__` or `__hash__` can run between any two of
 these steps, on the same thread, and call the cache. So the locks are re-entrant, and an operation that looks and then
-acts checks afterwards that nothing has come between: see `_index` and `_bounded`.
+acts checks afterwards that nothing has come between: see `_index.dict` and `_index.bounded`.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ _forget = methodcaller("forget")
 class WeakTable(Generic[T]):
     """A table from objects, by identity, hashable or not, to one record each, for objects without finalizers of users.
 
-    The atomic steps relied on: `dict.setdefault`, `dict.pop`, `list(dict.values())` (see `_locks`). A live caller holds
+    The atomic steps relied on: `dict.setdefault`, `dict.pop`, `list(dict.values())` (see `locks`). A live caller holds
     `obj`, so its id is its own.
     """
 

@@ -270,7 +270,7 @@ class CacheState:
     @staticmethod
     def is_useless(entry: Entry, now: float) -> bool:
         """Say whether an entry has a value that is of no use any more, and that nobody is refilling."""
-        return entry.flight is None and entry.is_published and not entry.is_usable(now)  # in this order: see _core
+        return entry.flight is None and entry.is_published and not entry.is_usable(now)  # in this order: see entry
 
     def discard(self, entries: Collection[Entry], now: float) -> list[Entry]:
         """Remove and report `entries`, whatever has become of their keys' hashes; return all that had to go."""
