@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, FillTimeout
+from areole import AtomicCache, FillTimeout, cached
 from areole._core import wait_graph as wait_graph
 from areole._platform import generated
 
@@ -138,6 +138,19 @@ def a_memoized_method(index: str) -> Prepared:
     return owner.method.cache, owner.method, lambda: Owner.method(owner, "key")
 
 
+def a_cached_miss(index: str) -> Prepared:
+    cache = make_cache(index)
+    function = cached(cache)(lambda key: ("value of", key))
+    return cache, function, lambda: function("key")
+
+
+def a_cached_refresh(index: str) -> Prepared:
+    cache = make_cache(index)
+    function = cached(cache)(lambda key: ("value of", key))
+    function("key")
+    return cache, function, lambda: function.refresh("key")
+
+
 def an_expired_lookup(index: str) -> Prepared:
     clock = ManualClock()
     cache = make_cache(index, ttl=1, clock=clock)
@@ -156,7 +169,7 @@ def an_expired_get(index: str) -> Prepared:
 
 ON_BOTH = [a_miss, a_hit, a_look, an_invalidate, a_fill_after_an_invalidate, a_clear, a_refresh_of_a_value]
 ON_BOTH += [a_refresh_of_nothing, a_fill_that_fails, a_memoized_miss, a_memoized_hit, a_memoized_refresh]
-ON_BOTH += [a_memoized_method]
+ON_BOTH += [a_memoized_method, a_cached_miss, a_cached_refresh]
 CASES = [(each, index) for each in ON_BOTH for index in ("dict", "atomic")]
 CASES += [(an_expired_lookup, "dict"), (an_expired_get, "dict")]
 every_operation = pytest.mark.parametrize(
