@@ -43,7 +43,7 @@ OLD_NAMES = (
     "|Filing|find_results|_finish|_fly|_fly_and_tell|_give_way|_hand_over|has_no_leader|hold_off|is_gone"
     "|is_servable|keeps_asking|_land|_leads_to|let_go|LONG_AGO|look_every|may_be_left|_most_items"
     "|most_weight_each|NOT_YET|_note_replaced|_outcome_of|_Owner|plan_of|_put_out|_reach|_repair|_Results"
-    "|_retract|retry_at|_serialised|_serve|_served|_served_at_once|_settle|_share_with|SingleFlight|Slip"
+    "|_retract|retry_at|_serialised|_served_at_once|_settle|_share_with|SingleFlight|Slip"
     "|staying-up|StayingUp|_strike|_strike_evicted|_strike_out|take_off|_take_out|_take_over|_tell|_tell_later"
     "|Tidier|touch_source|_twin|_under_way|_untold|view_of"
 )
