@@ -91,6 +91,8 @@ def _miss_with_a_waiter() -> Walk:
     walk, is_running = Walk(), threading.Event()
 
     def fill(key: int) -> int:
+        if key == 0:
+            return key
         is_running.set()
         with walk.pause():
             _wait_until(lambda: cache.cache_info().waits == 1)
@@ -98,6 +100,7 @@ def _miss_with_a_waiter() -> Walk:
         return key
 
     def look_up() -> None:
+        cache.refresh(0)  # so that what a thread does once in its life has been done
         with walk.watch():
             cache[1]
 
@@ -137,9 +140,15 @@ def stale_serve_with_refresh() -> Walk:
     cache[1]
     now[0] = 2.0
     with walk.watch_new_threads():
-        assert cache[1] == 0.0
-    _wait_until(lambda: len(workers) == 2 and cache.peek(1) == 2.0)
-    _wait_until_blocked(lambda: workers[1], looks=10, pause=0.01)  # it waits for more to do
+        assert cache[1] == 0.0  # a worker is started
+        with walk.pause():
+            _wait_until(lambda: len(workers) == 2 and cache.peek(1) == 2.0)
+            _wait_until_blocked(lambda: workers[1], looks=10, pause=0.01)  # it waits for more to do
+        walk.visited.clear()
+        now[0] = 4.0
+        assert cache[1] == 2.0
+    _wait_until(lambda: len(workers) == 3 and cache.peek(1) == 4.0)
+    _wait_until_blocked(lambda: workers[2], looks=10, pause=0.01)
     return walk
 
 
@@ -170,6 +179,7 @@ def awaited_miss() -> Walk:
 
     async def main() -> None:
         cache = AsyncAtomicCache(fill)
+        await cache[0]  # so that what a loop does once has been done
         with walk.watch():
             await cache[1]
 

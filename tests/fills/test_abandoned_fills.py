@@ -11,7 +11,7 @@ import pytest
 
 from areole import AsyncAtomicCache
 from areole._core.wait_graph import Wait, begin_wait
-from areole._fill.protocol import LEAD
+from areole._fill.rules import LEAD
 from areole._fill.task_flight import TaskFlight
 
 from ..interleave import explore, point

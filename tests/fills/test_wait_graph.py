@@ -32,6 +32,7 @@ MANY = 300
 class FakeFlight:
     """A flight without a cache: what the graph needs of one."""
 
+    is_abandonable = False
     runs_a_loop = False
 
     def __init__(self, leader: Participant) -> None:
@@ -358,16 +359,16 @@ class Scene:
         joins.append(start_threads(lambda: self.x["x"]))
         for gate in self.gates.values():
             gate.wait_until_entered()
-        leads_to = wait_graph.closes_cycle
+        add = wait_graph._add
         waiters: list[Any] = []
 
-        def begin_to_walk(*args: Any) -> bool:
+        def begin_to_walk(*args: Any) -> None:
+            add(*args)
             if waiters.count(threading.current_thread()) == 1:
                 waiters.append(waiters[0])  # once
-                self.finalize()  # stands for a collection that begins at this call
-            return leads_to(*args)
+                self.finalize()  # stands for a collection that begins when this has returned
 
-        monkeypatch.setattr(wait_graph, "closes_cycle", begin_to_walk)
+        monkeypatch.setattr(wait_graph, "_add", begin_to_walk)
         join = start_threads(lambda: (waiters.append(threading.current_thread()), self.others["z"]))
         deadline = time.monotonic() + 30
         while not self.finalized and time.monotonic() < deadline:

@@ -300,7 +300,7 @@ async def an_async_cache() -> None:
     assert_type(AtomicCache(length).aio, AsyncAtomicCache[str, int])
     assert_type(AsyncAtomicCache(length, inline=True, max_items=5), AsyncAtomicCache[str, int])
     assert_valid(cache)
-    await cache[1]  # type: ignore[index]  # pyright: ignore[reportArgumentType]
+    await cache[1]  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 @AtomicCache.memoize

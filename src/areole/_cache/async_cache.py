@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any, Self, TypeVar, Unpack, overload
 
@@ -99,9 +99,7 @@ class AsyncReadThrough(ReadThrough[K, V]):
             now = None
         return await self._fills.get_or_fill(key, self._call_for(key), now)  # type: ignore[no-any-return]
 
-    def __getitem__(self, key: K) -> Coroutine[Any, Any, V]:
-        """Return `fetch(key)`, to be awaited."""
-        return self.fetch(key)
+    __getitem__ = fetch
 
     async def fetch_many(self, keys: Iterable[K]) -> dict[K, V]:
         """Return a dict of the values of `keys`; fill those that have none, concurrently.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .._core.entry import Empty
 from .._core.flight import Flight
 from .._fill.blocking import BlockingFill
-from .._fill.protocol import LEAD
 from .._fill.resilience import Resilience
+from .._fill.rules import LEAD
 from .._fill.threads import ThreadFills
 from .._memoize.decorator import Memoizing
 from .._platform.arguments import check_callable, check_keys, is_async_function, suggests_names

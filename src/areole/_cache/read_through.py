@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from .._core.entry import TimedEntry
 from .._core.ttl import make_deadline, make_seconds, seconds_of
-from .._fill.protocol import FillRules, Fills
+from .._fill.protocol import Fills
 from .._fill.resilience import Resilience, stale_rules_of
+from .._fill.rules import FillRules
 from .._fill.single_use import SINGLE_USE
 from .._index.make import bounded_index, make_index
 from .._memoize.decorator import Memoizing

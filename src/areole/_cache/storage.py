@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
 from .._core.entry import Empty, Entry
 from .._core.stats import make_on_hit
-from .._core.ttl import EXPIRED_AT_ONCE, DeadlineOf, SecondsOf, deadline_after, make_seconds
+from .._core.ttl import make_seconds
 from .._expiry.sweeper import sweeper
-from .._fill.protocol import FillRules
-from .._fill.resilience import Resilience, StaleRules, stale_rules_of
+from .._fill.resilience import Resilience, stale_rules_of
+from .._fill.rules import FillRules
 from .._fill.threads import ThreadFills
 from .._index.bounded import BoundedIndex
-from .._index.limits import check_at_least, weigh_none
-from .._platform.arguments import check_bool, check_keys, check_name, check_plain, suggests_names
+from .._index.limits import weigh_none
+from .._platform.arguments import check_bool, check_keys, check_name, suggests_names
 from .._platform.refcount import defer
 from ..errors import CacheClosedError
 from ..typing import Clock, PolicyName, RemovalListener
 from .lookups import Lookups, new_state
 from .sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
-from .storage_arguments import check_fill, most_swept, pairs_of, sweep_delay, timestamp, ttl_seconds, weigh_function
+from .storage_arguments import check_fill, most_swept, pairs_of, store_index, sweep_delay, timestamp, ttl_seconds
+from .storage_rules import deadline_in, rules_with
 
 __all__ = ["Storage"]
 
@@ -51,12 +52,10 @@ class Storage(Lookups[Any, T], Generic[T]):
 
     Args:
         size_limit_in_bytes: at least 4096, or None. An entry is charged its value (`len`), its key (`sys.getsizeof`)
-            and 320 bytes. A value over half of the limit is not stored. Values must be bytes, unless there is a
-            weigher.
+            and 320 bytes. A value over half of the limit is not stored. Without a weigher, values must be bytes.
         max_items: at least 1, or None.
         default_ttl: seconds or a timedelta, not negative. None: values never expire, unless `set` gives a ttl.
-        expiration_thread_delay: seconds between two sweeps of this store by the background thread, which all stores
-            share.
+        expiration_thread_delay: seconds between two sweeps of this store by the one background thread of all stores.
         expiration_thread_max_checks_per_iteration: the most entries that one sweep removes; 0: no sweeps.
         expiration_thread_log: log each sweep, at debug level, on the "areole" logger.
         expiration_disabled: ignore every ttl.
@@ -66,8 +65,7 @@ class Storage(Lookups[Any, T], Generic[T]):
 
     Under concurrency:
         A lookup takes no lock, but to remove an expired entry. Writers take one, and run no code of yours under it but
-        the methods of keys. No limit is exceeded when that lock is released. Expired entries are removed before a live
-        one.
+        the methods of keys. When it is released, no limit is exceeded. Expired entries are removed before live ones.
 
     Raises:
         TypeError, ValueError: for an argument; the message names it.
@@ -109,22 +107,12 @@ class Storage(Lookups[Any, T], Generic[T]):
         clock: Clock = time.monotonic,
         name: str | None = None,
     ) -> None:
-        size_limit_in_bytes = check_at_least("size_limit_in_bytes", size_limit_in_bytes, 4096)
-        max_items = check_at_least("max_items", max_items, 1)
+        index = store_index(size_limit_in_bytes, max_items, weigher, policy)
         most_checks = most_swept(expiration_thread_max_checks_per_iteration)
         check_bool("expiration_thread_log", expiration_thread_log)
         check_bool("expiration_disabled", expiration_disabled)
-        if weigher is not None:
-            check_plain("weigher", weigher)
         self._sweep_delay = sweep_delay(expiration_thread_delay)
         seconds = None if default_ttl is None else ttl_seconds(default_ttl, "default_ttl")
-        index = BoundedIndex(
-            max_items=max_items,
-            max_weight=size_limit_in_bytes,
-            most_weight_each=None if size_limit_in_bytes is None else size_limit_in_bytes // 2,
-            weigh=weigh_function(weigher, size_limit_in_bytes),
-            policy=policy,
-        )
         check_name(name)
         state = new_state(name or type(self).__name__, index, clock, on_removal, stats)
         has_tick = hasattr(index.policy, "tick")
@@ -135,7 +123,7 @@ class Storage(Lookups[Any, T], Generic[T]):
         self.expiration_disabled = expiration_disabled
         self._default_ttl = None if expiration_disabled else seconds
         returner = f"get_or_fill: the fill for {state.name}"
-        deadline_of = _deadline_in(self._default_ttl, clock)  # no method of the store's own: that would make a cycle
+        deadline_of = deadline_in(self._default_ttl, clock)  # no method of the store's own: that would make a cycle
         self._fills = ThreadFills(state, FillRules(deadline_of, make_seconds(None), returner=returner))
         self._counted_in: Any = None if self._hits is None else self._hits.local
         self._tick = index.policy.tick if has_tick and not stats else None
@@ -345,26 +333,14 @@ class Storage(Lookups[Any, T], Generic[T]):
         check_fill(fill, allow_single_use)
         if self._state.freed:
             self._state.freed.remove_some(self._state)  # as `set` does: this is about to store something
-        rules = self._rules_for(ttl, resilience, allow_single_use)
-        return self._fills.get_or_fill(key, partial(fill, key), now, rules)  # type: ignore[no-any-return]
-
-    def _rules_for(self, ttl: Any, resilience: Resilience | None, allow_single_use: bool) -> FillRules:
-        """Say what becomes of the result of one `get_or_fill`."""
         rules = self._fills.rules
         if not (resilience is None and ttl is DEFAULT_TTL):
-            seconds = self._seconds_for(ttl)
-            rules = replace(rules, deadline_of=_deadline_in(seconds, self._clock))
-            if resilience is not None:
-                rules = replace(rules, stale=self._stale_rules(resilience, seconds), seconds_of=_always(seconds))
-        return replace(rules, refused_types=frozenset()) if allow_single_use else rules
-
-    def _stale_rules(self, resilience: Resilience, seconds: float | None) -> StaleRules:
-        stale = stale_rules_of(resilience)
-        if not self.expiration_disabled:
-            stale.check_ttl(seconds)
-        if stale.stale_ttl is not None:
-            self._state.stores_live_only = False
-        return stale
+            rules = rules_with(rules, self._seconds_for(ttl), self._clock, resilience, self.expiration_disabled)
+            if rules.stale is not None and rules.stale.stale_ttl is not None:
+                self._state.stores_live_only = False
+        if allow_single_use:
+            rules = replace(rules, refused_types=frozenset())
+        return self._fills.get_or_fill(key, partial(fill, key), now, rules)  # type: ignore[no-any-return]
 
     # ---- ttl, weight, life
 
@@ -422,12 +398,3 @@ class Storage(Lookups[Any, T], Generic[T]):
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _deadline_in(seconds: float | None, clock: Clock) -> DeadlineOf[Any, Any]:
-    return lambda key, value: None if seconds is None else deadline_after(seconds, clock)
-
-
-def _always(seconds: float | None) -> SecondsOf[Any, Any]:
-    seconds = EXPIRED_AT_ONCE if seconds == 0 else seconds
-    return lambda key, value: seconds

@@ -8,16 +8,27 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .._core.ttl import as_float, seconds_of
+from .._index.bounded import BoundedIndex
 from .._index.limits import OVERHEAD, check_at_least, size_of, weigh_all, weigh_none
-from .._platform.arguments import is_async_function, shown
+from .._platform.arguments import check_plain, is_async_function, shown
 
-__all__ = ["check_fill", "most_swept", "pairs_of", "sweep_delay", "timestamp", "ttl_seconds", "weigh_function"]
+__all__ = ["check_fill", "most_swept", "pairs_of", "store_index", "sweep_delay", "timestamp", "ttl_seconds"]
 
 
-def weigh_function(weigher: Callable[[Any, Any], int] | None, limit: int | None) -> Callable[[Any, Any], int]:
+def store_index(
+    size_limit: object, max_items: object, weigher: Callable[[Any, Any], int] | None, policy: object
+) -> BoundedIndex:
+    """Make the index of a store with these limits."""
+    size_limit = check_at_least("size_limit_in_bytes", size_limit, 4096)
+    max_items = check_at_least("max_items", max_items, 1)
+    weigh: Callable[[Any, Any], int] = weigh_none if size_limit is None else _weigh_bytes
     if weigher is not None:
-        return weigh_all(weigher)
-    return weigh_none if limit is None else _weigh_bytes
+        check_plain("weigher", weigher)
+        weigh = weigh_all(weigher)
+    most_each = None if size_limit is None else size_limit // 2
+    return BoundedIndex(
+        max_items=max_items, max_weight=size_limit, most_weight_each=most_each, weigh=weigh, policy=policy
+    )
 
 
 def _weigh_bytes(key: Any, value: Any) -> int:

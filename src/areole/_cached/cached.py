@@ -15,7 +15,7 @@ from .._core.stats import make_hit_counter
 from .._core.ttl import deadline_after, seconds_from, seconds_of
 from .._expiry.freed_functions import KeyNamespace
 from .._expiry.lazy_expirer import LazyExpirer
-from .._fill.protocol import FillRules
+from .._fill.rules import FillRules
 from .._fill.single_use import SINGLE_USE
 from .._fill.tasks import TaskFills
 from .._fill.threads import ThreadFills

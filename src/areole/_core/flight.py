@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from .._platform import fork
 from .entry import UNPUBLISHED, Empty, Entry, Removal
 from .wait_graph import Participant, current_participant
 
@@ -87,12 +88,12 @@ class Flight:
         A stored exception is an outcome that is there for good. Its latch tells nothing in the child of a fork, where a
         waiter that had just taken it, and was about to release it, does not exist.
         """
-        return self.leader.is_from_before_fork or self.is_stored or not self.latch.locked()
+        return self.leader.epoch != fork.epoch or self.deadline != UNPUBLISHED or not self.latch.locked()
 
     @property
     def is_running(self) -> bool:
         """Say whether a leader is there still, who has not settled it."""
-        return self.is_pending and not self.is_orphaned
+        return self.value is Empty and self.error is None and not self.is_orphaned
 
     def add_waiter(self, wait: Wait) -> None:
         """Note a wait; called under the lock of the graph of waits. Of a thread's fill, nobody needs their number."""

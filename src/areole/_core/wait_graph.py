@@ -103,6 +103,7 @@ class Participant(Node):
 class Awaited(Protocol):
     """What a wait is for: a flight, or what stands for one. See `flight.Flight` for the methods."""
 
+    is_abandonable: bool
     runs_a_loop: bool
 
     @property
@@ -168,11 +169,12 @@ def end_wait(wait: Wait, flight: Awaited) -> bool:
 
 def _begin(wait: Wait, flight: Awaited) -> bool:
     _add(wait, flight)
-    return not closes_cycle(flight, wait)
+    return not ([node for node in wait.holds_up if node.awaited_by] and closes_cycle(flight, wait))
 
 
 def _add(wait: Wait, flight: Awaited) -> None:
-    flight.add_waiter(wait)
+    if flight.is_abandonable:
+        flight.add_waiter(wait)
     if wait.holds_up:
         for node in wait.holds_up:
             node.waits[wait] = None
@@ -187,11 +189,11 @@ def _end(wait: Wait, flight: Awaited) -> bool:
             node.waits.pop(wait, None)
         for node in flight.leader.nodes():
             node.awaited_by.pop(wait, None)
-    return flight.remove_waiter(wait)
+    return flight.is_abandonable and flight.remove_waiter(wait)
 
 
 def closes_cycle(flight: Awaited, wait: Wait) -> bool:
-    """Say whether the outcome of `flight` needs, in the end, something that `wait` holds up.
+    """Say whether the outcome of `flight` needs, in the end, something that `wait` holds up: others wait for that.
 
     A flight that has settled needs nothing any more, whatever its leader waits for by now:
 
@@ -199,7 +201,7 @@ def closes_cycle(flight: Awaited, wait: Wait) -> bool:
         2. B settles y, before A has begun to wait        4. A begins to wait for y, which is there: there is no cycle.
     """
     held_up, needed = wait.holds_up, flight.leader.nodes()
-    if not flight.is_running or not any(node.awaited_by for node in held_up):
+    if not flight.is_running:
         return False
     return _first_to_end(
         _search(needed, held_up.__contains__, is_forward=True),

@@ -42,15 +42,12 @@ that waits executes a module which the fill imports, that is seen after a moment
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from .._core.entry import Empty, Entry
 from .._core.flight import Flight
-from .._core.ttl import EXPIRED_AT_ONCE, DeadlineOf, SecondsOf
+from .._core.ttl import EXPIRED_AT_ONCE
 from .._core.wait_graph import Wait, current_fill, current_participant, end_wait, needs_thread
 from .._index.bounded import BoundedIndex
 from .._platform.locks import holds_a_lock, run_locked
@@ -59,42 +56,12 @@ from .._state.cache_state import LOST_AFTER, CacheState
 from ..typing import RemovalCause
 from .exceptions import raise_copy_of, raise_unchanged, twin_of
 from .resilience import StaleRules
-from .single_use import SINGLE_USE, refuse_result
+from .rules import LEAD, Claim, FillRules
+from .single_use import refuse_result
 from .task_waiter import wake
 from .wait_errors import WaitError, wait_error
 
-__all__ = ["LEAD", "Claim", "FillRules", "Fills"]
-
-
-class Claim(enum.Enum):
-    """The answer of a claim."""
-
-    LEAD = "the caller must run the fill, and complete or abort its flight"
-    JOIN = "another flight is running: it is in `flight.joined`"
-    HIT = "there was a live value, which is in `flight.value`, or a stored exception, which `flight.joined` has"
-    LOOK_AGAIN = "there is a stale value that this lookup may serve without waiting"
-    LED_IN_WORKER = "a thread of the pool leads `flight.joined` on behalf of the caller: under timeouts"
-    GONE = "the entry that was to be refreshed is not there any more"
-
-
-LEAD: Final = Claim.LEAD
-
-
-@dataclass(slots=True)
-class FillRules:
-    """What becomes of what a fill returns.
-
-    `deadline_of` serves caches without stale values; `seconds_of` those with them, whose moments `stale` works out.
-    """
-
-    deadline_of: DeadlineOf[Any, Any]
-    seconds_of: SecondsOf[Any, Any]
-    stale: StaleRules | None = None
-    refused_types: frozenset[type[Any]] = SINGLE_USE
-    returner: str = ""
-    """What the message about a refused result begins with: the function called, and what it calls."""
-    dump: Callable[[Any], Any] | None = None
-    """Makes what is stored, and what waiters get, of a result."""
+__all__ = ["Fills"]
 
 
 class Fills:

@@ -29,8 +29,9 @@ from .._core.entry import Empty, Entry
 from .._core.flight import Flight
 from .._platform.locks import run_locked
 from ..errors import FillTimeout
-from .protocol import Claim, FillRules, Fills
+from .protocol import Fills
 from .resilience import StaleRules
+from .rules import Claim, FillRules
 
 __all__ = ["StaleServing", "throttle"]
 

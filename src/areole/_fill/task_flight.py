@@ -113,6 +113,7 @@ class CleanUp:
     """Stands, in the graph of waits, for what an abandoned fill does until it has stopped."""
 
     __slots__ = ("_flight",)
+    is_abandonable = False
     runs_a_loop = False
 
     def __init__(self, flight: TaskFlight) -> None:

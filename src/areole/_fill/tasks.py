@@ -37,7 +37,8 @@ from .._core.flight import Flight
 from .._core.wait_graph import Wait, add_wait, begin_wait, current_fill, current_participant
 from .._state.cache_state import CacheState
 from .blocking import call_fill
-from .protocol import LEAD, Claim, FillRules, Fills
+from .protocol import Fills
+from .rules import LEAD, Claim, FillRules
 from .stale import StaleServing, throttle
 from .task_flight import TaskFlight, wait_until_stopped
 from .task_waiter import TaskWaiter, running_loop, wake
@@ -278,7 +279,9 @@ class TaskFills(Fills):
         try:
             if flight.own_wait is not None:
                 await self._wait_and_leave(flight.own_wait, flight, timeout)
-            if flight.value is Empty and not isinstance(flight.error, Exception):
+            if flight.value is not Empty:
+                return flight.value
+            if not isinstance(flight.error, Exception):
                 raise self.wait_error("ended", flight, kind=type(flight.error).__name__)
             return self.read_requested(flight)
         finally:

@@ -26,7 +26,8 @@ from .._platform import fork
 from .._platform.module_imports import is_importing
 from .._platform.worker_pool import HUNG_SECONDS, Client, pool
 from .exceptions import raise_unchanged
-from .protocol import LEAD, Claim, FillRules, Fills
+from .protocol import Fills
+from .rules import LEAD, Claim, FillRules
 from .stale import StaleServing, throttle
 from .task_waiter import limit_of
 
@@ -110,22 +111,14 @@ class ThreadFills(Fills):
         if joined is None:
             return flight.value
         try:
-            if serving is None:
-                return self.wait_for(joined, self.wait_timeout)
-            patience = serving.patience()
-            if found is Claim.LED_IN_WORKER:
+            patience = None if serving is None else serving.patience()
+            if serving is not None and found is Claim.LED_IN_WORKER:
                 return serving.has_result(self._wait_for_own(joined, patience))
-            return serving.has_result(self.wait_for(joined, self.wait_timeout if patience is None else patience))
+            self._wait(joined, self.wait_timeout if patience is None else patience)
+            value = self.read_result(joined)
+            return value if serving is None else serving.has_result(value)
         finally:
             del joined  # here and below: a traceback keeps its frames, which must not lead back to the exception
-
-    def wait_for(self, flight: Flight, timeout: float | None) -> Any:
-        """Wait for another caller's flight; return or raise what it has brought, or Empty."""
-        try:
-            self._wait(flight, timeout)
-            return self.read_result(flight)
-        finally:
-            del flight
 
     # ---- waiting
 

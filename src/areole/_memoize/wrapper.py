@@ -19,7 +19,7 @@ from typing import Any
 from .._core.entry import Empty
 from .._core.flight import Flight
 from .._core.stats import HitCounter
-from .._fill.protocol import LEAD
+from .._fill.rules import LEAD
 from .._fill.tasks import TaskFills
 from .._index.atomic import AtomicDictIndex
 from .._index.bounded import BoundedIndex

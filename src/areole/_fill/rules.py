@@ -1,0 +1,45 @@
+"""What a claim answers, and what becomes of what a fill returns."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .._core.ttl import DeadlineOf, SecondsOf
+from .resilience import StaleRules
+from .single_use import SINGLE_USE
+
+__all__ = ["LEAD", "Claim", "FillRules"]
+
+
+class Claim(enum.Enum):
+    """The answer of a claim."""
+
+    LEAD = "the caller must run the fill, and complete or abort its flight"
+    JOIN = "another flight is running: it is in `flight.joined`"
+    HIT = "there was a live value, which is in `flight.value`, or a stored exception, which `flight.joined` has"
+    LOOK_AGAIN = "there is a stale value that this lookup may serve without waiting"
+    LED_IN_WORKER = "a thread of the pool leads `flight.joined` on behalf of the caller: under timeouts"
+    GONE = "the entry that was to be refreshed is not there any more"
+
+
+LEAD: Final = Claim.LEAD
+
+
+@dataclass(slots=True)
+class FillRules:
+    """What becomes of what a fill returns.
+
+    `deadline_of` serves caches without stale values; `seconds_of` those with them, whose moments `stale` works out.
+    """
+
+    deadline_of: DeadlineOf[Any, Any]
+    seconds_of: SecondsOf[Any, Any]
+    stale: StaleRules | None = None
+    refused_types: frozenset[type[Any]] = SINGLE_USE
+    returner: str = ""
+    """What the message about a refused result begins with: the function called, and what it calls."""
+    dump: Callable[[Any], Any] | None = None
+    """Makes what is stored, and what waiters get, of a result."""
