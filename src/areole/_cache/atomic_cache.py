@@ -186,7 +186,12 @@ class AtomicCache(ReadThrough[K, V]):
     def fetch_many(self, keys: Iterable[K]) -> dict[K, V]:
         """Return a dict of the values of `keys`. Fill those that have none, in order; stop where a fill raises."""
         check_keys("fetch_many", keys)
-        return {key: self[key] for key in keys}
+        values: dict[K, V] = {}
+        for key in keys:
+            self._state.refuse_unhashable(key)
+            if key not in values:  # a value that is not stored is filled once all the same
+                values[key] = self[key]
+        return values
 
     def refresh(self, key: K) -> V:
         """Fill `key` again and return the new value; other callers get the old one meanwhile.

@@ -81,9 +81,9 @@ class Fills:
         self.stored_errors = stored_errors
         self.wait_timeout = wait_timeout
 
-    def over(self, state: CacheState, rules: FillRules | None = None) -> Self:
-        """Return the same strategy over another state, or with other rules."""
-        return type(self)(state, rules or self.rules, self.stored_errors, self.wait_timeout)
+    def over(self, state: CacheState) -> Self:
+        """Return the same strategy over another state."""
+        return type(self)(state, self.rules, self.stored_errors, self.wait_timeout)
 
     # ---- claim
 

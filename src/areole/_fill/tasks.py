@@ -66,15 +66,12 @@ class TaskFills(Fills):
         rules: FillRules,
         stored_errors: tuple[type[Exception], ...] = (),
         wait_timeout: float | None = None,
-        cancels: bool = True,
-        offloads: bool = False,
     ) -> None:
         super().__init__(state, rules, stored_errors, wait_timeout)
-        self.cancels = cancels
-        self.offloads = offloads
+        self.cancels, self.offloads = True, False
 
-    def over(self, state: CacheState, rules: FillRules | None = None) -> Self:
-        fills = super().over(state, rules)
+    def over(self, state: CacheState) -> Self:
+        fills = super().over(state)
         fills.cancels, fills.offloads = self.cancels, self.offloads
         return fills
 
