@@ -21,6 +21,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
 
+_PACKAGE = __name__.partition(".")[0] + "."
+
 
 class Lookups(Generic[K, V]):
     """A view of a state: lookups that neither fill nor wait, removal, counters.
@@ -43,6 +45,8 @@ class Lookups(Generic[K, V]):
     def _copy(self) -> Self:
         """Return a view of the same kind, with what a user's subclass has added; `_use` makes it one of its own."""
         made: Self = object.__new__(type(self))
+        if type(self).__module__.startswith(_PACKAGE):
+            return made  # it is no user's
         attributes: Any = object.__getstate__(self)  # whatever the subclass says of pickling
         for name, value in attributes[1].items():
             setattr(made, name, value)
