@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 
 from areole._platform import worker_pool as _background
+from areole._platform.locks import run_locked
 from areole._platform.worker_pool import CALL_SECONDS, MOST_EACH, MOST_IN_ALL, MOST_QUEUED, MOST_THREADS, Client, Pool
 from areole.testing import ManualClock
 
@@ -200,7 +201,7 @@ def end_all(pool: Pool, *sides: Side) -> None:
 def settle_pool(pool: Pool) -> None:
     pause = threading.Event()
     for _ in range(PATIENCE * 1000):
-        if not pool.busy_lanes():
+        if not run_locked(pool.lock, pool.busy_lanes):
             return
         pause.wait(0.001)
     pytest.fail("a task did not end")
