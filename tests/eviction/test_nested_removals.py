@@ -20,7 +20,7 @@ import pytest
 from areole import AtomicCache, Storage
 from areole.testing import assert_valid
 
-from ..interleave import Injected, inject, met_new_code, signal_steps, watched
+from ..interleave import Injected, before_each, inject, signal_steps
 from ..kit import Told, check_books, every_policy, make_store
 
 
@@ -89,18 +89,13 @@ OF_CACHES = [(operation, action) for operation in ("read", "refresh") for action
 def test_each_value_is_reported_once_whatever_a_handler_does_meanwhile(
     operation: str, action: str, is_store: bool, policy: str
 ) -> None:
-    at = 1
-    with watched(signal_steps):
-        while act_before_step(at, OPERATIONS[operation], ACTIONS[action], partial(Watched, policy, is_store)).places:
-            at += 1
-    assert at > 20
+    make = partial(Watched, policy, is_store)
+    assert before_each(signal_steps, partial(act_before_step, OPERATIONS[operation], ACTIONS[action], make)) > 20
 
 
-def act_before_step(at: int, operate: Any, act: Any, make: Callable[[], Watched]) -> Injected:
-    again = True
-    while again:
-        subject = make()
-        again, injected = met_new_code(partial(inject, partial(operate, subject), partial(acted, act, subject), at))
+def act_before_step(operate: Any, act: Any, make: Callable[[], Watched], at: int) -> Injected:
+    subject = make()
+    injected = inject(partial(operate, subject), partial(acted, act, subject), at)
     assert not isinstance(injected.result, BaseException), repr(injected)
     try:
         subject.check()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from areole._index.bounded import BoundedIndex
 from areole.testing import ManualClock, assert_valid
 
 from ..fills.test_interrupts import interrupt
-from ..interleave import Injected, inject, met_new_code, signal_steps, watched
+from ..interleave import Injected, before_each, inject, signal_steps
 from ..kit import PATIENCE, Gate, check_books, every_policy, make_store
 
 Store = Storage[Any]
@@ -69,10 +70,8 @@ every_operation = pytest.mark.parametrize("operate", OPERATIONS.values(), ids=OP
 
 def interrupted(make: Callable[[str], Store], operate: Callable[[Store], Any], policy: str, *at: int) -> Injected:
     """Interrupt an operation on a new store before these steps, and check what is left."""
-    again = True
-    while again:
-        store = make(policy)
-        again, injected = met_new_code(lambda store=store: inject(lambda: operate(store), interrupt, *at))
+    store = make(policy)
+    injected = inject(lambda: operate(store), interrupt, *at)
     try:
         if injected.places:
             assert isinstance(injected.result, KeyboardInterrupt), f"swallowed, for {injected.result!r}"
@@ -99,21 +98,19 @@ def check_works(store: Store) -> None:
 @every_operation
 def test_an_interrupt_before_any_instruction_leaves_the_books_in_order(operate: Any, policy: str) -> None:
     """Exhaustively: n = 1, 2, 3, ... until the operation ends before its n-th instruction."""
-    with watched(signal_steps):
-        at = 1
-        while interrupted(a_full_store, operate, policy, at).places:
-            at += 1
-    assert at > 3, "there were hardly any instructions to interrupt"
+    assert before_each(signal_steps, partial(interrupted, a_full_store, operate, policy)) > 3, (
+        "there were hardly any instructions to interrupt"
+    )
 
 
 @pytest.mark.parametrize("name", ["set", "set over", "expire_in", "sweep"])
 def test_a_second_interrupt_while_the_books_are_put_right_leaves_them_in_order(name: str) -> None:
     """A nervous user presses Ctrl-C twice. A sample of the distances between the two."""
-    with watched(signal_steps):
-        for distance in (1, 3, 9):
-            at = 1
-            while interrupted(a_full_store, OPERATIONS[name], "lru", at, at + distance).places:
-                at += 1
+    for distance in (1, 3, 9):
+        before_each(
+            signal_steps,
+            lambda at, distance=distance: interrupted(a_full_store, OPERATIONS[name], "lru", at, at + distance),  # type: ignore[misc]
+        )
 
 
 def a_cache(policy: str) -> Store:
@@ -130,11 +127,7 @@ def a_cache(policy: str) -> Store:
 
 @pytest.mark.parametrize("name", ["set", "pop", "get_or_fill", "get"])
 def test_an_interrupt_anywhere_in_an_operation_of_a_cache_leaves_the_books_in_order(name: str) -> None:
-    with watched(signal_steps):
-        at = 1
-        while interrupted(a_cache, OPERATIONS[name], "lru", at).places:
-            at += 1
-    assert at > 3
+    assert before_each(signal_steps, partial(interrupted, a_cache, OPERATIONS[name], "lru")) > 3
 
 
 def test_an_interrupt_anywhere_in_a_set_of_a_swept_store_leaves_one_that_works() -> None:
@@ -145,10 +138,7 @@ def test_an_interrupt_anywhere_in_a_set_of_a_swept_store_leaves_one_that_works()
         store.set("b", b"")
         return store
 
-    with watched(signal_steps):
-        at = 1
-        while interrupted(make, lambda store: store.set("new", b"", ttl=5), "lru", at).places:
-            at += 1
+    before_each(signal_steps, partial(interrupted, make, lambda store: store.set("new", b"", ttl=5), "lru"))
 
 
 def test_a_late_value_that_is_interrupted_as_it_makes_room_leaves_nothing_pending(

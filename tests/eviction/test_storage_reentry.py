@@ -15,6 +15,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ import pytest
 from areole import CACHE_MISS, Cache, FillDeadlockError, RecursiveFillError, Storage
 from areole.testing import ManualClock
 
-from ..interleave import EXHAUSTIVE, Injected, every_step, inject, met_new_code, watched
+from ..interleave import EXHAUSTIVE, Injected, before_each, every_step, inject
 from ..kit import check_books, every_pair, every_policy, make_store, run_python, run_threads
 from ..process.test_process import Finalized, KeyThatActs, KeyThatRaises
 
@@ -179,12 +180,12 @@ def test_a_finalizer_that_runs_anywhere_in_an_operation_may_use_the_store(operat
     """
     stride = 3 if operate is STEPPED["clear"] and not EXHAUSTIVE else 1
     actions = list(ACTIONS.values())
-    with watched(every_step):
-        for shift in range(len(actions) if EXHAUSTIVE else 1):
-            at = 1
-            while finalizer_anywhere(actions[(at + shift) % len(actions)], operate, policy, at).places:
-                at += stride
-            assert at > 10
+    for shift in range(len(actions) if EXHAUSTIVE else 1):
+
+        def run(at: int, shift: int = shift) -> Injected:
+            return finalizer_anywhere(actions[(at + shift) % len(actions)], operate, policy, at)
+
+        assert before_each(every_step, run, stride=stride) > 10
 
 
 @every_policy
@@ -195,19 +196,12 @@ def test_a_finalizer_that_runs_anywhere_in_an_eviction_may_set_and_expire(action
     1. an eviction has struck out E    2. a finalizer asks for room: E is evicted, which makes none, again and again
                                        3. or gives E a deadline: E cannot have one, and is found, again and again
     """
-    with watched(every_step):
-        at = 1
-        while finalizer_anywhere(ACTIONS[action], STEPPED["set"], policy, at).places:
-            at += 1
+    before_each(every_step, partial(finalizer_anywhere, ACTIONS[action], STEPPED["set"], policy))
 
 
 def finalizer_anywhere(action: Any, operate: Any, policy: str, at: int) -> Injected:
-    again = True
-    while again:
-        store = small_store(policy)
-        again, injected = met_new_code(
-            lambda store=store: inject(lambda: operate(store), lambda: act_as_a_finalizer(action, store), at)
-        )
+    store = small_store(policy)
+    injected = inject(lambda: operate(store), lambda: act_as_a_finalizer(action, store), at)
     try:
         assert not isinstance(injected.result, BaseException) or store._is_closed, repr(injected.result)
         check_books(store)

@@ -26,7 +26,7 @@ from areole._expiry.sweeper import Sweeper
 from areole._platform.locks import run_locked
 from areole.testing import ManualClock
 
-from ..interleave import Injected, inject, met_new_code, signal_steps, watched
+from ..interleave import Injected, before_each, inject, signal_steps
 from ..kit import PATIENCE, Gate, assert_valid, run_threads, start_threads
 
 HOUR = 3600.0
@@ -496,11 +496,10 @@ def test_an_interrupt_before_any_instruction_of_the_first_ttl_leaves_a_store_tha
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    def interrupted(at: tuple[int, ...]) -> Injected:
-        again = True
-        while again:
-            store: Storage[int] = Storage(clock=clock, expiration_thread_delay=60)
-            again, injected = met_new_code(lambda store=store: inject(lambda: store.set("a", 1, ttl=5), interrupt, *at))
+    def interrupted(at: int) -> Injected:
+        store: Storage[int] = Storage(clock=clock, expiration_thread_delay=60)
+        places = (at,) if distance is None else (at, at + distance)
+        injected = inject(lambda: store.set("a", 1, ttl=5), interrupt, *places)
         assert not injected.places or isinstance(injected.result, KeyboardInterrupt)
         run_threads(lambda: store.set("a", 1, ttl=5))  # another thread: no lock is held
         assert sweeper.thread is not None
@@ -508,11 +507,7 @@ def test_an_interrupt_before_any_instruction_of_the_first_ttl_leaves_a_store_tha
         store.close(wait=True)
         return injected
 
-    with watched(signal_steps):
-        at = 1
-        while interrupted((at,) if distance is None else (at, at + distance)).places:
-            at += 1
-    assert at > 30
+    assert before_each(signal_steps, interrupted) > 30
 
 
 def test_a_thread_that_has_died_is_replaced(clock: ManualClock, sweeper: Sweeper) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -15,7 +16,7 @@ from areole._platform.locks import run_locked
 from areole._platform.worker_pool import CALL_SECONDS, MOST_EACH, MOST_IN_ALL, MOST_QUEUED, MOST_THREADS, Client, Pool
 from areole.testing import ManualClock
 
-from ..interleave import inject, met_new_code, signal_steps, watched
+from ..interleave import before_each, inject, signal_steps
 from ..kit import PATIENCE, Gate, run_python, run_threads
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -323,11 +324,7 @@ def test_an_interrupt_before_any_instruction_of_a_call_strands_no_thread_and_los
     """Broken: 1. `run` takes an idle thread; 2. it is interrupted; 3. that thread waits for ever for its task."""
     monkeypatch.setattr(_background, "IDLE_SECONDS", 0.02)
     for operate in (run_one, submit_two, look_at_one):
-        at = 1
-        with watched(signal_steps):
-            while interrupt_a_call(operate, has_idle, at).places:
-                at += 1
-        assert at > 5
+        assert before_each(signal_steps, partial(interrupt_a_call, operate, has_idle)) > 5
 
 
 def run_one(pool: Pool, task: Any) -> Any:
@@ -346,13 +343,6 @@ def look_at_one(pool: Pool, task: Any) -> Any:
 
 
 def interrupt_a_call(operate: Any, has_idle: bool, at: int) -> Any:
-    again = True
-    while again:
-        again, injected = met_new_code(lambda: interrupt_a_call_once(operate, has_idle, at))
-    return injected
-
-
-def interrupt_a_call_once(operate: Any, has_idle: bool, at: int) -> Any:
     before = set(threading.enumerate())
     clock = ManualClock(1.0)
     pool = Pool(clock)

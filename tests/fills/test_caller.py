@@ -11,7 +11,7 @@ from typing import Any
 from areole import AtomicCache, FillDeadlockError
 from areole._core.wait_graph import Participant, current_participant
 
-from ..interleave import Injected, inject, met_new_code, signal_steps, watched
+from ..interleave import Injected, before_each, inject, signal_steps
 from ..kit import (
     PATIENCE,
     Gate,
@@ -103,21 +103,10 @@ def test_a_wait_within_a_wait_leaves_the_outer_one_to_be_seen() -> None:
     Or, where the handler runs while T holds a lock, that of the graph of waits, say, all others wait for that.
     Allowed: exactly one of T and L gets a FillDeadlockError; and the handler, where it runs under a lock.
     """
-    with watched(signal_steps):
-        at = 1
-        while wait_within_wait(at).places:
-            at += 1
-    assert at > 15
+    assert before_each(signal_steps, wait_within_wait) > 15
 
 
 def wait_within_wait(at: int) -> Injected:
-    again = True
-    while again:
-        again, injected = met_new_code(lambda: wait_within_wait_once(at))
-    return injected
-
-
-def wait_within_wait_once(at: int) -> Injected:
     gates = {name: Gate() for name in ("key", "short")}
     errors: list[FillDeadlockError] = []
     refused: list[FillDeadlockError] = []

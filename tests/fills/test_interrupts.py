@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from areole import AtomicCache, FillTimeout, cached
 from areole._core import wait_graph as wait_graph
 from areole._platform import generated
 
-from ..interleave import EXHAUSTIVE, Injected, every_step, inject, met_new_code, signal_steps, watched
+from ..interleave import EXHAUSTIVE, Injected, afresh, before_each, every_step, inject, signal_steps, watched
 from ..kit import (
     PATIENCE,
     Gate,
@@ -183,10 +184,8 @@ def interrupt() -> None:
 
 def interrupted(prepare: Callable[[str], Prepared], index: str, *at: int) -> Injected:
     """Interrupt a freshly prepared operation before these steps, and check what is left."""
-    again = True
-    while again:
-        cache, ask, operate = prepare(index)
-        again, injected = met_new_code(lambda operate=operate: inject(operate, interrupt, *at))
+    cache, ask, operate = prepare(index)
+    injected = inject(operate, interrupt, *at)
     if injected.places:
         assert isinstance(injected.result, KeyboardInterrupt), f"{injected!r}: swallowed, for {injected.result!r}"
     try:
@@ -222,10 +221,7 @@ def check_locks_and_ask(cache: AnyCache, ask: Callable[[Any], Any]) -> Any:
 @every_operation
 def test_an_interrupt_before_any_instruction_leaves_a_cache_that_works(prepare: Any, index: str) -> None:
     """Invariant 4, exhaustively: n = 1, 2, 3, ... until the operation ends before its n-th instruction."""
-    with watched(every_step):
-        at = 1
-        while interrupted(prepare, index, at).places:
-            at += 1
+    at = before_each(every_step, partial(interrupted, prepare, index))
     assert at > 5, "there were hardly any instructions to interrupt"
 
 
@@ -235,7 +231,7 @@ def test_instructions_are_seen_in_code_that_equals_what_was_seen_before() -> Non
     for _ in range(2):
         generated._compile.cache_clear()
         with watched(every_step):
-            steps.append(interrupted(a_memoized_hit, "dict", 10_000).steps)
+            steps.append(afresh(lambda: interrupted(a_memoized_hit, "dict", 10_000)).steps)
     assert steps[0] == steps[1] > 5
 
 
@@ -248,11 +244,13 @@ def test_a_second_interrupt_while_the_first_is_cleaned_up_after_leaves_a_cache_t
 
     AREOLE_EXHAUSTIVE=1 has each at every step.
     """
-    with watched(every_step):
-        for first, distance in enumerate((1, 3, 8, 21)):
-            at = 1 if EXHAUSTIVE else 1 + first % 2
-            while interrupted(prepare, index, at, at + distance).places:
-                at += 1 if EXHAUSTIVE else 2
+    stride = 1 if EXHAUSTIVE else 2
+    for i, distance in enumerate((1, 3, 8, 21)):
+
+        def run(at: int, distance: int = distance) -> Injected:
+            return interrupted(prepare, index, at, at + distance)
+
+        before_each(every_step, run, 1 + i % stride, stride)
 
 
 # ---- waiting
@@ -267,21 +265,10 @@ def test_an_interrupt_before_any_instruction_of_a_waiter_leaves_the_flight_to_th
 
     The fill ends once the waiter waits, or has been interrupted before it could.
     """
-    with watched(every_step):
-        at = 1
-        while interrupted_waiter(index, wait_timeout, at).places:
-            at += 1
-    assert at > 30
+    assert before_each(every_step, partial(interrupt_waiter, index, wait_timeout)) > 15
 
 
-def interrupted_waiter(index: str, wait_timeout: float | None, at: int) -> Injected:
-    again = True
-    while again:
-        again, injected = met_new_code(lambda: interrupt_waiter_once(index, wait_timeout, at))
-    return injected
-
-
-def interrupt_waiter_once(index: str, wait_timeout: float | None, at: int) -> Injected:
+def interrupt_waiter(index: str, wait_timeout: float | None, at: int) -> Injected:
     entered, waiter_is_off = threading.Event(), threading.Event()
     pause = threading.Event()
 
@@ -313,21 +300,10 @@ def test_an_interrupt_at_the_end_of_a_wait_leaves_no_wait_behind_that_others_wou
     Allowed: L waits for M, and gets the value. Only where a signal can arrive: what unregisters is one store in a
     `finally`, and an exception at the PUSH_EXC_INFO before that store could be survived by nobody, but no signal comes.
     """
-    with watched(signal_steps):
-        at = 1
-        while interrupt_timed_out_waiter(at).places:
-            at += 1
-    assert at > 30
+    assert before_each(signal_steps, interrupt_timed_out_waiter) > 30
 
 
 def interrupt_timed_out_waiter(at: int) -> Injected:
-    again = True
-    while again:
-        again, injected = met_new_code(lambda: interrupt_timed_out_waiter_once(at))
-    return injected
-
-
-def interrupt_timed_out_waiter_once(at: int) -> Injected:
     gate, ended = Gate(), threading.Event()
 
     def fill_slow(key: str) -> Any:

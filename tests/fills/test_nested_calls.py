@@ -9,13 +9,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from areole import AtomicCache, FillDeadlockError, RecursiveFillError
 
-from ..interleave import every_step, inject, met_new_code, watched
+from ..interleave import Injected, before_each, every_step, inject
 from ..kit import ManualClock, assert_valid
 
 KINDS = [{}, {"max_items": 3, "policy": "lru"}, {"max_items": 3, "policy": "s3fifo"}]
@@ -121,27 +122,20 @@ def test_a_call_before_any_instruction_of_another_breaks_no_promise(index: str, 
     Allowed: whatever the order of the two calls, the old value is never seen after the nested one has returned, each
     value that was stored is reported once or is there, and the cache is as it must be.
     """
-    with watched(every_step):
-        at, is_over = 1, False
-        while not is_over:
-            is_over = not nest(index, OUTER[outer], NESTED[nested], at)
-            at += 1
-    assert at > 10
+    assert before_each(every_step, partial(nest, index, OUTER[outer], NESTED[nested])) > 10
 
 
-def nest(index: str, outer: Callable[[Any], Any], nested: Callable[[Any], Any], at: int) -> bool:
-    """Make the nested call before instruction `at` of the outer one; say whether there was such an instruction."""
-    is_new = True
-    while is_new:
-        cache = Watched(**INDEXES[index])
-        cache["k"]
-        old = cache.ledger.made.copy()
+def nest(index: str, outer: Callable[[Any], Any], nested: Callable[[Any], Any], at: int) -> Injected:
+    """Make the nested call before instruction `at` of the outer one."""
+    cache = Watched(**INDEXES[index])
+    cache["k"]
+    old = cache.ledger.made.copy()
 
-        def act(cache: Any = cache, old: Any = old) -> None:
-            nested(cache)
-            assert cache.peek("k") not in old, "an invalidated value is back at once"
+    def act() -> None:
+        nested(cache)
+        assert cache.peek("k") not in old, "an invalidated value is back at once"
 
-        is_new, injected = met_new_code(lambda cache=cache, act=act: inject(lambda: outer(cache), act, at))
+    injected = inject(lambda: outer(cache), act, at)
     assert not isinstance(injected.result, AssertionError), f"{injected}: {injected.result}"
     if injected.places:
         assert cache.peek("k") not in old, f"{injected}: an invalidated value is back"
@@ -150,32 +144,25 @@ def nest(index: str, outer: Callable[[Any], Any], nested: Callable[[Any], Any], 
         assert_valid(cache)
     except AssertionError as error:
         raise AssertionError(f"{injected}: {error}") from None
-    return bool(injected.places)
+    return injected
 
 
 def test_a_stored_exception_is_in_the_accounts_once_wherever_a_call_comes_in_between() -> None:
     """Invariant 7. Broken: what stored it was done twice where nested code had made the accounts again."""
-    with watched(every_step):
-        at, is_over = 1, False
-        while not is_over:
-            is_over = not fail_around(at)
-            at += 1
-    assert at > 10
+    assert before_each(every_step, fail_around) > 10
 
 
-def fail_around(at: int) -> bool:
-    is_new = True
-    while is_new:
-        clock = ManualClock()
-        cache: AtomicCache[Any, Any] = AtomicCache(
-            {"k": 1, "n": 2}.__getitem__, ttl=1, max_items=4, policy="lru", cache_exceptions=True, clock=clock
-        )
-        cache["k"]
-        clock.advance(1)
-        is_new, injected = met_new_code(lambda cache=cache: inject(lambda: cache["bad"], cache.sweep, at))
+def fail_around(at: int) -> Injected:
+    clock = ManualClock()
+    cache: AtomicCache[Any, Any] = AtomicCache(
+        {"k": 1, "n": 2}.__getitem__, ttl=1, max_items=4, policy="lru", cache_exceptions=True, clock=clock
+    )
+    cache["k"]
+    clock.advance(1)
+    injected = inject(lambda: cache["bad"], cache.sweep, at)
     assert isinstance(injected.result, KeyError)
     try:
         assert_valid(cache)
     except AssertionError as error:
         raise AssertionError(f"{injected}: {error}") from None
-    return bool(injected.places)
+    return injected

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from areole._core import wait_graph
 from areole._core.wait_graph import Participant, Wait, add_wait, begin_wait, current_participant, end_wait
 from areole._fill.task_flight import TaskFlight
 
-from ..interleave import Injected, every_step, inject, met_new_code, watched
+from ..interleave import Injected, before_each, every_step, inject
 from ..kit import Gate, assert_valid, run_threads, start_threads, wait_until_waiting
 
 MANY = 300
@@ -425,19 +426,8 @@ def test_a_finalizer_may_fill_in_the_midst_of_a_step(monkeypatch: pytest.MonkeyP
 
 def test_a_wait_that_begins_in_the_midst_of_another_is_counted_and_found() -> None:
     """A finalizer's task may wait for the same fill: before each instruction of the outer wait's beginning and end."""
-    with watched(every_step):
-        for act in (add_wait, end_wait):
-            at = 1
-            while (injected := nested_once(act, at)).places:
-                at += 1
-            assert at > 15, injected
-
-
-def nested_once(act: Callable[[Wait, Any], Any], at: int) -> Injected:
-    again = True
-    while again:
-        again, injected = met_new_code(lambda: nested(act, at))
-    return injected
+    for act in (add_wait, end_wait):
+        assert before_each(every_step, partial(nested, act)) > 8
 
 
 def nested(act: Callable[[Wait, Any], Any], at: int) -> Injected:

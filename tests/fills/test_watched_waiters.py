@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from areole._fill import protocol as _single_flight
 from areole._fill import task_waiter as _waiter
 from areole._fill.task_waiter import _Poller
 
-from ..interleave import Injected, every_step, inject, met_new_code, watched
+from ..interleave import Injected, before_each, every_step, inject
 from ..kit import Gate, assert_valid, run, start_threads, until
 
 OnLoop = Callable[..., Any]
@@ -141,19 +142,8 @@ class LookedAt:
 
 def test_a_waiter_that_comes_in_the_midst_of_a_look_is_looked_at_too() -> None:
     """A finalizer's, before each instruction: of a look at the last waiters, and of another one's coming."""
-    with watched(every_step):
-        for is_coming in (True, False):
-            at = 1
-            while (injected := looked_at_by_chance(is_coming, at)).places:
-                at += 1
-            assert at > 15, injected
-
-
-def looked_at_by_chance(is_coming: bool, at: int) -> Injected:
-    again = True
-    while again:
-        again, injected = met_new_code(lambda: looked_at_once(is_coming, at))
-    return injected
+    for is_coming in (True, False):
+        assert before_each(every_step, partial(looked_at_once, is_coming)) > 8
 
 
 def looked_at_once(is_coming: bool, at: int) -> Injected:

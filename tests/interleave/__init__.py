@@ -22,7 +22,7 @@ there is none for 3.13t, where it matters most (pip finds 0.0.2 there).
 from .explore import BadSchedule, Scenario, WithInvariant, explore, replay, sample
 from .schedule import Deadlock, point
 from .steps import EXHAUSTIVE, every_step, shared_steps, signal_steps
-from .tracing import Injected, inject, met_new_code, watched
+from .tracing import Injected, afresh, before_each, inject, watched
 
 __all__ = [
     "EXHAUSTIVE",
@@ -31,10 +31,11 @@ __all__ = [
     "Injected",
     "Scenario",
     "WithInvariant",
+    "afresh",
+    "before_each",
     "every_step",
     "explore",
     "inject",
-    "met_new_code",
     "point",
     "replay",
     "sample",

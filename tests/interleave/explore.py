@@ -26,7 +26,7 @@ from areole._index import atomic as _index
 from .locks import seen_locks
 from .schedule import Choice, Deadlock, Fixed, Pct, Schedule, Strategy
 from .steps import EXHAUSTIVE, StepsOf, every_step, shared_steps
-from .tracing import met_new_code, watched
+from .tracing import afresh, watched
 
 __all__ = ["STEPS", "Bad", "BadSchedule", "Scenario", "WithInvariant", "explore", "replay", "run_each", "sample"]
 
@@ -93,11 +93,7 @@ def _describe(error: BaseException | None) -> str:
 
 
 def _run(scenario: Scenario, make_strategy: Callable[[], Strategy]) -> _Ran:
-    while True:
-        ran: _Ran
-        again, ran = met_new_code(lambda: _run_once(scenario, make_strategy()))
-        if not again:
-            return ran
+    return afresh(lambda: _run_once(scenario, make_strategy()))
 
 
 def _run_once(scenario: Scenario, strategy: Strategy) -> _Ran:

@@ -14,7 +14,7 @@ import pytest
 from areole._platform import locks as _locks
 from areole._platform.locks import run_locked
 
-from . import Injected, every_step, inject, met_new_code, signal_steps, watched
+from . import Injected, before_each, every_step, inject, signal_steps
 from .steps import _looks_at_signals, _releasing, _touches_shared, all_steps
 
 STEPS = [every_step, signal_steps]
@@ -27,19 +27,13 @@ def raise_interrupt() -> None:
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
 def test_an_interrupt_before_any_step_of_run_locked_leaves_the_lock_free(steps: Any, make: Any) -> None:
-    at = 1
-    with watched(steps):
-        while (injected := interrupt(make, at)).places:
-            assert isinstance(injected.result, KeyboardInterrupt)
-            at += 1
-    assert injected.result == 7 and at > (10 if steps is every_step else 2)
+    assert before_each(steps, partial(interrupt, make)) > (10 if steps is every_step else 2)
 
 
 def interrupt(make: Any, at: int) -> Injected:
-    again = True
-    while again:
-        lock = make()
-        again, injected = met_new_code(partial(inject, partial(run_locked, lock, int, "7"), raise_interrupt, at))
+    lock = make()
+    injected = inject(partial(run_locked, lock, int, "7"), raise_interrupt, at)
+    assert isinstance(injected.result, KeyboardInterrupt) if injected.places else injected.result == 7
     assert lock.acquire(blocking=False), injected
     return injected
 

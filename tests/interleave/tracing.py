@@ -13,11 +13,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from .steps import StepsOf, is_areole_code
 
-__all__ = ["Injected", "inject", "met_new_code", "place", "stepping", "watched"]
+__all__ = ["Injected", "afresh", "before_each", "inject", "place", "stepping", "watched"]
+
+T = TypeVar("T")
 
 _local = threading.local()
 _met: dict[int, CodeType] = {}  # areole's code, as far as it has run, by identity: what is compiled again is equal
@@ -141,6 +143,7 @@ class Injected:
         self.steps = 0
         self.places: list[str] = []  # where the action was called; empty if the function ended before
         self.result: Any = None  # what the function returned, or raised
+        self.met_new_code = False  # some of its instructions were not seen, and the run must be made again
 
     def __repr__(self) -> str:
         return f"injected before step {self.at}, that is {self.places}"
@@ -152,7 +155,7 @@ def inject(function: Callable[[], Any], action: Callable[[], Any], *at: int) -> 
     Only within `with watched(...)`, which says what a step is.
     """
     injected = Injected(at)
-    last = max(at)
+    last, known = max(at), len(_met)
 
     def at_step() -> bool:
         injected.steps += 1
@@ -166,6 +169,7 @@ def inject(function: Callable[[], Any], action: Callable[[], Any], *at: int) -> 
             injected.result = next(_apart(function))
     except BaseException as error:
         injected.result = error.with_traceback(None)
+    injected.met_new_code = len(_met) > known
     assert sys.exception() is None, "an exception raised by the interpreter's cleaning code is still being handled"
     return injected
 
@@ -179,8 +183,19 @@ def _apart(function: Callable[[], Any]) -> Iterator[Any]:
     yield function()
 
 
-def met_new_code(make_run: Callable[[], Any]) -> tuple[bool, Any]:
-    """Make a run; say whether it met code that no tracer had seen before, and must be made again."""
-    known = len(_met)
-    run = make_run()
-    return len(_met) > known, run
+def afresh(make_run: Callable[[], T]) -> T:
+    """Make a run, and again for as long as it meets code that no tracer had seen before."""
+    while True:
+        known = len(_met)
+        run = make_run()
+        if len(_met) == known:
+            return run
+
+
+def before_each(steps: StepsOf, run: Callable[[int], Injected], first: int = 1, stride: int = 1) -> int:
+    """Call `run(n)`, which injects before step n, for n = 1, 2, 3, ... until there is no n-th one; return that n."""
+    at = first
+    with watched(steps):
+        while (injected := run(at)).places or injected.met_new_code:
+            at += 0 if injected.met_new_code else stride
+    return at

@@ -16,13 +16,14 @@ import sysconfig
 import textwrap
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from areole import AtomicCache, FillDeadlockError, RecursiveFillError
 
-from ..interleave import Injected, inject, met_new_code, shared_steps, watched
+from ..interleave import Injected, before_each, inject, shared_steps
 from ..kit import ManualClock, assert_valid, every_index, run_python, run_threads
 
 AnyCache = AtomicCache[Any, Any]
@@ -304,21 +305,13 @@ def test_a_finalizer_that_runs_anywhere_in_an_operation_may_use_the_cache(
     Allowed: the operation returns what it promises, or RecursiveFillError reaches the finalizer that asks for what its
     own thread is filling, where Python prints and drops it.
     """
-    with watched(shared_steps):
-        at = 1
-        while finalizer_anywhere(action, operate, index, at).places:
-            at += 1
-    assert at > 2
+    assert before_each(shared_steps, partial(finalizer_anywhere, action, operate, index)) > 2
 
 
 def finalizer_anywhere(action: Any, operate: Any, index: str, at: int) -> Injected:
-    again = True
-    while again:
-        cache: AnyCache = AtomicCache(lambda key: ("value of", key), index=index)
-        cache.fetch_many(["key", "other"])
-        again, injected = met_new_code(
-            lambda cache=cache: inject(lambda: operate(cache), lambda: act_as_a_finalizer(action, cache), at)
-        )
+    cache: AnyCache = AtomicCache(lambda key: ("value of", key), index=index)
+    cache.fetch_many(["key", "other"])
+    injected = inject(lambda: operate(cache), lambda: act_as_a_finalizer(action, cache), at)
     assert not isinstance(injected.result, BaseException), f"{injected!r}: {injected.result!r}"
     results = run_threads(lambda: [cache[key] for key in ("key", "other", "new")])
     assert results == [[("value of", key) for key in ("key", "other", "new")]], injected
