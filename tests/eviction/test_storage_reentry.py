@@ -418,9 +418,9 @@ def store_may_raise(cache: Store, result: BaseException, raises: bool) -> bool:
 
 SET = 'store.set("new", 4)'
 FORKED: dict[str, tuple[str, str]] = {
-    "BoundedIndex._strike_out": ('store.set("a", 4)', "a"),
-    "BoundedIndex._enter": ('store.get_or_fill("new", lambda key: 4)', "new"),
-    "BoundedIndex._take_out": (f"(clock.advance(5), {SET})", "new"),
+    "BoundedIndex._unaccount": ('store.set("a", 4)', "a"),
+    "BoundedIndex._account": ('store.get_or_fill("new", lambda key: 4)', "new"),
+    "BoundedIndex._remove": (f"(clock.advance(5), {SET})", "new"),
     "BoundedIndex._make_room": (SET, "new"),
     "BoundedIndex._rebuild": (SET, "new"),
     "Policy.evict": (SET, "new"),
@@ -465,17 +465,17 @@ def test_a_child_forked_while_another_thread_writes_has_its_books_in_order(where
 
     {owner}.{name} = stop_in_the_middle
     if {name!r} == "_rebuild":
-        store._state.index._under_way = [0]
+        store._state.index._dirty = True
     writer = threading.Thread(target=lambda: {operation}, name="writer", daemon=True)
     writer.start()
     assert entered.wait(50)
-    assert store._state.index._under_way is not None, "not in the midst of it"
+    assert store._state.index._dirty, "not in the midst of it"
     number = os.fork()
     if not number:
         faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
         signal.alarm(45)
         try:
-            if {name!r} == "_enter":  # its leader is not here to let go of its flight
+            if {name!r} == "_account":  # its leader is not here to let go of its flight
                 assert store.get_or_fill("new", lambda key: 6) in (4, 6) and store.delete("new")
             assert_valid(store)
             assert store.set("e", 5) and store.get("e") == 5 and store.number_of_items <= 3

@@ -78,7 +78,7 @@ def check_books(cache: Any) -> None:
     assert _ids(policy_entries(index.policy)) == _ids(stored), "the policy has other entries than the dict"
     assert len(index.policy) == len(stored), "the policy counts otherwise"
     _check_deadlines(index, stored)
-    assert index._under_way is None, "an operation is still under way"
+    assert not index._dirty, "an operation is still under way"
     assert not index.lock._is_owned(), "the lock is held"
 
 
@@ -88,7 +88,7 @@ def _check_sums(index: Any, stored: list[Any]) -> None:
     assert all(weight >= 0 for weight in weights), "a weight is negative"
     assert index.max_items is None or len(stored) <= index.max_items, "too many items"
     assert index.max_weight is None or sum(weights) <= index.max_weight, "too heavy"
-    assert index.most_weight_each is None or max(weights, default=0) <= index.most_weight_each, "one is too heavy"
+    assert index.max_entry_weight is None or max(weights, default=0) <= index.max_entry_weight, "one is too heavy"
 
 
 def _check_deadlines(index: Any, stored: list[Any]) -> None:

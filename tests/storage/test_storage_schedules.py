@@ -197,10 +197,10 @@ def test_the_look_before_each_step_finds_a_limit_that_is_exceeded() -> None:
 
     def put_carelessly(store: Store, key: str) -> None:
         index: Any = store._state.index
-        index._most_items = 1000
+        index._max_items = 1000
         store.set(key, "1")
         point()
-        index._most_items = MOST_ITEMS
+        index._max_items = MOST_ITEMS
 
     def scenario() -> Any:
         store = stores.make()

@@ -27,7 +27,7 @@ def store_index(
         weigh = weigh_all(weigher)
     most_each = None if size_limit is None else size_limit // 2
     return BoundedIndex(
-        max_items=max_items, max_weight=size_limit, most_weight_each=most_each, weigh=weigh, policy=policy
+        max_items=max_items, max_weight=size_limit, max_entry_weight=most_each, weigh=weigh, policy=policy
     )
 
 

@@ -53,5 +53,5 @@ def bounded_index(
         raise ValueError("max_bytes needs a weigher, called as (key, value), for the bytes of a value")
     weigh = weigh_none if weigher is None else weigh_all(weigher)
     return BoundedIndex(
-        max_items=max_items, max_weight=max_bytes, most_weight_each=max_bytes, weigh=weigh, policy=policy
+        max_items=max_items, max_weight=max_bytes, max_entry_weight=max_bytes, weigh=weigh, policy=policy
     )

@@ -1,0 +1,365 @@
+"""What a bounded index counts: items, weight, eviction order, deadlines; and how an operation on it runs.
+
+See `bounded` for what is promised. The dict is the truth, and the accounting is derived from it:
+
+    _dirty    True while an operation runs. If it is cut short (by an interrupt, a fork, or a method of a key that
+              raises), the next operation builds the accounting again, O(n).
+    _depth    How many operations run inside another one of the same thread: a method of a key, or a finalizer, calls
+              the index. Such a nested operation changes the dict at once, so that all see it. The accounting belongs to
+              the outer operation, which may be in the middle of changing it; so a nested one only
+              notes in `_nested` which entries it has changed. When its own step is over, the outer one accounts for
+              each of these by whether the dict holds it, and then makes room.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from math import inf
+from operator import call
+from typing import Any, Final, TypeVar
+
+from .._core.entry import UNPUBLISHED, Empty, Entry, Removal
+from .._eviction.policy import make_policy
+from .._platform.locks import run_locked
+from ..typing import RemovalCause
+from .deadline_queue import DeadlineQueue
+from .dict import MOST_ROUNDS, DictIndex, SameKey
+
+__all__ = ["EVICTED", "EXPIRED", "Accounting", "is_kept"]
+
+R = TypeVar("R")
+
+EVICTED, EXPIRED = RemovalCause.EVICTED, RemovalCause.EXPIRED  # an enum's attribute takes as long as ten others
+
+SWEPT_A_TIME: Final = 2
+"""How many expired entries each write removes, whether or not it needs the room."""
+
+
+class Accounting(DictIndex):
+    """See the module. `weigh(key, value)` gives an entry's weight; `max_entry_weight` is the most that one may have."""
+
+    __slots__ = (
+        "_deadlines",
+        "_depth",
+        "_dirty",
+        "_max_entry_weight",
+        "_max_items",
+        "_max_weight",
+        "_nested",
+        "_policy_name",
+        "_trusts_marks",
+        "_weight",
+        "entry_type",
+        "items",
+        "max_entry_weight",
+        "max_items",
+        "max_weight",
+        "policy",
+        "record_access",
+        "weigh",
+    )
+    is_bounded = True
+
+    def __init__(
+        self,
+        *,
+        max_items: int | None,
+        max_weight: int | None,
+        max_entry_weight: float | None,
+        weigh: Callable[[Any, Any], int],
+        policy: object,
+        lock: Any = None,
+    ) -> None:
+        super().__init__(lock)
+        self.max_items = max_items
+        self.max_weight = max_weight
+        self.max_entry_weight = max_entry_weight
+        self._max_items = sys.maxsize if max_items is None else max_items
+        self._max_weight = sys.maxsize if max_weight is None else max_weight
+        self.weigh: Callable[[Any, Any], int] = weigh  # type: ignore[assignment]
+        self.policy: Any = make_policy(policy)
+        self._policy_name = policy
+        self.entry_type = self.policy.entry_type
+        self.record_access = self.policy.record_access
+        self._dirty = False
+        self._depth = 0
+        self._nested: dict[Any, tuple[int, bool]] = {}  # what weight an entry is accounted with, and whether it is in
+        self._trusts_marks = True  # see `_is_attached`
+        self._start()
+        self.register()  # a twin too, which shares a lock
+
+    def twin(self) -> Any:
+        return type(self)(
+            max_items=self.max_items,
+            max_weight=self.max_weight,
+            max_entry_weight=self.max_entry_weight,
+            weigh=self.weigh,
+            policy=self._policy_name,
+            lock=self.lock,
+        )
+
+    def _start(self) -> None:
+        self.policy.clear()
+        self._deadlines = DeadlineQueue()
+        self.items = 0
+        self._weight = 0
+        self._max_entry_weight = sys.maxsize if self.max_entry_weight is None else int(self.max_entry_weight)
+
+    # ---- operations
+
+    def _do(self, step: Callable[..., R], *args: Any) -> tuple[R, list[Removal]]:
+        """Run `step` under the lock; return its result, and what it has removed, which the caller reports."""
+        removed: list[Removal] = []
+        taken: list[bool] = []  # `run_locked`, written out
+        try:
+            taken += map(call, self._acquire)
+            is_nested = False
+            if self._dirty or self._nested:
+                is_nested = self.lock._recursion_count() > 1
+                if is_nested:
+                    self._depth += 1
+                else:
+                    self._depth += self._dirty
+                    self._settle(removed)
+            self._dirty = True
+            try:
+                result = step(*args, removed)
+            except Exception:
+                self.unreported.extend(removed)  # nobody else knows of it
+                raise
+            if is_nested:
+                self._depth -= 1  # stays if it was cut short: see `_settle`
+            else:
+                self._dirty = False  # before the look: from here on what comes inside is an operation of its own
+                if self._nested or self._depth:
+                    self._settle(removed)
+            if self.unreported:
+                self._take_unreported(removed)
+            return result, removed
+        finally:
+            if taken:
+                self.lock.release()
+
+    def _settle(self, removed: list[Removal]) -> None:
+        """Make the changes of nested operations, and room for what they have stored; again, if that led to others.
+
+        A method of a key may store something whenever it is called. So after some rounds nothing more is stored.
+        """
+        for rounds in count():
+            self._dirty = True
+            if self._depth:  # one was cut short
+                self._rebuild()
+            if rounds >= MOST_ROUNDS:
+                self._max_entry_weight = -1
+            changes, self._nested = self._nested, {}
+            present = set(self.snapshot())
+            for entry, (weight, _) in changes.items():
+                weight, entry.weight = entry.weight, weight
+                self._unaccount(entry)
+                entry.weight = weight
+                if entry in present and is_kept(entry):
+                    self._account(entry)
+            self._make_room(0, -inf, removed, 0)
+            self._dirty = False
+            if not (self._nested or self._depth):
+                break
+        if rounds >= MOST_ROUNDS:
+            self._max_entry_weight = sys.maxsize if self.max_entry_weight is None else int(self.max_entry_weight)
+
+    def _rebuild(self) -> None:
+        """Build the accounting again from the dict. What nested operations change from here on is in `_nested`."""
+        self._trusts_marks = False
+        self._depth = 0
+        while True:
+            self._nested.clear()
+            entries: list[Any] = self.snapshot()
+            if not self._nested:
+                break
+        self._start()
+        for entry in entries:
+            entry.is_stored, entry.expiry = False, None
+        for entry in entries:
+            if is_kept(entry):
+                self._account(entry)
+
+    def repair_in_child(self) -> None:
+        super().repair_in_child()
+        self._dirty = True
+
+    def _insert_again(self, entry: Entry) -> Entry:
+        self._trusts_marks = False
+        return super()._insert_again(entry)
+
+    def _take_unreported(self, removed: list[Removal]) -> None:
+        with suppress(IndexError):
+            while True:
+                removed.append(self.unreported.pop(0))
+
+    def _return_result(self, done: tuple[R, list[Removal]]) -> R:
+        """Return a result; what was removed beside it, which is rare, the next operation reports."""
+        result, removed = done
+        if removed:
+            run_locked(self.lock, self.unreported.extend, removed)
+        return result
+
+    # ---- accounting
+
+    def count(self) -> tuple[int, int]:
+        """Return how many entries are stored, and what they weigh."""
+        return self._return_result(self._do(self._count))
+
+    def _count(self, removed: list[Removal]) -> tuple[int, int]:
+        if not self._depth:
+            return self.items, self._weight
+        weights = [entry.weight for entry in self.snapshot() if is_kept(entry)]  # type: ignore[attr-defined]
+        return len(weights), sum(weights)
+
+    def count_if_none_has_expired(self, now: float) -> int | None:
+        """Return how many entries are stored; None if one of them may have passed the end of its use."""
+        is_due = lambda removed: self._depth > 0 or self._deadlines.due <= now  # noqa: E731
+        return None if self._return_result(self._do(is_due)) else self.count()[0]
+
+    def _account(self, entry: Any) -> None:
+        """Add a stored entry; of one that is in, file its new deadline."""
+        if self._depth:
+            return self._note_nested(entry, True)
+        if not entry.is_stored:
+            self.policy.add(entry)
+            entry.is_stored = True
+            self.items += 1
+            self._weight += entry.weight
+            if entry in self._nested:  # noted before it had this weight
+                self._nested[entry] = entry.weight, self._nested[entry][1]
+        elif entry.expiry is not None:
+            self._deadlines.cancel(entry)
+        until = entry.deadline if entry.times is None else entry.times.stale_until
+        if until == UNPUBLISHED:  # a stored exception
+            until = getattr(entry.flight, "deadline", None)
+        if until is not None:
+            self._deadlines.schedule(entry, until)
+
+    def _unaccount(self, entry: Any) -> None:
+        if self._depth:
+            self._note_nested(entry, False)
+        elif entry.is_stored:
+            self.policy.remove(entry)
+            self._subtract(entry)
+
+    def _note_nested(self, entry: Any, is_in: bool) -> None:
+        """Have the outer operation account for `entry`, whose weight may change after the first note."""
+        weight = self._nested[entry][0] if entry in self._nested else entry.weight
+        self._nested[entry] = weight, is_in
+
+    def _subtract(self, entry: Any) -> None:
+        """Subtract an entry that the policy has forgotten."""
+        entry.is_stored = False
+        if entry.expiry is not None:
+            self._deadlines.cancel(entry)
+        self.items -= 1
+        self._weight -= entry.weight
+
+    # ---- room
+
+    def _make_room(self, weight: int, now: float, removed: list[Removal], more: int = 1) -> None:
+        """Remove what must go so that another fits: expired entries first."""
+        while self.items + more > self._max_items or self._weight + weight > self._max_weight:
+            if self._depth or not self.items:
+                return
+            entry = self._deadlines.pop_expired(now) if self._deadlines.due <= now else None
+            if entry is not None:
+                self._evict_or_unpublish(entry, EXPIRED, removed)
+                continue
+            entry = self.policy.evict()
+            self._subtract(entry)
+            self._evict_or_unpublish(entry, EVICTED, removed)
+
+    def _sweep(self, most: int, now: float, removed: list[Removal]) -> None:
+        """Remove at most so many expired entries."""
+        for _ in range(0 if self._depth else most):
+            entry = self._deadlines.pop_expired(now)
+            if entry is None:
+                break
+            self._evict_or_unpublish(entry, EXPIRED, removed)
+
+    def _evict_or_unpublish(self, entry: Any, cause: RemovalCause, removed: list[Removal]) -> None:
+        """Remove an entry that has to go; one that is being refreshed stays, and is pending from now on.
+
+        So a lookup of its key joins the running fill, whose outcome is stored.
+
+        The lock makes one step of looking at its flight and acting on that: whatever ends a flight, by publishing or by
+        retracting it, clears `entry.flight` under it too. Else
+
+            1. a sweep looks: the entry has a flight     2. that fails, and leaves the entry what it shows
+            3. the sweep makes it pending                -- with neither a value nor a flight, for ever.
+        """
+        flight = entry.flight
+        if flight is None or flight.is_orphaned or not entry.is_published:
+            return self._remove(entry, cause, removed)
+        self._retiring[entry] = entry.value
+        try:
+            self._unaccount(entry)
+            entry.expire_at(UNPUBLISHED)  # not its value, which a reader may be about to load
+        finally:
+            is_reported = self._retiring.pop(entry, Empty) is Empty
+        if not is_reported:
+            removed.append((entry.key, entry.value, cause))
+
+    def _remove(self, entry: Any, cause: RemovalCause, removed: list[Removal]) -> None:
+        """Remove an entry for good; it and its key live on in `removed` until the lock is released."""
+        if self._pop_key(entry) and entry.is_published:
+            removed.append((entry.key, entry.value, cause))
+
+    def _pop_key(self, entry: Any) -> bool:
+        """Remove `entry` from the dict and from the accounting; say whether it was in the dict."""
+        try:
+            popped: Any = self.entries.pop(entry.key, None)
+        except Exception:
+            popped = None
+        if popped is not entry:
+            popped = self._pop_otherwise(entry, popped)
+        if popped is entry and (entry.flight is not None or self._retiring or self._successors):
+            self._note_removed(entry)
+        self._unaccount(entry)
+        if not self.entries:
+            self._shrink()
+        return popped is entry
+
+    def _pop_otherwise(self, entry: Any, popped: Any) -> Any:
+        """Remove `entry` where its key found `popped` instead: its hash has changed, or it raises.
+
+        Or nested code has removed it.
+        """
+        if popped is None and entry.hash is not None:
+            with suppress(Exception):
+                popped = self.entries.pop(SameKey(entry.key, entry.hash), None)
+        if popped is None and entry in self.snapshot():
+            for each in self._discard({entry}):
+                if each is entry:
+                    popped = each
+                else:
+                    self._drop(each)
+        elif popped is not None and popped is not entry:
+            self._drop(popped)
+        return popped
+
+    def _drop(self, entry: Entry) -> None:
+        """Drop what nested code has stored where an outer operation was to remove, or to store, something.
+
+        A value may always go, while one that is put back could outlive an invalidation.
+        """
+        super()._drop(entry)
+        self._note_nested(entry, False)
+
+    def _holds(self, entry: Any) -> bool:
+        return self.entries.get(entry.key) is entry
+
+
+def is_kept(entry: Any) -> bool:
+    """Say whether an entry of the dict is to be in the accounting: with a value, or with a stored exception."""
+    if entry.is_published:
+        return True
+    flight = entry.flight
+    return flight is not None and bool(flight.is_stored)
