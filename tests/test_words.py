@@ -53,8 +53,6 @@ FORBIDDEN_NAMES = re.compile(rf"(?<![\w-])(?:{OLD_NAMES})(?![\w-])")
 
 ALLOWED: dict[str, int] = {
     "src/areole/_cache/storage.py": 1,
-    "src/areole/_index/bounded.py": 134,
-    "src/areole/_index/make.py": 1,
 }
 """How many there still may be, by file: numbers are lowered and lines removed, and nothing is added."""
 

@@ -177,7 +177,7 @@ class S3FifoPolicy:
                 main.rotate()
                 if is_wanted and not self._look_on():
                     main_head, freq = main.after, 0
-            limit = self._limit()
+            limit = self._main_weight * (self._balance if main.length > TINY else 1)
             if small_head is small or self._small_weight < limit:
                 return self._evict_one(main.after)
             if not freq and (is_wanted or small_head.was_ghost):
@@ -216,14 +216,11 @@ class S3FifoPolicy:
         self._remember(entry)
         return entry
 
-    def _limit(self) -> float:
-        """Return the weight that is small's share."""
-        return self._main_weight * (self._balance if self._main.length > TINY else 1)
-
     def _fill_main(self) -> None:
         """Let small have its share and no more, while there is room for all; two at a time make up for what it grew."""
         for _ in range(2):
-            if self._small.length > 1 and self._small_weight >= self._limit():
+            limit = self._main_weight * (self._balance if self._main.length > TINY else 1)
+            if self._small.length > 1 and self._small_weight >= limit:
                 self._move_to_main(self._small.after)
 
     def _move_to_main(self, entry: S3FifoEntry) -> None:

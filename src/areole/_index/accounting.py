@@ -118,32 +118,40 @@ class Accounting(DictIndex):
             taken += map(call, self._acquire)
             is_nested = False
             if self._dirty or self._nested:
-                is_nested = self.lock._recursion_count() > 1
-                if is_nested:
-                    self._depth += 1
-                else:
-                    self._depth += self._dirty
-                    self._settle(removed)
+                is_nested = self._begin(removed)
             self._dirty = True
             try:
                 result = step(*args, removed)
             except Exception:
                 self.unreported.extend(removed)  # nobody else knows of it
                 raise
-            if is_nested:
-                self._depth -= 1  # stays if it was cut short: see `_settle`
-            else:
-                self._dirty = False  # before the look: from here on what comes inside is an operation of its own
-                if self._nested or self._depth:
-                    self._settle(removed)
-            if self.unreported:
-                self._take_unreported(removed)
+            self._dirty = is_nested  # before the look: from here on what comes inside is an operation of its own
+            if self._nested or self._depth or self.unreported:
+                self._end(is_nested, removed)
             return result, removed
         finally:
             if taken:
                 self.lock.release()
 
-    def _settle(self, removed: list[Removal]) -> None:
+    def _begin(self, removed: list[Removal]) -> bool:
+        """Say whether another operation of this thread is around this one; else recover from one that was cut short."""
+        if self.lock._recursion_count() > 1:
+            self._depth += 1
+            return True
+        self._depth += self._dirty
+        self._merge_nested(removed)
+        return False
+
+    def _end(self, is_nested: bool, removed: list[Removal]) -> None:
+        if is_nested:
+            self._depth -= 1  # stays if it was cut short: see `_merge_nested`
+        elif self._nested or self._depth:
+            self._merge_nested(removed)
+        with suppress(IndexError):
+            while True:
+                removed.append(self.unreported.pop(0))
+
+    def _merge_nested(self, removed: list[Removal]) -> None:
         """Make the changes of nested operations, and room for what they have stored; again, if that led to others.
 
         A method of a key may store something whenever it is called. So after some rounds nothing more is stored.
@@ -193,11 +201,6 @@ class Accounting(DictIndex):
         self._trusts_marks = False
         return super()._insert_again(entry)
 
-    def _take_unreported(self, removed: list[Removal]) -> None:
-        with suppress(IndexError):
-            while True:
-                removed.append(self.unreported.pop(0))
-
     def _return_result(self, done: tuple[R, list[Removal]]) -> R:
         """Return a result; what was removed beside it, which is rare, the next operation reports."""
         result, removed = done
@@ -246,20 +249,16 @@ class Accounting(DictIndex):
             self._note_nested(entry, False)
         elif entry.is_stored:
             self.policy.remove(entry)
-            self._subtract(entry)
+            entry.is_stored = False
+            if entry.expiry is not None:
+                self._deadlines.cancel(entry)
+            self.items -= 1
+            self._weight -= entry.weight
 
     def _note_nested(self, entry: Any, is_in: bool) -> None:
         """Have the outer operation account for `entry`, whose weight may change after the first note."""
         weight = self._nested[entry][0] if entry in self._nested else entry.weight
         self._nested[entry] = weight, is_in
-
-    def _subtract(self, entry: Any) -> None:
-        """Subtract an entry that the policy has forgotten."""
-        entry.is_stored = False
-        if entry.expiry is not None:
-            self._deadlines.cancel(entry)
-        self.items -= 1
-        self._weight -= entry.weight
 
     # ---- room
 
@@ -273,8 +272,20 @@ class Accounting(DictIndex):
                 self._evict_or_unpublish(entry, EXPIRED, removed)
                 continue
             entry = self.policy.evict()
-            self._subtract(entry)
-            self._evict_or_unpublish(entry, EVICTED, removed)
+            entry.is_stored = False  # what follows is written out: it is most of what a `set` does
+            self.items -= 1
+            self._weight -= entry.weight
+            if entry.expiry is not None:
+                self._deadlines.cancel(entry)
+            if entry.flight is not None or self._retiring or self._successors:
+                self._evict_or_unpublish(entry, EVICTED, removed)
+                continue
+            try:
+                popped: Any = self.entries.pop(entry.key, None)
+            except Exception:
+                popped = None
+            if popped is entry or self._pop_otherwise(entry, popped) is entry:
+                removed.append((entry.key, entry.value, EVICTED))
 
     def _sweep(self, most: int, now: float, removed: list[Removal]) -> None:
         """Remove at most so many expired entries."""

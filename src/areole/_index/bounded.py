@@ -30,6 +30,7 @@ Not guaranteed
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from operator import call
 from sys import getsizeof
 from typing import Any
 
@@ -51,13 +52,32 @@ class BoundedIndex(Accounting):
 
     def put(self, entry: Any, now: float, only_if_absent: bool = False) -> tuple[bool, list[Removal]]:
         """Store a ready entry in place of what is there; return whether it is in, and what that removed."""
-        return self._do(self._put, entry, now, only_if_absent)
+        removed: list[Removal] = []
+        taken: list[bool] = []  # `_do`, written out, as this is called the most
+        try:
+            taken += map(call, self._acquire)
+            is_nested = False
+            if self._dirty or self._nested:
+                is_nested = self._begin(removed)
+            self._dirty = True
+            try:
+                is_in = self._put(entry, now, only_if_absent, removed)
+            except Exception:
+                self.unreported.extend(removed)
+                raise
+            self._dirty = is_nested
+            if self._nested or self._depth or self.unreported:
+                self._end(is_nested, removed)
+            return is_in, removed
+        finally:
+            if taken:
+                self.lock.release()
 
     def _put(self, entry: Any, now: float, only_if_absent: bool, removed: list[Removal]) -> bool:
-        weight = entry.weight
+        entries, key, weight = self.entries, entry.key, entry.weight
         while True:
-            before = self._insertions  # before the look that a `_store` relies on
-            old: Any = self.entries.get(entry.key)
+            before = self._insertions  # before the look that a store relies on
+            old: Any = entries.get(key)
             if weight > self._max_entry_weight or old is not None:
                 is_in = self._put_over(old, entry, before, now, only_if_absent, removed)
                 if is_in is not None:
@@ -65,7 +85,16 @@ class BoundedIndex(Accounting):
                 continue  # nested code has removed `old`
             if self.items >= self._max_items or self._weight + weight > self._max_weight:
                 self._make_room(weight, now, removed)
-            if self._store_if_absent(entry, before):
+            if INSERTS_TAKE_THE_LOCK:
+                entries[key] = entry
+                if self._insertions == before:
+                    self._insertions = before + 1
+                else:
+                    self._store_again(entry)
+                break
+            # A claim inserts without the lock. An assignment would replace it, and nobody would mark it as detached.
+            if entries.setdefault(key, entry) is entry:
+                self._insertions += 1
                 break
         self._account(entry)
         if self._deadlines.due <= now:
@@ -88,7 +117,11 @@ class BoundedIndex(Accounting):
             self._make_room(entry.weight, now, removed)
             if old not in self._retiring:
                 return None
-            self._store(entry, before)
+            self.entries[entry.key] = entry
+            if self._insertions == before:
+                self._insertions = before + 1
+            else:
+                self._store_again(entry)
         finally:
             is_reported = self._retiring.pop(old, Empty) is Empty
         self._note_removed(old)
@@ -98,33 +131,16 @@ class BoundedIndex(Accounting):
         self._sweep(SWEPT_A_TIME, now, removed)
         return True
 
-    def _store_if_absent(self, entry: Any, before: int) -> bool:
-        """Store under the key of `entry`, where nothing was found; say whether it is in.
+    def _store_again(self, entry: Any) -> None:
+        """Store an entry again, after code nested in the assignment, or between it and the look before, has inserted.
 
-        Without a GIL a claim inserts without the lock. An assignment would replace what it has inserted, and nobody
-        would mark that as detached.
-        """
-        if INSERTS_TAKE_THE_LOCK:
-            self._store(entry, before)
-            return True
-        if self.entries.setdefault(entry.key, entry) is not entry:
-            return False
-        self._insertions += 1
-        return True
-
-    def _store(self, entry: Any, before: int) -> None:
-        """Store under the key of `entry`, at which was looked when there had been `before` insertions.
-
-        What nested code has inserted under that key since is removed. Were they counted only from here on,
+        What that has stored under the key is removed. Were insertions counted from the assignment on only,
 
             1. a set looks: there is nothing under its key       3. the set stores its own in the place of that:
             2. a finalizer sets the same key                        a value is gone, and was not reported.
         """
-        while True:
-            self.entries[entry.key] = entry
-            if self._insertions == before:
-                self._insertions = before + 1
-                return
+        before = -1
+        while self._insertions != before:
             self._trusts_marks = False
             self._drop_overwritten()
             is_there = False
@@ -136,6 +152,8 @@ class BoundedIndex(Accounting):
             if not is_there:
                 return  # nested code has removed it already, and reported it
             before = self._insertions
+            self.entries[entry.key] = entry
+        self._insertions = before + 1
 
     def _drop_overwritten(self, but: Any = None) -> None:
         """Drop what nested code has stored, and not removed, and an assignment has replaced in the dict."""
