@@ -96,7 +96,15 @@ class BoundedIndex(Accounting):
             if entries.setdefault(key, entry) is entry:
                 self._insertions += 1
                 break
-        self._account(entry)
+        if self._depth:
+            self._account(entry)
+        else:  # `_account`, written out
+            self.policy.add(entry)
+            entry.is_stored = True
+            self.items += 1
+            self._weight += weight
+            if entry.deadline is not None:
+                self._deadlines.schedule(entry, entry.deadline)
         if self._deadlines.due <= now:
             self._sweep(SWEPT_A_TIME, now, removed)
         return True
