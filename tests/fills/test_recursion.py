@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Iterator
+from textwrap import dedent
 from typing import Any
 
 import pytest
 
 from areole import AtomicCache
 
-from ..kit import assert_valid
+from ..kit import assert_valid, run_python
 
 memoize: Any = AtomicCache.memoize
 SLACK = 5
@@ -166,3 +167,28 @@ def test_a_deep_recursion_from_a_cold_cache_fills_each_key_once(decorate: Any) -
     assert fib(depth) == a
     assert fib.cache_info().fills == depth + 1
     assert_valid(fib.cache)
+
+
+def test_an_atomic_dict_that_is_to_grow_where_no_frame_is_left_ends_no_process() -> None:
+    """Up to Python 3.11 cereggii's calls in C count as frames, and what it does where they fail frees memory twice."""
+    code = """
+    def at_depth(depth):
+        if depth:
+            return at_depth(depth - 1)
+        for n in (100, 150, 200, 250, 300):
+            @areole.AtomicCache.memoize(index="atomic")
+            def fib(n):
+                return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+            try:
+                fib(n)
+            except RecursionError:
+                pass
+
+    for limit in (200, 400):
+        sys.setrecursionlimit(limit)
+        for depth in range(70):
+            at_depth(depth)
+    print("works")
+    """
+    assert run_python("import sys, areole\n" + dedent(code)).split() == ["works"]

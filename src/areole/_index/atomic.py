@@ -7,6 +7,7 @@ threads do not share a lock.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from threading import get_ident
 from typing import Any, Final
@@ -45,6 +46,18 @@ class _Vacant:
 
 
 _VACANT: Any = _Vacant
+
+_DEEP: Any = [[[[1]]]]
+_AS_DEEP: Any = [[[[1]]]]
+
+
+def _need_frames() -> None:
+    """Raise RecursionError if no frames are left for what cereggii does, where its calls in C count as frames.
+
+    Up to Python 3.11: an AtomicDict that is to grow where none is left frees its memory twice, and the process aborts.
+    """
+    if sys.version_info < (3, 12):
+        _DEEP == _AS_DEEP  # noqa: B015  (each level of a comparison counts)
 
 
 class _Cell:
@@ -114,6 +127,7 @@ class AtomicDictIndex(IndexBase):
         return entry
 
     def _insert_cell(self, entry: Entry) -> bool:
+        _need_frames()
         cell = _Cell()
         cell.entry = entry
         shard = self._shards[get_ident() // 4096 % SHARDS]
