@@ -11,13 +11,14 @@ and:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Any
 
 import pytest
 
-from areole import AtomicCache, Storage
+from areole import AtomicCache, FillDeadlockError, RecursiveFillError, Storage
 from areole.testing import assert_valid
 
 from ..interleave import Injected, before_each, inject, signal_steps
@@ -200,4 +201,167 @@ def test_no_value_is_told_twice_however_operations_come_inside_others(policy: st
     left = [value for _, value, _ in told.all if value]
     assert len(set(left)) == len(left), "a value was told twice"
     assert not set(left) & set(present), "a value was told, and is there"
+    check_books(store)
+
+
+class Nested:
+    """Keys of one hash that call what each test gives, when the n-th comparison since `arm` is made."""
+
+    def __init__(self, acts: dict[int, Any]) -> None:
+        self.acts = acts
+        self.calls: int | None = None
+
+    def key(self, n: int) -> Restless:
+        return Restless(n, self.compare)
+
+    def compare(self) -> None:
+        if self.calls is None:
+            return
+        self.calls += 1
+        if act := self.acts.pop(self.calls, None):
+            calls, self.calls = self.calls, None
+            act()
+            self.calls = calls
+
+    def run(self, operation: Callable[[], Any]) -> None:
+        self.calls = 0
+        operation()
+        self.calls = None
+
+
+@every_policy
+@pytest.mark.parametrize("at", range(1, 5))
+def test_what_is_evicted_after_nested_code_has_changed_its_deadline_is_told_once(policy: str, at: int) -> None:
+    """1. nested in a set, `expire_in` notes A as changed, and a set inserts 2. the set evicts A 3. and stores again."""
+    told = Told()
+    store: Storage[int] = make_store(policy, max_items=3, on_removal=told)
+    nested = Nested({at: lambda: ([store.expire_in(each, 7) for each in keys], store.set("other", 4))})
+    keys = [nested.key(n) for n in range(3)]
+    for n, key in enumerate(keys):
+        store.set(key, n)
+    nested.run(lambda: store.set(nested.key(3), 3))
+    check_books(store)
+    store.clear()
+    assert sorted(value for _, value, _ in told.take()) == sorted([0, 1, 2, 3] + [4] * (not nested.acts))
+
+
+def quietly(cache: Any, key: Any) -> None:
+    with suppress(RecursiveFillError, FillDeadlockError):
+        cache[key]
+
+
+@every_policy
+@pytest.mark.parametrize("first", range(1, 8))
+def test_a_refresh_in_which_nested_code_inserts_twice_leaves_the_books_in_order(policy: str, first: int) -> None:
+    """1. a refresh has stored its entry 2. nested code inserts: it stores again 3. nested code fills the key."""
+    for second in range(first + 1, first + 6):
+        told, values = Told(), count()
+        cache = AtomicCache[Any, int](
+            lambda key, values=values: next(values), max_items=5, policy=policy, on_removal=told
+        )
+        nested = Nested({})
+        nested.acts[first] = partial(quietly, cache, "other")
+        nested.acts[second] = partial(quietly, cache, nested.key(1))
+        for n in range(3):
+            cache[nested.key(n)]
+        nested.run(partial(cache.refresh, nested.key(1)))
+        check_books(cache)
+        cache.clear()
+        assert sorted(value for _, value, _ in told.take()) == list(range(next(values)))
+
+
+@every_policy
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_refresh_inside_a_refresh_of_the_same_key_tells_each_value_once(policy: str, at: int) -> None:
+    """Broken: the inner one replaced the entry, the outer one that of the inner one, and showed the old value again."""
+    told, values = Told(), count()
+    cache = AtomicCache[Any, int](lambda key: next(values), max_items=5, policy=policy, on_removal=told)
+    nested = Nested({})
+
+    def refresh() -> None:
+        with suppress(RecursiveFillError, FillDeadlockError):
+            cache.refresh(nested.key(2))
+
+    nested.acts[at] = refresh
+    for n in range(3):
+        cache[nested.key(n)]
+    nested.run(lambda: cache.refresh(nested.key(2)))
+    check_books(cache)
+    cache.clear()
+    assert sorted(value for _, value, _ in told.take()) == list(range(next(values)))
+
+
+def stored_of(cache: Any) -> set[int]:
+    return {entry.value for entry in cache._state.index.snapshot() if entry.is_published}
+
+
+@every_policy
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("is_store", [True, False])
+def test_operations_inside_operations_inside_others(policy: str, depth: int, is_store: bool) -> None:
+    """At rest no limit is exceeded, the books are in order, and what is gone was told once."""
+    for seed in range(8):
+        nest_at_random(policy, depth, is_store, seed)
+
+
+def nest_at_random(policy: str, depth: int, is_store: bool, seed: int) -> None:
+    import random
+
+    chance, told, values, level, budget = random.Random(seed), Told(), count(), [0], [0]
+    most = chance.choice([1, 2, 3, 5])
+    cache: Any
+    if is_store:
+        cache = make_store(policy, max_items=most, on_removal=told)
+    else:
+        cache = AtomicCache(lambda key: next(values), max_items=most, policy=policy, on_removal=told)
+    cache_operations = (
+        [cache.refresh, cache.__getitem__]
+        if not is_store
+        else [
+            lambda key: cache.set(key, next(values), ttl=chance.choice([None, 3, 0])),
+            lambda key: cache.expire_in(key, chance.choice([None, 0, 8])),
+            lambda key: cache.get_or_fill(key, lambda key: next(values)),
+        ]
+    )
+    operations = [*cache_operations, *cache_operations, cache.invalidate, lambda key: cache.clear()]
+
+    def operate() -> None:
+        with suppress(RecursiveFillError, FillDeadlockError):
+            chance.choice(operations[: -1 if chance.random() < 0.9 else None])(Restless(chance.randrange(5), act))
+
+    def act() -> None:
+        if level[0] < depth and budget[0] > 0 and chance.random() < 0.2:
+            budget[0] -= 1
+            level[0] += 1
+            operate()
+            level[0] -= 1
+
+    ever: set[int] = set()
+    for _ in range(60):
+        budget[0] = 30
+        operate()
+        budget[0] = 0
+        assert len(stored_of(cache)) <= most, (seed, "a limit is exceeded at rest")
+        check_books(cache)
+        values_told = [value for _, value, _ in told.all] + [value for _, value, _ in cache._state.index.unreported]
+        assert len(set(values_told)) == len(values_told), (seed, "a value was told twice")
+        assert not stored_of(cache) & set(values_told), (seed, "a value was told, and is there")
+        ever |= stored_of(cache)
+        assert ever <= stored_of(cache) | set(values_told), (seed, "a value was never told")
+
+
+@every_policy
+def test_no_limit_is_exceeded_after_a_key_has_stored_something_and_then_raises(policy: str) -> None:
+    def store_and_fail() -> None:
+        store.set_many({n: n for n in range(9)})
+        raise LookupError
+
+    told = Told()
+    store: Storage[int] = make_store(policy, max_items=2, on_removal=told)
+    nested = Nested({})
+    store.set(nested.key(1), 1)
+    nested.acts[1] = store_and_fail
+    with pytest.raises(LookupError):
+        nested.run(lambda: store.set(nested.key(2), 2))
+    assert len(stored_of(store)) <= 2
     check_books(store)

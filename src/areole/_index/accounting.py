@@ -86,7 +86,7 @@ class Accounting(DictIndex):
         self.record_access = self.policy.record_access
         self._dirty = False
         self._depth = 0
-        self._nested: dict[Any, tuple[int, bool]] = {}  # what weight an entry is accounted with, and whether it is in
+        self._nested: dict[Any, tuple[int, bool | None]] = {}  # see `_note_nested`
         self._trusts_marks = True  # see `_is_attached`
         self._start()
         self.register()  # a twin too, which shares a lock
@@ -106,6 +106,9 @@ class Accounting(DictIndex):
         self._deadlines = DeadlineQueue()
         self.items = 0
         self._weight = 0
+        self._reset_max_entry_weight()
+
+    def _reset_max_entry_weight(self) -> None:
         self._max_entry_weight = sys.maxsize if self.max_entry_weight is None else int(self.max_entry_weight)
 
     # ---- operations
@@ -123,7 +126,7 @@ class Accounting(DictIndex):
             try:
                 result = step(*args, removed)
             except Exception:
-                self.unreported.extend(removed)  # nobody else knows of it
+                self._fail(is_nested, removed)
                 raise
             self._dirty = is_nested  # before the look: from here on what comes inside is an operation of its own
             if self._nested or self._depth or self.unreported:
@@ -151,6 +154,13 @@ class Accounting(DictIndex):
             while True:
                 removed.append(self.unreported.pop(0))
 
+    def _fail(self, is_nested: bool, removed: list[Removal]) -> None:
+        """Keep what was removed for the next operation; recover, and make room for what nested code has stored."""
+        if not is_nested:
+            self._depth += 1
+            self._merge_nested(removed)
+        self.unreported.extend(removed)
+
     def _merge_nested(self, removed: list[Removal]) -> None:
         """Make the changes of nested operations, and room for what they have stored; again, if that led to others.
 
@@ -171,11 +181,11 @@ class Accounting(DictIndex):
                 if entry in present and is_kept(entry):
                     self._account(entry)
             self._make_room(0, -inf, removed, 0)
+            if rounds >= MOST_ROUNDS:
+                self._reset_max_entry_weight()  # while `_dirty`: if it is cut short, `_rebuild` does it
             self._dirty = False
             if not (self._nested or self._depth):
                 break
-        if rounds >= MOST_ROUNDS:
-            self._max_entry_weight = sys.maxsize if self.max_entry_weight is None else int(self.max_entry_weight)
 
     def _rebuild(self) -> None:
         """Build the accounting again from the dict. What nested operations change from here on is in `_nested`."""
@@ -198,7 +208,11 @@ class Accounting(DictIndex):
         self._dirty = True
 
     def _insert_again(self, entry: Entry) -> Entry:
+        """Do so as an operation: what this drops, and what comes inside, is to be accounted for."""
         self._trusts_marks = False
+        return self._return_result(self._do(self._insert_again_step, entry))
+
+    def _insert_again_step(self, entry: Entry, removed: list[Removal]) -> Entry:
         return super()._insert_again(entry)
 
     def _return_result(self, done: tuple[R, list[Removal]]) -> R:
@@ -255,10 +269,14 @@ class Accounting(DictIndex):
             self.items -= 1
             self._weight -= entry.weight
 
-    def _note_nested(self, entry: Any, is_in: bool) -> None:
-        """Have the outer operation account for `entry`, whose weight may change after the first note."""
-        weight = self._nested[entry][0] if entry in self._nested else entry.weight
-        self._nested[entry] = weight, is_in
+    def _note_nested(self, entry: Any, is_in: bool | None = None) -> None:
+        """Have the outer operation account for `entry`, whose weight may change after the first note.
+
+        `is_in`: nested code has stored it, or removed it, for good; None: neither. What a nested operation has just put
+        into the dict, code nested in that one may have removed, and reported, before it is noted as stored.
+        """
+        weight, was_in = self._nested.get(entry, (entry.weight, None))
+        self._nested[entry] = weight, was_in if is_in is None or was_in is False else is_in
 
     # ---- room
 
@@ -325,6 +343,7 @@ class Accounting(DictIndex):
 
     def _pop_key(self, entry: Any) -> bool:
         """Remove `entry` from the dict and from the accounting; say whether it was in the dict."""
+        self._unaccount(entry)  # first: nested code drops what is noted as stored and not in the dict
         try:
             popped: Any = self.entries.pop(entry.key, None)
         except Exception:
@@ -333,7 +352,6 @@ class Accounting(DictIndex):
             popped = self._pop_otherwise(entry, popped)
         if popped is entry and (entry.flight is not None or self._retiring or self._successors):
             self._note_removed(entry)
-        self._unaccount(entry)
         if not self.entries:
             self._shrink()
         return popped is entry

@@ -63,7 +63,7 @@ class BoundedIndex(Accounting):
             try:
                 is_in = self._put(entry, now, only_if_absent, removed)
             except Exception:
-                self.unreported.extend(removed)
+                self._fail(is_nested, removed)
                 raise
             self._dirty = is_nested
             if self._nested or self._depth or self.unreported:
@@ -126,15 +126,19 @@ class BoundedIndex(Accounting):
             if old not in self._retiring:
                 return None
             self.entries[entry.key] = entry
-            if self._insertions == before:
+            is_alone = self._insertions == before
+            is_reported = self._retiring.pop(old, Empty) is Empty
+            self._note_removed(old)
+            if self._nested:
+                self._note_nested(old, False)
+            if old.is_published and not is_reported:  # before the next step, in which a key's method may raise
+                removed.append((old.key, old.value, REPLACED if old.is_live(now) else EXPIRED))
+            if is_alone:
                 self._insertions = before + 1
             else:
                 self._store_again(entry)
         finally:
-            is_reported = self._retiring.pop(old, Empty) is Empty
-        self._note_removed(old)
-        if old.is_published and not is_reported:
-            removed.append((old.key, old.value, REPLACED if old.is_live(now) else EXPIRED))
+            self._retiring.pop(old, None)
         self._account(entry)
         self._sweep(SWEPT_A_TIME, now, removed)
         return True
@@ -163,9 +167,9 @@ class BoundedIndex(Accounting):
             self.entries[entry.key] = entry
         self._insertions = before + 1
 
-    def _drop_overwritten(self, but: Any = None) -> None:
+    def _drop_overwritten(self) -> None:
         """Drop what nested code has stored, and not removed, and an assignment has replaced in the dict."""
-        stored = {entry for entry, (_, is_in) in list(self._nested.items()) if is_in and entry is not but}
+        stored = {entry for entry, (_, is_in) in list(self._nested.items()) if is_in}
         for entry in stored.difference(self.snapshot()):  # looked at in this order
             self._drop(entry)
 
@@ -177,7 +181,9 @@ class BoundedIndex(Accounting):
         """Give `entry` its value, if it is in."""
         if not self._is_attached(entry):
             return False  # removed while its fill was running: the value is for the waiters alone
-        if entry.is_published:
+        if self._depth:
+            self._note_nested(entry)
+        elif entry.is_published:
             self._unaccount(entry)
         if weight > self._max_entry_weight:
             return self._reject_oversize(entry, entry.key, value, now, removed)
@@ -242,13 +248,14 @@ class BoundedIndex(Accounting):
         new.weight, new.hash = old.weight, old.hash
         is_replaced = super()._replace_if(old, new)
         if self._nested:
-            self._drop_overwritten(but=old)
-        if not is_replaced:
-            return False
-        self._unaccount(old)
-        if new.is_published:  # else nested code has removed `old`, and with it the value
+            self._drop_overwritten()
+        if is_replaced and new.is_published:  # else nested code has removed `old`, and with it the value
             self._account(new)
-        return True
+        return is_replaced
+
+    def _store_successor(self, old: Any, new: Any) -> bool:
+        self._unaccount(old)  # first: from the assignment on it is out, also if nested code takes `new` out again
+        return super()._store_successor(old, new)
 
     def remove_if(self, entry: Entry, expired_by: float | None = None) -> bool:
         return self._return_result(self._do(self._remove_if, entry, expired_by))
@@ -266,7 +273,10 @@ class BoundedIndex(Accounting):
         if not is_kept(entry) or not self._holds(entry):
             return False
         entry.expire_at(deadline)
-        self._account(entry)
+        if self._depth:
+            self._note_nested(entry)  # not as stored: the outer operation may be evicting it, and reports it
+        else:
+            self._account(entry)
         return True
 
     def sweep(self, most: int, now: float) -> Sequence[Removal]:

@@ -101,11 +101,14 @@ class DictIndex(IndexBase):
     def _store_successor(self, old: Any, new: Any) -> bool:
         before = self._insertions
         self.entries[old.key] = new
-        if self._insertions == before:
+        is_alone = self._insertions == before
+        self._insertions = before + 1  # also if alone: what this may be nested in must not replace `new` unseen
+        if is_alone:
             return True
-        self._insertions = before + 1
         if new.flight is not None and new.flight.is_detached:
             return True  # nested code has removed it, and reported the value that it showed
+        if old not in self._successors:
+            new.expire_at(UNPUBLISHED)  # nested code has removed or replaced `old`, and reports that value
         if new.is_published:  # it is about to be out for a moment, in which an invalidation would not find it
             value = self._retiring[new] = new.value
             new.expire_at(UNPUBLISHED)
