@@ -8,6 +8,7 @@ comes first, or until the empty ones are the larger part: then the heap is built
 from __future__ import annotations
 
 import heapq
+from builtins import len  # a memoized one may stand in `builtins`, and would be called in the midst of a step
 from collections.abc import Iterator
 from itertools import chain, count
 from math import inf

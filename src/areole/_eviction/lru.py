@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import sys
 import time
+from builtins import len  # a memoized one may stand in `builtins`, and would be called in the midst of a step
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any, Final

@@ -36,6 +36,7 @@ A hit may be lost, as two threads raise `freq` at once, or one of them while it 
 
 from __future__ import annotations
 
+from builtins import len  # a memoized one may stand in `builtins`, and would be called in the midst of a step
 from collections.abc import Iterator
 from math import inf
 from typing import Any, Final

@@ -14,6 +14,7 @@ See `bounded` for what is promised. The dict is the truth, and the accounting is
 from __future__ import annotations
 
 import sys
+from builtins import len  # a memoized one may stand in `builtins`, and would be called in the midst of a step
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
