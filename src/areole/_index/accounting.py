@@ -127,7 +127,7 @@ class Accounting(DictIndex):
             try:
                 result = step(*args, removed)
             except Exception:
-                self._fail(is_nested, removed)
+                self._end_failed(is_nested, removed)
                 raise
             self._dirty = is_nested  # before the look: from here on what comes inside is an operation of its own
             if self._nested or self._depth or self.unreported:
@@ -155,7 +155,7 @@ class Accounting(DictIndex):
             while True:
                 removed.append(self.unreported.pop(0))
 
-    def _fail(self, is_nested: bool, removed: list[Removal]) -> None:
+    def _end_failed(self, is_nested: bool, removed: list[Removal]) -> None:
         """Keep what was removed for the next operation; recover, and make room for what nested code has stored."""
         if not is_nested:
             self._depth += 1

@@ -63,7 +63,7 @@ class BoundedIndex(Accounting):
             try:
                 is_in = self._put(entry, now, only_if_absent, removed)
             except Exception:
-                self._fail(is_nested, removed)
+                self._end_failed(is_nested, removed)
                 raise
             self._dirty = is_nested
             if self._nested or self._depth or self.unreported:
@@ -255,7 +255,10 @@ class BoundedIndex(Accounting):
 
     def _store_successor(self, old: Any, new: Any) -> bool:
         self._unaccount(old)  # first: from the assignment on it is out, also if nested code takes `new` out again
-        return super()._store_successor(old, new)
+        is_in = super()._store_successor(old, new)
+        if not is_in:
+            self._note_nested(old)
+        return is_in
 
     def remove_if(self, entry: Entry, expired_by: float | None = None) -> bool:
         return self._return_result(self._do(self._remove_if, entry, expired_by))

@@ -100,6 +100,8 @@ class DictIndex(IndexBase):
 
     def _store_successor(self, old: Any, new: Any) -> bool:
         before = self._insertions
+        if old not in self._successors:
+            return False  # removed or replaced since it was found, by nested code that is not counted from here on
         self.entries[old.key] = new
         is_alone = self._insertions == before
         self._insertions = before + 1  # also if alone: what this may be nested in must not replace `new` unseen
