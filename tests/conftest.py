@@ -52,3 +52,10 @@ def pytest_collection_finish() -> None:
     if not is_free_threaded():
         gc.collect()
         gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def room_for_atomic_dicts() -> None:
+    """Collect what tests before this one have left, before it would get a dict for an AtomicDict."""
+    if _index._atomic_dicts.get() > _index.MAX_ATOMIC_DICTS - 100:
+        gc.collect()
