@@ -305,3 +305,32 @@ def test_a_key_whose_eq_fills_the_same_cache_is_filled_once(index: str) -> None:
     assert cache[key][1] == 1
     assert len(cache) == 2 and [each.name for each in fill.keys].count("b") == 1
     assert_valid(cache)
+
+
+def test_a_refresh_is_stored_whose_own_cell_was_met_by_a_clear_before_another_came_first() -> None:
+    """In an AtomicDict. Proves that what a refresh has returned is what the next lookup gets.
+
+    1. A's refresh has a cell, not yet in the dict      3. B fills: its cell is in first
+    2. a `clear` empties A's cell, and marks its flight 4. A replaces B's value    -- and its own is not stored.
+    """
+
+    class Cells:
+        def __init__(self, cells: Any) -> None:
+            self._cells = cells
+
+        def __getitem__(self, key: str) -> Any:
+            return self._cells[key]
+
+        def compare_and_set(self, *args: Any) -> None:
+            index.cells = self._cells
+            cache.clear()
+            assert cache["a"] == "old"
+            self._cells.compare_and_set(*args)
+
+    values = iter(["old", "new"])
+    cache = AtomicCache[str, str](lambda key: next(values), index="atomic")
+    index: Any = cache._state.index
+    index.cells = Cells(index.cells)
+    assert cache.refresh("a") == "new"
+    assert cache["a"] == "new"
+    assert_valid(cache)

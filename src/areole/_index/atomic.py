@@ -135,12 +135,22 @@ class AtomicDictIndex(IndexBase):
             shard.append(cell)  # before it can be found: `clear` must see whatever a reader can
             self.cells.compare_and_set(entry.key, NOT_FOUND, cell)
         except ExpectationFailed:
-            shard.remove(cell)
+            run_locked(self.lock, self._withdraw, shard, cell, entry)
             return False
         except BaseException:  # from a method of the key; or an interrupt, and then the cell may be in
             run_locked(self.lock, self._swap_cell, cell, entry, _VACANT)  # unless it was invalidated since
             raise
         return True
+
+    def _withdraw(self, shard: list[_Cell], cell: _Cell, entry: Entry) -> None:
+        """Take back a cell that did not get in, and the mark that a `clear` may have given its flight meanwhile.
+
+        1. A's cell is in the shard, not yet in the dict    3. B fills: its cell is in first
+        2. a `clear` empties it, and marks A's flight       4. A refreshes B's value, and what it brings is lost.
+        """
+        shard.remove(cell)
+        if entry.flight is not None:
+            entry.flight.is_detached = False
 
     def _store_successor(self, old: Any, new: Any) -> bool:
         return self._swap(old, new)
