@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from areole import AtomicCache, RemovalCause
 
-from ..kit import Fill, ManualClock, assert_valid, every_index, run_threads
+from ..kit import PATIENCE, Fill, ManualClock, assert_valid, every_index, run_threads
 
 EXPLICIT, REPLACED, EXPIRED = RemovalCause.EXPLICIT, RemovalCause.REPLACED, RemovalCause.EXPIRED
 
@@ -216,3 +217,34 @@ def test_a_listener_of_a_memoized_function_gets_the_key_of_the_call(index: str) 
 def make_listened(index: str) -> tuple[AtomicCache[Any, Any], list[Any]]:
     removed: list[Any] = []
     return AtomicCache(Fill(), index=index, on_removal=lambda *args: removed.append(args)), removed
+
+
+@every_index
+def test_what_an_operation_left_unreported_is_reported_once_though_two_threads_look_at_once(index: str) -> None:
+    """1. A reads what is unreported     2. B reads it too     3. both report it."""
+    cache, removed = make_listened(index)
+    table: Any = cache._state.index
+    left = [(key, key, EXPLICIT) for key in range(100)]
+    table.unreported.extend(left)
+    held = [table.unreported]
+    looks, meet = threading.local(), threading.Barrier(2)
+
+    class Meeting(type(table)):  # type: ignore[misc]
+        __slots__ = ()
+
+        @property
+        def unreported(self) -> Any:
+            found, looks.count = held[-1], getattr(looks, "count", 0) + 1
+            if looks.count == 2:
+                meet.wait(PATIENCE)
+            return found
+
+        @unreported.setter
+        def unreported(self, value: Any) -> None:
+            held.append(value)
+
+    table.__class__ = Meeting
+    run_threads(*[cache._state.notify_unreported] * 2)
+    assert sorted(removed) == left
+    table.__class__ = Meeting.__base__
+    assert_valid(cache)

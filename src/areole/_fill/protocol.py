@@ -153,7 +153,8 @@ class Fills:
             elif running.is_stored:
                 state.index.remove_if(found)
             else:
-                running.is_joined = True
+                if not running.is_joined:
+                    running.is_joined = True
                 if not running.is_orphaned:
                     flight.joined = running
                     return Claim.JOIN

@@ -6,9 +6,9 @@ See `bounded` for what is promised. The dict is the truth, and the accounting is
               raises), the next operation builds the accounting again, O(n).
     _depth    How many operations run inside another one of the same thread: a method of a key, or a finalizer, calls
               the index. Such a nested operation changes the dict at once, so that all see it. The accounting belongs to
-              the outer operation, which may be in the middle of changing it; so a nested one only
-              notes in `_nested` which entries it has changed. When its own step is over, the outer one accounts for
-              each of these by whether the dict holds it, and then makes room.
+              the outer operation, which may be in the middle of changing it; so a nested one only notes in `_nested`
+              which entries it has changed. When its own step is over, the outer one accounts for each of these by
+              whether the dict holds it, and then makes room.
 """
 
 from __future__ import annotations
@@ -151,9 +151,7 @@ class Accounting(DictIndex):
             self._depth -= 1  # stays if it was cut short: see `_merge_nested`
         elif self._nested or self._depth:
             self._merge_nested(removed)
-        with suppress(IndexError):
-            while True:
-                removed.append(self.unreported.pop(0))
+        removed += self.take_unreported()
 
     def _end_failed(self, is_nested: bool, removed: list[Removal]) -> None:
         """Keep what was removed for the next operation; recover, and make room for what nested code has stored."""

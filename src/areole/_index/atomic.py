@@ -1,8 +1,8 @@
 """AtomicDictIndex: an insert-only AtomicDict of cells.
 
-A `cereggii.AtomicDict` is sound as long as nothing is ever deleted from it and no value replaced.
-So its values are cells that stay, and what comes and goes is the entry in the cell. Inserts of new keys by several
-threads do not share a lock.
+A `cereggii.AtomicDict` is sound as long as nothing is ever deleted from it and no value replaced. So its values are
+cells that stay, and what comes and goes is the entry in the cell. Inserts of new keys by several threads do not share a
+lock.
 """
 
 from __future__ import annotations

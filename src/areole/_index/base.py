@@ -28,7 +28,11 @@ without another lookup of the key.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import repeat
+from operator import call
 from typing import Any
 
 from .._core.entry import UNPUBLISHED, Empty, Entry, Removal
@@ -39,7 +43,7 @@ __all__ = ["IndexBase"]
 
 
 class IndexBase(Guarded):
-    """What the two indexes without a limit share."""
+    """What the indexes share; see the module."""
 
     __slots__ = (
         "_acquire",
@@ -61,7 +65,7 @@ class IndexBase(Guarded):
         self._retiring: dict[Entry, Any] = {}
         self._leaving: dict[Entry, None] = {}
         self._placed: dict[Entry, None] = {}  # put into a cell while another one was being emptied or replaced
-        self.unreported: list[Removal] = []  # values that were removed where nobody could report them: for the next
+        self.unreported: deque[Removal] = deque()  # removed by an operation that could not report it: for the next one
         self.rebuilds = 0  # odd while `discard` has the entries out: what is not found then may be there all the same
         self._is_abandoned = False
         super().__init__(lock)  # the lock makes one step of looking and removing or replacing
@@ -122,8 +126,8 @@ class IndexBase(Guarded):
             cause = RemovalCause.REPLACED if entry.is_live(now) else RemovalCause.EXPIRED
             entry.publish(value, deadline)
         finally:
-            is_told = self._retiring.pop(entry, Empty) is Empty
-        return () if is_told else [(entry.key, old, cause)]
+            is_reported = self._retiring.pop(entry, Empty) is Empty
+        return () if is_reported else [(entry.key, old, cause)]
 
     def _holds(self, entry: Entry) -> bool:
         """Say whether `entry` is in the index; of one with a flight, without looking its key up."""
@@ -149,10 +153,14 @@ class IndexBase(Guarded):
         """Let `entry`, which is out of the index already, be removed for good, and its value be reported later."""
         self._note_removed(entry)
         if entry.is_published:
-            self._report_later((entry.key, entry.value, RemovalCause.EVICTED))
+            self.unreported.append((entry.key, entry.value, RemovalCause.EVICTED))
 
-    def _report_later(self, removal: Removal) -> None:
-        self.unreported.append(removal)
+    def take_unreported(self) -> list[Removal]:
+        """Return what is to be reported, each removal to one caller: taking one is one call of C code (see `locks`)."""
+        taken: list[Removal] = []
+        with suppress(IndexError):
+            taken += map(call, repeat(self.unreported.popleft))
+        return taken
 
     def find_again(self, key: Any) -> Entry | None:
         """Find, under the lock, what was not found where a rebuild had it out.

@@ -1,8 +1,8 @@
 """DictIndex: a builtin dict of entries.
 
-Lookups take no lock. An insertion takes none on free-threaded builds, where
-`dict.setdefault` is one atomic step. With a GIL it takes the index's lock, since there it is one step only for keys
-that are compared by C code (see `_locks`). Without the lock,
+Lookups take no lock. An insertion takes none on free-threaded builds, where `dict.setdefault` is one atomic step. With
+a GIL it takes the index's lock, since there it is one step only for keys that are compared by C code (see `locks`).
+Without the lock,
 
     1. A's `setdefault` passes the empty slot of a deleted key, and calls `__eq__` of the next key, in Python
     2. B's `setdefault` of the same key goes by, and uses that empty slot
@@ -115,7 +115,7 @@ class DictIndex(IndexBase):
             value = self._retiring[new] = new.value
             new.expire_at(UNPUBLISHED)
             if self._retiring.pop(new, Empty) is not Empty:
-                self._report_later((new.key, value, RemovalCause.EVICTED))
+                self.unreported.append((new.key, value, RemovalCause.EVICTED))
         return self._insert_again(new) is new
 
     def remove_if(self, entry: Entry, expired_by: float | None = None) -> bool:
@@ -189,7 +189,7 @@ class DictIndex(IndexBase):
         """Drop an empty dict's table, if it is large: by itself it only ever grows.
 
         `dict.update` gives an empty dict a new table, of the size of what it gets; should another thread insert before
-        it, it is an ordinary insert. Each of the two is one atomic step (see `_locks`).
+        it, it is an ordinary insert. Each of the two is one atomic step (see `locks`).
         """
         if sys.getsizeof(self.entries) > SHRINK_FROM:
             self.entries.update(_FILLER)

@@ -13,6 +13,7 @@ snapshot()               the entries at some moment, in a new list
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
@@ -35,7 +36,7 @@ class Index(Protocol):
     is_bounded: bool
     max_items: int | None
     rebuilds: int
-    unreported: list[Removal]
+    unreported: deque[Removal]
 
     @property
     def entry_type(self) -> type[Entry]: ...
@@ -55,3 +56,4 @@ class Index(Protocol):
     def snapshot_again(self) -> list[Entry]: ...
     def weigh(self, key: Any, value: Any) -> int: ...
     def snapshot(self) -> list[Entry]: ...
+    def take_unreported(self) -> list[Removal]: ...

@@ -354,8 +354,7 @@ class CacheState:
     def notify_unreported(self) -> None:
         """Report what an operation has removed that could not report it."""
         if self.index.unreported:
-            unreported, self.index.unreported = self.index.unreported, []
-            self.notify(unreported)
+            self.notify(self.index.take_unreported())
 
     # ---- numbers
 
