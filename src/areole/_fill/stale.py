@@ -54,7 +54,7 @@ class StaleServing:
         "_key",
         "_rules",
         "_stale",
-        "began",
+        "now",
         "value",
     )
 
@@ -76,25 +76,21 @@ class StaleServing:
         self._is_counted = is_refresh  # with fail_safe, only its end tells whether it is a miss
         self._followed: Flight | None = None  # its own flight, or the one that it waits for
         self._had_fallback = False
-        self.began = 0.0
-        """The clock's reading before the claim: when the fill began, where this lookup leads."""
+        self.now = 0.0
+        """The clock's reading of this turn: when the fill began, where this lookup leads."""
         self.value: Any = Empty
         """What `can_serve_instead` has found."""
 
     def try_without_waiting(self, now: float | None) -> Any:
-        """Return a value that there is to be served without waiting, or Empty; `now` is what the failed hit read.
+        """Return a value that there is to be served without waiting, or Empty; if it is stale, or due, refresh it.
 
-        If it is stale, or due, have it refreshed.
+        The clock is read here, unless the failed hit has (`now`), and not again before the wait: it may raise, and
+        nothing comes between a claim that is won and its end.
         """
-        if self._is_refresh:
-            return Empty
-        state = self._fills.state
-        entry = state.find(self._key)
+        self.now = now = self._fills.state.clock() if now is None else now
+        entry = None if self._is_refresh else self._fills.state.find(self._key)
         if entry is None or entry.times is None:
             return Empty
-        return self._use(entry, state.clock() if now is None else now)
-
-    def _use(self, entry: Entry, now: float) -> Any:
         stale = self._stale
         flight = entry.flight  # before the moments, as in entry: they are final without
         deadline, times = entry.deadline, entry.times
@@ -119,18 +115,14 @@ class StaleServing:
                 state.on_hit(entry)
         return value
 
-    def claim(self, flight: Flight, now: float | None) -> Claim:
-        """Claim as `Fills` does, here or in a thread of the pool.
-
-        The clock, which may raise, is read first: nothing comes between a claim that is won, or a wait, and its end.
-        """
+    def claim(self, flight: Flight) -> Claim:
+        """Claim as `Fills` does, here or in a thread of the pool."""
         fills, stale = self._fills, self._stale
-        self.began = fills.state.clock() if now is None else now
         self._had_fallback = False
         if self._is_refresh:
             claim: Callable[[Flight], Claim] = fills.claim_refresh
         else:
-            claim = partial(fills.claim, now=now, stale=stale, is_counted=self._is_counted)
+            claim = partial(fills.claim, now=self.now, stale=stale, is_counted=self._is_counted)
         found = fills.claim_in_worker(flight, claim, self._call, self._rules) if stale.has_timeouts else None
         found = claim(flight) if found is None else found
         self._followed = flight.joined or flight
@@ -142,7 +134,7 @@ class StaleServing:
         """Return for how many seconds to wait; None: what the cache says."""
         followed, stale = self._followed, self._stale
         if stale.fail_safe and not self._is_refresh and followed is not None and followed.old is not None:
-            self._had_fallback = followed.entry.is_usable(self.began)
+            self._had_fallback = followed.entry.is_usable(self.now)
         return stale.patience(self._had_fallback)
 
     def drop_flights(self) -> None:

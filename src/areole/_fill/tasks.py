@@ -97,12 +97,12 @@ class TaskFills(Fills):
             flight = self._new_flight(key)
             try:
                 if serving is not None:
-                    claim: Callable[[TaskFlight], Claim] = partial(serving.claim, now=now)
+                    claim: Callable[[TaskFlight], Claim] = serving.claim
                 elif is_refresh:
                     claim = self.claim_refresh
                 else:
                     claim = partial(self.claim, now=now, is_counted=is_counted)
-                found = self._start(flight, call, claim, rules)
+                found = self._start(flight, call, claim, rules, serving.now if serving is not None else 0.0)
                 value = await self._result_or_wait(flight, found, serving)
             except BaseException as error:
                 if serving is None or not serving.can_serve_instead(error):
@@ -122,9 +122,10 @@ class TaskFills(Fills):
 
     def refresh_behind(self, entry: Entry, call: Callable[[], Any], rules: FillRules) -> None:
         """Have a task refresh `entry`, if it is still in the index."""
+        began = self.state.clock()
         flight = self._new_flight(entry.key)
         flight.is_cancellable = False
-        self._start(flight, call, partial(self.claim_place_of, entry), rules, is_awaited=False)
+        self._start(flight, call, partial(self.claim_place_of, entry), rules, began, is_awaited=False)
         if not flight.leads:
             flight.entry.flight = None
 
@@ -151,10 +152,11 @@ class TaskFills(Fills):
         call: Callable[[], Any],
         claim: Callable[[TaskFlight], Claim],
         rules: FillRules,
+        began: float,
         is_awaited: bool = True,
     ) -> Claim:
         """Claim the key of `flight`; if that is won, have a task fill it. Does not wait, but may begin to."""
-        lead: Any = self._lead_in_task(flight, claim, call, rules)
+        lead: Any = self._lead_in_task(flight, claim, call, rules, began)
         try:
             lead.send(None)
         except StopIteration as end:
@@ -198,6 +200,7 @@ class TaskFills(Fills):
         claim: Callable[[TaskFlight], Claim],
         call: Callable[[], Any],
         rules: FillRules,
+        began: float,
     ) -> Generator[Any, Any, Any]:
         """Do what a leader does; stop once after the claim, if that is won, to be handed over to a task.
 
@@ -205,7 +208,6 @@ class TaskFills(Fills):
         """
         latch = flight.latch
         try:
-            began = 0.0 if rules.stale is None else self.state.clock()  # raises before there is a fill
             found = claim(flight)
             if found is not LEAD:
                 return found

@@ -70,13 +70,13 @@ class ThreadFills(Fills):
             try:
                 try:
                     if serving is not None:
-                        found = serving.claim(flight, now)
+                        found = serving.claim(flight)
                     elif is_refresh:
                         found = self.claim_refresh(flight)
                     else:
                         found = self.claim(flight, now, None, is_counted)
                     if found is LEAD:
-                        self.complete(flight, call(), rules, serving.began if serving is not None else 0.0)
+                        self.complete(flight, call(), rules, serving.now if serving is not None else 0.0)
                 except BaseException as error:
                     flight.error = error
                     throttle(self, flight, stale)
