@@ -14,7 +14,6 @@ from .._core.entry import UNPUBLISHED
 from .._core.stats import make_hit_counter
 from .._core.ttl import deadline_after, seconds_from, seconds_of
 from .._expiry.freed_functions import KeyNamespace
-from .._expiry.lazy_expirer import LazyExpirer
 from .._fill.rules import FillRules
 from .._fill.single_use import SINGLE_USE
 from .._fill.tasks import TaskFills
@@ -23,6 +22,7 @@ from .._memoize.kinds import check_suitable, classes_of, full_name_of
 from .._memoize.signature import KeyOptions, Signature
 from .._memoize.wrapper import Wrapper
 from .._platform.arguments import check_bool, check_plain, is_async_function, suggests_names
+from .._platform.locks import run_locked
 from ..typing import CacheInfo, MemoizeDecorator, Ttl
 from .methods import CachedClassMethod, CachedMethod
 
@@ -81,8 +81,7 @@ def cached(
     rules = _StoreRules(cache, skip, ttl, frozenset() if allow_single_use else SINGLE_USE)
     state = cache._state
     state.fills_plainly = False
-    if state.expirer is None and not state.index.is_bounded:
-        state.expirer = LazyExpirer()  # it may have no ttl of its own
+    run_locked(state.index.lock, state.expire_lazily)  # it may have no ttl of its own
 
     def decorate(function: Any) -> Any:
         if state.freed:

@@ -83,7 +83,9 @@ class CacheState:
         self.hits = hits
         self.on_hit: Callable[[Any], object] | None = self._make_on_hit(() if hits is None else (hits,))
         self.explain_key: Callable[[Any], str] = _explain_key
-        self.expirer = None if ttl is None or index.is_bounded else LazyExpirer()
+        self.expirer: LazyExpirer | None = None
+        if ttl is not None:
+            self.expire_lazily()
         self.freed = FreedFunctions()
         self.fills_plainly = True
         """Whether a lookup of the cache's own need not ask for stale values, nor for keys of functions cached in it."""
@@ -96,15 +98,19 @@ class CacheState:
             return None
         return make_on_hit(hits, getattr(self.index, "policy", None))
 
+    def expire_lazily(self) -> None:
+        """Have expired values removed as others are filled, which limits do anyway. Under the lock, if it is shared."""
+        if self.expirer is None and not self.index.is_bounded:
+            self.expirer = LazyExpirer()
+
     def _copy(self) -> Self:
         """Return another state with all of this: `copy.copy` would take four times as long, for each instance."""
         made: Self = object.__new__(type(self))
         made.name, made.index, made.entries, made.entry_type = self.name, self.index, self.entries, self.entry_type
         made.clock, made.ttl, made.deadline_of = self.clock, self.ttl, self.deadline_of
         made.error_deadline_of, made.explain_key = self.error_deadline_of, self.explain_key
-        made.on_removal = self.on_removal
-        made.counters, made.hits, made.on_hit = self.counters, self.hits, self.on_hit
-        made.expirer, made.freed = self.expirer, self.freed
+        made.counters, made.on_removal, made.freed = self.counters, self.on_removal, self.freed
+        made.hits, made.on_hit, made.expirer = self.hits, self.on_hit, self.expirer
         made.fills_plainly, made.stores_live_only = self.fills_plainly, self.stores_live_only
         return made
 
