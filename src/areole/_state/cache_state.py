@@ -104,7 +104,7 @@ class CacheState:
             self.expirer = LazyExpirer()
 
     def _copy(self) -> Self:
-        """Return another state with all of this: `copy.copy` would take four times as long, for each instance."""
+        """Return another state with all of this, slot by slot: each instance makes one; `copy.copy` is much slower."""
         made: Self = object.__new__(type(self))
         made.name, made.index, made.entries, made.entry_type = self.name, self.index, self.entries, self.entry_type
         made.clock, made.ttl, made.deadline_of = self.clock, self.ttl, self.deadline_of
