@@ -104,8 +104,11 @@ class ThreadFills(Fills):
     def result_or_wait(self, flight: Flight, found: Claim, serving: StaleServing | None = None) -> Any:
         """Return the value that `flight` brought, or that a claim found; else wait. Empty: look again."""
         if found is LEAD:
-            if flight.waiters or flight.removed or self.state.expirer is not None:
+            state = self.state
+            if flight.waiters or flight.removed:
                 self.after_lead(flight)
+            elif state.expirer is not None:  # `after_lead`, where there is nothing else: most fills under a ttl
+                state.expirer.expire_some(state)
             return flight.value if serving is None else serving.has_result(flight.value)
         joined, flight.joined, flight.entry.flight = flight.joined, None, None  # nobody else has seen this flight
         if joined is None:

@@ -47,6 +47,8 @@ class _Vacant:
 
 _VACANT: Any = _Vacant
 
+CALLS_IN_C_ARE_FRAMES: Final = sys.version_info < (3, 12)
+
 _DEEP: Any = [[[[1]]]]
 _AS_DEEP: Any = [[[[1]]]]
 
@@ -54,10 +56,9 @@ _AS_DEEP: Any = [[[[1]]]]
 def _need_frames() -> None:
     """Raise RecursionError if no frames are left for what cereggii does, where its calls in C count as frames.
 
-    Up to Python 3.11: an AtomicDict that is to grow where none is left frees its memory twice, and the process aborts.
+    An AtomicDict that is to grow where none is left frees its memory twice, and the process aborts.
     """
-    if sys.version_info < (3, 12):
-        _DEEP == _AS_DEEP  # noqa: B015  (each level of a comparison counts)
+    _DEEP == _AS_DEEP  # noqa: B015  (each level of a comparison counts)
 
 
 class _Cell:
@@ -127,7 +128,8 @@ class AtomicDictIndex(IndexBase):
         return entry
 
     def _insert_cell(self, entry: Entry) -> bool:
-        _need_frames()
+        if CALLS_IN_C_ARE_FRAMES:
+            _need_frames()
         cell = _Cell()
         cell.entry = entry
         shard = self._shards[get_ident() // 4096 % SHARDS]
