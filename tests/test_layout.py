@@ -15,7 +15,8 @@ import areole
 PACKAGE = Path(areole.__file__).parent
 
 FLOORS = (
-    "errors typing serializers _platform _core _eviction _index _expiry _state _fill _memoize _cache _cached testing"
+    "errors typing _platform serializers _core _eviction _index _expiry _state _fill _memoize _cache "
+    "backends shared _cached testing"
 )
 """From the bottom up; above them `demo`, and what stands at the top of the package."""
 

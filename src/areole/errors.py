@@ -2,11 +2,15 @@
 
 __all__ = [
     "AreoleError",
+    "BackendError",
+    "BackendTimeout",
     "CacheClosedError",
     "FillDeadlockError",
     "FillFailedError",
     "FillTimeout",
     "RecursiveFillError",
+    "SerializationError",
+    "SettingsError",
 ]
 
 
@@ -45,3 +49,22 @@ class FillFailedError(AreoleError):
 
 class CacheClosedError(AreoleError, RuntimeError):
     """The cache is closed: only `get`, `number_of_items` and `size_in_bytes` still work."""
+
+
+class BackendError(AreoleError):
+    """The store behind a SharedCache cannot be reached, has failed, or was not asked since it failed before.
+
+    What its client library raised is chained. Whether a change was made is not known.
+    """
+
+
+class BackendTimeout(BackendError, TimeoutError):
+    """The store behind a SharedCache did not answer in time."""
+
+
+class SerializationError(AreoleError, ValueError):
+    """A serializer refuses a value, which it would not give back equal, or bytes, of which it can make no value."""
+
+
+class SettingsError(AreoleError, ValueError):
+    """A URL, or what the environment says, names no backend or serializer: the message says which part is wrong."""

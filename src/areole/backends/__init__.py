@@ -1,0 +1,6 @@
+"""Where a SharedCache keeps its bytes; each engine's library is imported when it is used."""
+
+from .base import BaseBackend
+from .protocol import AsyncBackend, Backend
+
+__all__ = ["AsyncBackend", "Backend", "BaseBackend"]
