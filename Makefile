@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+WHEELS = uvloop orjson ormsgpack zstandard pydantic fastapi httpx
 
 .PHONY: demo test lint bench stress clean
 
@@ -9,7 +10,9 @@ demo: $(VENV)/ready
 	@echo '==> running the demonstration: python -m areole'
 	@$(BIN)/python -m areole
 
-test: demo $(VENV)/ready-loops
+test: demo $(VENV)/ready-wheels
+	@sed -n 's/..*/==> no wheel here, so the tests of these are skipped: &/p' $(VENV)/ready-wheels
+	@command -v redis-server >/dev/null || echo '==> no redis-server here, so the tests of Redis are skipped'
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/ready-dev
@@ -40,12 +43,16 @@ $(VENV)/ready: pyproject.toml
 	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
-# the second event loop of the tests; it has no wheel for some builds, and takes a C toolchain and minutes there
-$(VENV)/ready-loops: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --only-binary :all: uvloop || echo 'no wheel of uvloop here: its tests are skipped'
-	touch $@
+# What the tests use where there is a wheel: to build one takes a compiler and minutes. What could not be had is written
+# into the file, and is said before each run of the tests.
+$(VENV)/ready-wheels: $(VENV)/ready
+	@for name in $(WHEELS); do \
+	  echo "==> installing $$name"; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: $$name || \
+	    left="$$left $$name"; \
+	done; echo $$left >$@
 
-$(VENV)/ready-dev: $(VENV)/ready
+$(VENV)/ready-dev: $(VENV)/ready-wheels
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 

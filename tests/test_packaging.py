@@ -114,6 +114,14 @@ def test_the_metadata_are_those_of_the_project(built: Path) -> None:
     assert required == ["cereggii>=1.0"]
 
 
+def test_each_engine_and_serializer_is_an_extra_and_all_has_them_all(built: Path) -> None:
+    metadata = metadata_of(built)
+    extras = {"django", "json", "msgpack", "pydantic", "redis", "zstd"}
+    assert set(metadata.get_all("Provides-Extra", [])) == extras | {"all", "contenders", "dev", "test"}
+    (everything,) = [each for each in metadata.get_all("Requires-Dist", []) if each.endswith("extra == 'all'")]
+    assert everything.startswith(f"areole[{','.join(sorted(extras))}]")
+
+
 def test_the_metadata_name_no_address_and_no_person(built: Path) -> None:
     """There is no public host for the project: what names one would be made up."""
     fields = set(metadata_of(built).keys())
