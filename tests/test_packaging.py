@@ -93,7 +93,7 @@ def test_the_sdist_holds_what_is_needed_to_test_and_build_it(sdist: list[str]) -
 
 
 def test_neither_holds_what_a_checkout_happens_to_have(wheel: list[str], sdist: list[str]) -> None:
-    unwanted = {"__pycache__", "dist", "shared", "traces"}
+    unwanted = {"__pycache__", "dist", "traces"}
     parts = {part for name in wheel + sdist for part in PurePosixPath(name).parts}
     assert not parts & unwanted
     assert not {part for part in parts if part.startswith((".venv", ".mypy", ".pytest", ".ruff", ".git/", ".hypo"))}
