@@ -46,7 +46,9 @@ def test_an_earlier_deadline_that_was_moved_takes_nothing_out(policy: str) -> No
 @pytest.mark.parametrize("zone", [None, UTC, timezone(timedelta(hours=-9))], ids=str)
 def test_expire_at_takes_a_time_of_day_with_or_without_a_zone(policy: str, zone: Any, monkeypatch: Any) -> None:
     now = datetime(2030, 1, 2, 3, 4, 5, tzinfo=zone)
-    monkeypatch.setattr("areole._cache.storage.time", SimpleNamespace(time=now.timestamp, monotonic=time.monotonic))
+    monkeypatch.setattr(
+        "areole._cache.storage_arguments.time", SimpleNamespace(time=now.timestamp, monotonic=time.monotonic)
+    )
     store, clock = make(policy)
     store.set("a", 1)
     assert store.expire_at("a", now + timedelta(hours=1)) is True
@@ -76,11 +78,25 @@ def test_expire_at_takes_the_first_and_the_last_moment_of_the_calendar(policy: s
     check_books(store)
 
 
-@pytest.mark.parametrize("when", [10, "2030-01-01", None, timedelta(1), datetime.now().date()], ids=repr)
+@pytest.mark.parametrize(
+    "make_eternal", [lambda s: s.expire_at("a", None), lambda s: s.expire_in("a")], ids=["at", "in"]
+)
+def test_none_is_for_ever_whatever_the_default_ttl_is(policy: str, make_eternal: Any) -> None:
+    """Rows C8 and C40: as in cachetory, `expire_in` without a ttl makes a value eternal, and so does a time of None."""
+    store, clock = make(policy, default_ttl=5)
+    assert make_eternal(store) is False
+    store.set("a", 1)
+    assert make_eternal(store) is True and store.ttl_of("a") is None
+    clock.advance(1e9)
+    assert store["a"] == 1
+    check_books(store)
+
+
+@pytest.mark.parametrize("when", [10, "2030-01-01", False, timedelta(1), datetime.now().date()], ids=repr)
 def test_expire_at_takes_nothing_else(policy: str, when: Any) -> None:
     store, _ = make(policy)
     store.set("a", 1)
-    with pytest.raises(TypeError, match="when must be a datetime, not"):
+    with pytest.raises(TypeError, match="when must be a datetime, or None for never, not"):
         store.expire_at("a", when)
     assert store.ttl_of("a") is None
     check_books(store)

@@ -209,6 +209,36 @@ def test_the_repr_has_name_and_counts_and_no_key_and_no_value() -> None:
     check_books(store)
 
 
+SETTINGS: dict[str, Any] = {
+    "size_limit_in_bytes": 4096,
+    "max_items": 10,
+    "default_ttl": 60.0,
+    "expiration_thread_delay": 5.0,
+    "expiration_thread_max_checks_per_iteration": 100,
+    "expiration_thread_log": True,
+    "expiration_disabled": True,
+}
+
+
+@pytest.mark.parametrize("kind", [Storage, Cache])
+def test_the_settings_can_be_read_and_repr_shows_those_that_were_given(kind: Any) -> None:
+    """Row A2: after atomic_lru, whose stores are dataclasses."""
+    store = kind(**SETTINGS, name="tokens")
+    assert {name: getattr(store, name) for name in SETTINGS} == SETTINGS
+    shown = " ".join(f"{name}={value!r}" for name, value in SETTINGS.items())
+    assert repr(store) == f"<{kind.__name__} 'tokens' {shown}: 0 values, 0 fills, 0 misses>"
+    plain = kind()
+    assert [getattr(plain, name) for name in SETTINGS] == [None, None, None, 10.0, 10_000, False, False]
+    assert repr(plain) == f"<{kind.__name__} {kind.__name__!r}: 0 values, 0 fills, 0 misses>"
+    assert kind(default_ttl=timedelta(minutes=1)).default_ttl == 60.0
+
+
+@pytest.mark.parametrize("name", [each for each in SETTINGS if each != "expiration_disabled"])
+def test_a_setting_cannot_be_changed_later(name: str) -> None:
+    with pytest.raises(AttributeError):
+        setattr(make_store(), name, SETTINGS[name])
+
+
 @pytest.mark.parametrize("act", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_a_store_is_neither_copied_nor_pickled(act: Any) -> None:
     store = make_store(name="tokens")

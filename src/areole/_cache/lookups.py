@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from numbers import Real
-from typing import Any, Generic, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
 from .._core.entry import Empty, Entry
 from .._core.stats import make_hit_counter
@@ -15,11 +15,19 @@ from .._platform.arguments import check_bool, check_keys, check_plain, shown
 from .._state.cache_state import CacheState
 from ..typing import CacheInfo, Clock
 
-__all__ = ["Lookups", "new_state"]
+__all__ = ["Lookups", "T", "new_state"]
 
 K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault  # type checkers have it, whatever is installed
+
+    T = TypeVarWithDefault("T", default=Any)
+else:
+    T = TypeVar("T")
+"""The values of a store: of any type, where none is named."""
 
 _PACKAGE = __name__.partition(".")[0] + "."
 
@@ -164,7 +172,10 @@ class Lookups(Generic[K, V]):
     def __repr__(self) -> str:
         counters, values = self._state.counters, self._state.count_live()
         counts = f"{values} values, {counters.fills.get()} fills, {counters.misses.get()} misses"
-        return f"<{type(self).__name__} {self.name!r}: {counts}>"
+        return f"<{type(self).__name__} {self.name!r}{self._shown_settings()}: {counts}>"
+
+    def _shown_settings(self) -> str:
+        return ""
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise TypeError(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
+from typing import Any, Final, Generic, Self, TypeVar, overload
 
 from .._core.entry import Empty, Entry
 from .._core.stats import make_on_hit
@@ -24,19 +24,14 @@ from .._platform.arguments import check_bool, check_keys, check_name, suggests_n
 from .._platform.refcount import defer
 from ..errors import CacheClosedError
 from ..typing import Clock, PolicyName, RemovalListener
-from .lookups import Lookups, new_state
+from .lookups import Lookups, T, new_state
 from .sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
-from .storage_arguments import check_fill, most_swept, pairs_of, store_index, sweep_delay, timestamp, ttl_seconds
+from .storage_arguments import check_fill, most_swept, pairs_of, seconds_until, store_index, sweep_delay, ttl_seconds
 from .storage_rules import deadline_in, rules_with
+from .storage_settings import StorageSettings
 
 __all__ = ["Storage"]
 
-if TYPE_CHECKING:
-    from typing_extensions import TypeVar as TypeVarWithDefault  # type checkers have it, whatever is installed
-
-    T = TypeVarWithDefault("T", default=Any)
-else:
-    T = TypeVar("T")
 D = TypeVar("D")
 
 _log = logging.getLogger("areole")
@@ -45,7 +40,7 @@ SWEPT_AT_ONCE: Final = 100
 """How many expired entries a sweep removes before it releases the lock for a moment."""
 
 
-class Storage(Lookups[Any, T], Generic[T]):
+class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
     """A key-value store for any hashable key, limited in bytes, in items, in both or in neither.
 
     After the `Storage` of atomic_lru, by Fabien Marty.
@@ -75,6 +70,7 @@ class Storage(Lookups[Any, T], Generic[T]):
     __slots__ = (
         "_counted_in",
         "_default_ttl",
+        "_default_ttl_given",
         "_fills",
         "_index",
         "_is_closed",
@@ -121,6 +117,7 @@ class Storage(Lookups[Any, T], Generic[T]):
         self._use(state)
         self._index = index
         self.expiration_disabled = expiration_disabled
+        self._default_ttl_given = seconds
         self._default_ttl = None if expiration_disabled else seconds
         returner = f"get_or_fill: the fill for {state.name}"
         deadline_of = deadline_in(self._default_ttl, clock)  # no method of the store's own: that would make a cycle
@@ -283,7 +280,7 @@ class Storage(Lookups[Any, T], Generic[T]):
         now = self._clock()
         return self._state.remove(key)[0], now
 
-    def expire_in(self, key: Hashable, ttl: Any) -> bool:
+    def expire_in(self, key: Hashable, ttl: Any = None) -> bool:
         """Let `key` expire `ttl` from now (None: never; 0: at once); say whether it had a value."""
         self._check_open()
         seconds, now = self._seconds_for(ttl), self._clock()
@@ -297,11 +294,9 @@ class Storage(Lookups[Any, T], Generic[T]):
             refused = entry
         return False
 
-    def expire_at(self, key: Hashable, when: datetime) -> bool:
-        """Let `key` expire at `when`, in local time if it has no zone; at once if that has passed."""
-        if not isinstance(when, datetime):
-            raise TypeError(f"when must be a datetime, not {type(when).__name__}")
-        return self.expire_in(key, max(0.0, timestamp(when) - time.time()))
+    def expire_at(self, key: Hashable, when: datetime | None) -> bool:
+        """Let `key` expire at `when` (None: never), in local time if it has no zone; at once if that has passed."""
+        return self.expire_in(key, seconds_until(when))
 
     def get_or_fill(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from .._index.bounded import BoundedIndex
 from .._index.limits import OVERHEAD, check_at_least, size_of, weigh_all, weigh_none
 from .._platform.arguments import check_plain, is_async_function, shown
 
-__all__ = ["check_fill", "most_swept", "pairs_of", "store_index", "sweep_delay", "timestamp", "ttl_seconds"]
+__all__ = ["check_fill", "most_swept", "pairs_of", "seconds_until", "store_index", "sweep_delay", "ttl_seconds"]
 
 
 def store_index(
@@ -51,7 +52,16 @@ def check_fill(fill: Any, allow_single_use: bool) -> None:
         )
 
 
-def timestamp(when: datetime) -> float:
+def seconds_until(when: datetime | None) -> float | None:
+    """Return the seconds from now until `when`, 0 if that has passed; None, which is never, for None."""
+    if when is None:
+        return None
+    if not isinstance(when, datetime):
+        raise TypeError(f"when must be a datetime, or None for never, not {type(when).__name__}")
+    return max(0.0, _timestamp(when) - time.time())
+
+
+def _timestamp(when: datetime) -> float:
     """Return the seconds since the epoch; at the ends of the calendar local time may be out of its range."""
     try:
         return when.timestamp()
