@@ -1,6 +1,8 @@
 """Where a SharedCache keeps its bytes; each engine's library is imported when it is used."""
 
 from .base import BaseBackend
+from .in_executor import InExecutor, InPlace
+from .memory import MemoryBackend
 from .protocol import AsyncBackend, Backend
 
-__all__ = ["AsyncBackend", "Backend", "BaseBackend"]
+__all__ = ["AsyncBackend", "Backend", "BaseBackend", "InExecutor", "InPlace", "MemoryBackend"]

@@ -1,0 +1,158 @@
+"""What the tests of shared caches share: the backends that there are, each made in one way.
+
+An engine is one line in `ENGINES`. To add one:
+
+    Engine("name", open_it)             `open_it(folder: Path) -> Opened`, a store that is empty
+    Engine("name", open_it, weaker=...) with the names of the promises that it does not keep: see `WEAKER`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from areole.backends import MemoryBackend
+from areole.backends.in_executor import InExecutor
+from areole.testing import ManualClock
+
+__all__ = ["ENGINES", "Awaited", "Engine", "Opened", "Subject", "every_backend", "every_engine", "opened"]
+
+WEAKER: Final[dict[str, str]] = {
+    "refuses to clear": "clear raises BackendError: the engine cannot walk through its keys",
+    "stores nothing": "what is set is not there afterwards",
+}
+"""What an engine may not promise. A test asks for it by name, and checks what holds instead."""
+
+
+@dataclass
+class Opened:
+    """A store that is empty, and how to reach it.
+
+    Attributes:
+        connect: makes a backend on this store; each stands for a process, where processes share it.
+        pass_time: lets so many seconds pass for this store: a manual clock moves, or the test sleeps.
+        connect_async: makes an AsyncBackend; by default a backend's own `aio`, or one that calls it in an executor.
+        close: ends what was started for it.
+    """
+
+    connect: Callable[[], Any]
+    pass_time: Callable[[float], object] = time.sleep
+    connect_async: Callable[[], Any] | None = None
+    close: Callable[[], object] = lambda: None
+
+
+@dataclass(frozen=True)
+class Engine:
+    name: str
+    open: Callable[[Path], Opened]
+    weaker: frozenset[str] = frozenset()
+    marks: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert self.weaker <= set(WEAKER)
+
+
+def open_memory(folder: Path) -> Opened:
+    clock = ManualClock(1000.0)
+    backend = MemoryBackend(clock=clock)
+    return Opened(lambda: backend, clock.advance)
+
+
+ENGINES: Final[list[Engine]] = [
+    Engine("memory", open_memory),
+]
+
+
+class Awaited:
+    """An AsyncBackend as tests of threads see it: each call runs on a loop until it has ended."""
+
+    def __init__(self, backend: Any, runner: asyncio.Runner) -> None:
+        self.backend = backend
+        self._runner = runner
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.backend, name)
+        return (lambda *args, **kwargs: self._runner.run(method(*args, **kwargs))) if callable(method) else method
+
+    def close(self) -> None:
+        self._runner.run(self.backend.aclose())
+
+    def __enter__(self) -> Any:
+        self._runner.run(self.backend.__aenter__())
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._runner.run(self.backend.__aexit__(*error))
+
+
+class Subject:
+    """What a test of the contract gets: `backend`, an empty store, called as one is called in threads."""
+
+    def __init__(self, engine: Engine, store: Opened, kind: str, runner: asyncio.Runner) -> None:
+        self.engine = engine
+        self.kind = kind
+        self.pass_time = store.pass_time
+        self._store = store
+        self._runner = runner
+        self._made: list[Any] = []
+        self.backend = self.connect()
+
+    def connect(self) -> Any:
+        """Return another backend on this same store."""
+        made = self._make()
+        self._made.append(made)
+        return made
+
+    def _make(self) -> Any:
+        if self.kind == "threads":
+            return self._store.connect()
+        if self.kind == "executor":
+            backend = self._store.connect()
+            self._made.append(backend)
+            return Awaited(InExecutor(backend), self._runner)
+        if self._store.connect_async is not None:
+            return Awaited(self._store.connect_async(), self._runner)
+        backend = self._store.connect()
+        if not hasattr(backend, "aio"):
+            pytest.skip("has no asynchronous twin: it is called in an executor")
+        self._made.append(backend)
+        return Awaited(backend.aio, self._runner)
+
+    def is_weaker(self, promise: str) -> bool:
+        assert promise in WEAKER
+        return promise in self.engine.weaker
+
+    def close(self) -> None:
+        for each in reversed(self._made):
+            each.close()
+        self._store.close()
+
+
+@contextmanager
+def opened(engine: Engine, folder: Path, kind: str = "threads") -> Iterator[Subject]:
+    with asyncio.Runner() as runner:
+        subject = Subject(engine, engine.open(folder), kind, runner)
+        try:
+            yield subject
+        finally:
+            subject.close()
+
+
+every_engine = pytest.mark.parametrize(
+    "engine", [pytest.param(each, id=each.name, marks=each.marks) for each in ENGINES]
+)
+every_backend = pytest.mark.parametrize(
+    ("engine", "kind"),
+    [
+        pytest.param(each, kind, id=f"{each.name}-{kind}", marks=each.marks)
+        for each in ENGINES
+        for kind in ("threads", "loop", "executor")
+    ],
+)
