@@ -7,9 +7,11 @@
 
 `AtomicCache` and `AsyncAtomicCache` compute what is missing, for threads and for tasks; `memoize` makes them of a
 function or a method. `Storage` and `Cache` keep what you set, within limits; `cached` memoizes functions in one that is
-there already. `Resilience` keeps values coming where their source is slow or down. What contributors need is in
-docs/architecture.md.
+there already. `SharedCache` keeps values where other processes see them. `Resilience` keeps values coming where their
+source is slow or down. What contributors need is in docs/architecture.md.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from ._platform import requirements  # noqa: F401  (first: it says clearly where areole cannot be used)
 
@@ -21,8 +23,20 @@ from ._cache.serialized_cache import Cache
 from ._cache.storage import Storage
 from ._cached.cached import cached
 from ._fill.resilience import Resilience
-from .errors import AreoleError, CacheClosedError, FillDeadlockError, FillTimeout, RecursiveFillError
+from .errors import (
+    AreoleError,
+    BackendError,
+    CacheClosedError,
+    FillDeadlockError,
+    FillTimeout,
+    RecursiveFillError,
+    SerializationError,
+    SettingsError,
+)
 from .typing import CacheInfo, RemovalCause
+
+if TYPE_CHECKING:
+    from .shared.cache import SharedCache
 
 __all__ = [
     "CACHE_MISS",
@@ -30,6 +44,7 @@ __all__ = [
     "AreoleError",
     "AsyncAtomicCache",
     "AtomicCache",
+    "BackendError",
     "Cache",
     "CacheClosedError",
     "CacheInfo",
@@ -40,7 +55,20 @@ __all__ = [
     "RecursiveFillError",
     "RemovalCause",
     "Resilience",
+    "SerializationError",
+    "SettingsError",
+    "SharedCache",
     "Storage",
     "cached",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is needed for shared caches when it is first asked for."""
+    if name == "SharedCache":
+        from .shared.cache import SharedCache
+
+        globals()["SharedCache"] = SharedCache
+        return SharedCache
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -32,6 +32,7 @@ __all__ = [
     "PolicyName",
     "RemovalCause",
     "RemovalListener",
+    "SharedCacheInfo",
     "TakesAnything",
     "Ttl",
 ]
@@ -125,7 +126,39 @@ class CacheInfo(NamedTuple):
     hung_fills: int = 0
 
 
+class SharedCacheInfo(NamedTuple):
+    """What a shared cache has done in this process so far.
+
+    Attributes:
+        hits: lookups that found a value in the store.
+        misses: lookups that found none.
+        maxsize: the limit in items that this process keeps; None: no limit.
+        currsize: how many items this process counts under that limit; None without one.
+        evictions: items that were removed since there were too many.
+        fills: runs of a fill function.
+        failures: those of them that raised.
+        waits: misses that waited for another caller's fill in this process.
+        refused_stores: values that were not stored, since their key was changed, or their token lost, meanwhile.
+        rejected: values in the store that could not be used: cut, of another key or serializer, or with no valid
+            signature. They are misses.
+        backend_errors: calls that the store has failed, or that were not made since it had failed before.
+    """
+
+    hits: int
+    misses: int
+    maxsize: int | None
+    currsize: int | None
+    evictions: int
+    fills: int
+    failures: int
+    waits: int
+    refused_stores: int
+    rejected: int
+    backend_errors: int
+
+
 CacheInfo.__new__.__annotations__ = get_type_hints(CacheInfo)  # `help` would show a ForwardRef for each
+SharedCacheInfo.__new__.__annotations__ = get_type_hints(SharedCacheInfo)
 
 
 class MemoizedCache(Protocol):

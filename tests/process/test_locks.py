@@ -29,6 +29,7 @@ ALLOWED = {
     "suppress(...)": "holds nothing",
     "contextlib.suppress(...)": "the same",
     "warnings.catch_warnings(...)": "holds no lock",
+    "asyncio.timeout(...)": "holds no lock",
     "open(...)": "holds a file, which is closed when it is dropped",
     "_parsing": "a lock up to Python 3.12 only, where `with` is safe; of the demonstration",
 }

@@ -1,0 +1,306 @@
+"""SharedCache: values that other processes see."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Final, Generic, Literal, NoReturn, Self, TypeVar, overload
+
+from .._cache.sentinels import DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
+from .._cache.storage_arguments import check_fill, pairs_of, seconds_until
+from .._core.entry import Empty
+from .._core.ttl import seconds_of
+from .._index.limits import check_at_least
+from .._platform.arguments import check_bool, check_keys, suggests_names
+from ..errors import CacheClosedError
+from ..typing import Clock, SharedCacheInfo, Ttl
+from .aio import AsyncSharedCache
+from .codec import as_serializer
+from .envelope import Bare, Envelope
+from .fills import FillOperations
+from .modes import INLINE, Tasks, Threads
+from .shared_state import SharedState
+from .steps import run
+from .stores import backend_of, backends_for
+
+__all__ = ["SharedCache"]
+
+V = TypeVar("V")
+D = TypeVar("D")
+
+LEASE: Final = 10.0
+"""Seconds for which the token of a fill stands that is not renewed."""
+
+
+class SharedCache(Generic[V]):
+    """A mapping whose values other processes see, in Redis or Valkey, SQLite, Django's cache, or in memory.
+
+    An application has one for each namespace. It connects when it is first used, and again after a fork.
+
+    Args:
+        store: a URL (`redis://`, `rediss://`, `unix://`, `redis+cluster://`, `sentinel://`, `valkey://`, `sqlite:///path`,
+            `django://alias`, `memory://`, `null://`), a backend, a client of redis-py, a Storage, or a path for SQLite.
+            None: the backend that was registered as the default, else the one that the environment names.
+        namespace: what all keys begin with. Caches of one namespace see the same values, in all processes.
+        serializer: makes bytes of values: a name ("json", "msgpack", "json+zstd"), or an object with `dumps` and
+            `loads`. Pickle must be signed where other processes can write.
+        ttl: for how long values live by default, in seconds, or a timedelta; None: for ever.
+        timeout: seconds within which a call of the store ends.
+        on_error: "raise" a BackendError where the store fails, or take that as a "miss": lookups give the default,
+            fills go on and are stored nowhere, changes are not made and say so by False or 0. Both are counted.
+        envelope: False stores bare values, for others to read: without checks, and `clear` walks through all keys.
+        executor: what codes large values for an event loop, and calls a store that has no asynchronous client. If not
+            given, values are coded on the loop; None: the loop's default executor.
+        lease: seconds after which a fill loses its right to be stored if its process is stopped, or was killed.
+        max_items: the most items that this process keeps in the store: the least recently used ones are deleted.
+        clock: gives seconds; for the pauses after failures, and for values in memory.
+
+    Under concurrency:
+        Threads, tasks, loops and processes may use it at once. After a `set`, `delete` or `clear` has returned, no
+        lookup that begins later, in any process, gets a value from before, nor one from a fill that began before (for
+        Django's caches see DjangoBackend). A miss is filled by exactly one thread or task of this process.
+
+    Raises:
+        TypeError, ValueError: for an argument; the message names it. SettingsError: for a URL.
+        BackendError: from each call, if the store fails; see `on_error`.
+        SerializationError: from what stores a value that the serializer would not give back equal.
+    """
+
+    __iter__ = None  # else Python would take `[0]`, and the keys after it, for what is in it
+
+    @suggests_names()
+    def __init__(
+        self,
+        store: Any = None,
+        *,
+        namespace: str,
+        serializer: Any = "json",
+        ttl: float | timedelta | None = None,
+        timeout: float = 0.25,
+        on_error: Literal["raise", "miss"] = "raise",
+        envelope: bool = True,
+        executor: Any = INLINE,
+        lease: float = LEASE,
+        max_items: int | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        check_bool("envelope", envelope)
+        if on_error not in ("raise", "miss"):
+            raise ValueError(f'on_error must be "raise" or "miss", not {on_error!r}')
+        codec = as_serializer(serializer)
+        state = SharedState(
+            namespace,
+            format_name=codec.name,
+            has_envelope=envelope,
+            ttl=ttl,
+            raises=on_error == "raise",
+            lease=seconds_of(lease, "lease"),
+            max_items=check_at_least("max_items", max_items, 1),
+            clock=clock,
+        )
+        timeout = seconds_of(timeout, "timeout")
+        backend = backend_of(store, timeout, clock)
+        _check_safe(codec, backend, envelope)
+        state.register(store if isinstance(store, str) else id(backend))
+        sync, asynchronous = backends_for(backend, None if executor is INLINE else executor)
+        self._state = state
+        self._sync_backend = sync
+        self._is_closed = False
+        self._threads = None if sync is None else Threads(sync, state.breaker, state.counters, state.flights)
+        self._tasks = Tasks(asynchronous, state.breaker, state.counters, state.flights, timeout, sync, executor)
+        self._use(codec)
+
+    def _use(self, codec: Any) -> None:
+        """Become a view with this serializer."""
+        envelope = Envelope(codec) if self._state.has_versions else Bare(codec)
+        self._serializer = codec
+        self._operations = None if self._threads is None else FillOperations(self._state, self._threads, envelope)
+        self._aio: AsyncSharedCache[V] = AsyncSharedCache(FillOperations(self._state, self._tasks, envelope))
+
+    def _view(self, serializer: Any) -> Self:
+        """Return the same cache with another serializer, for a function whose annotation picks it."""
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        codec = as_serializer(serializer)
+        _check_safe(codec, self._sync_backend or self._tasks.backend, self._state.has_versions)
+        view._use(codec)
+        return view
+
+    @property
+    def aio(self) -> AsyncSharedCache[V]:
+        """The same cache for event loops, any number of them: the same values, fills and counters."""
+        return self._aio
+
+    @property
+    def namespace(self) -> str:
+        """What all keys begin with."""
+        return self._state.name
+
+    def _steps(self) -> FillOperations:
+        if self._is_closed:
+            raise CacheClosedError(f"SharedCache {self._state.name!r} is closed")
+        if self._operations is None:
+            raise TypeError(f"SharedCache {self._state.name!r}: its backend is asynchronous: use `.aio`")
+        return self._operations
+
+    # ---- lookups
+
+    @overload
+    def get(self, key: Any) -> V | None: ...
+    @overload
+    def get(self, key: Any, default: D) -> V | D: ...
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return the value of `key`, or `default` if it has none."""
+        return run(self._steps().get(key, default))
+
+    def __getitem__(self, key: Any) -> V:
+        """Return the value of `key`. Raise KeyError if it has none."""
+        value = run(self._steps().get(key, Empty))
+        if value is Empty:
+            raise KeyError(key)
+        return value  # type: ignore[no-any-return]
+
+    def get_many(self, keys: Iterable[Any]) -> dict[Any, V]:
+        """Return a dict of those of `keys` that have a value, in the order asked, by one call of the store."""
+        check_keys("get_many", keys)
+        return run(self._steps().get_many(list(keys)))
+
+    def __contains__(self, key: Any) -> bool:
+        """Say whether `key` has a value; it is read for that."""
+        return run(self._steps().contains(key))
+
+    def ttl_of(self, key: Any) -> float | CacheMissSentinel | None:
+        """Return the seconds until `key` expires: None if it never does, CACHE_MISS if it has no value."""
+        return run(self._steps().ttl_of(key))  # type: ignore[no-any-return]
+
+    def get_or_fill(
+        self,
+        key: Any,
+        fill: Callable[[Any], V],
+        ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL,
+        wait: float | None = None,
+    ) -> V:
+        """Return the value of `key`; if it has none, run `fill(key)` and store the result.
+
+        In this process one thread or task fills, and the others wait for it. Other processes fill at the same time;
+        with `wait`, in seconds, they wait so long for the one that fills, and take over if it ends without a value. A
+        change of the key during the fill wins: what was filled is returned to its caller, and not stored. `ttl` may be
+        a callable of (key, value). What `fill` raises is raised; those who wait get a copy.
+        """
+        steps = self._steps()
+        check_fill(fill, False)
+        wait = None if wait is None else seconds_of(wait, "wait", may_be_zero=True)
+        return run(steps.get_or_fill(key, fill, self._state.seconds_for(ttl), wait))  # type: ignore[no-any-return]
+
+    def refresh(
+        self, key: Any, fill: Callable[[Any], V], ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL
+    ) -> V:
+        """Fill `key` again and return the new value; others get the old one meanwhile. If `fill` raises, that stays."""
+        steps = self._steps()
+        check_fill(fill, False)
+        return run(steps.get_or_fill(key, fill, self._state.seconds_for(ttl), None, True))  # type: ignore[no-any-return]
+
+    # ---- changes
+
+    def set(
+        self,
+        key: Any,
+        value: V,
+        ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL,
+        if_not_exists: bool = False,
+    ) -> bool:
+        """Store `value`; say whether it was stored.
+
+        `if_not_exists`: only if there is none; of several callers, in all processes, one stores. `ttl`: seconds
+        or a timedelta; None: for ever; 0: it expires at once.
+        """
+        check_bool("if_not_exists", if_not_exists)
+        return run(self._steps().set(key, value, ttl, if_not_exists))
+
+    def __setitem__(self, key: Any, value: V) -> None:
+        self.set(key, value)
+
+    def add(self, key: Any, value: V, ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL) -> bool:
+        """Store `value` only if `key` has none; say whether it was stored."""
+        return run(self._steps().set(key, value, ttl, True))
+
+    def set_many(
+        self,
+        items: Mapping[Any, V] | Iterable[tuple[Any, V]],
+        ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL,
+    ) -> int:
+        """Store each item of a mapping, or each (key, value) pair; return how many. All are stored, or none."""
+        return run(self._steps().set_many(list(pairs_of(items)), ttl))
+
+    def delete(self, key: Any) -> bool:
+        """Remove `key`, and have no fill stored that is running in any process; say whether it had a value."""
+        return run(self._steps().delete(key))
+
+    invalidate = delete
+
+    def __delitem__(self, key: Any) -> None:
+        if not self.delete(key):
+            raise KeyError(key)
+
+    def delete_many(self, keys: Iterable[Any]) -> int:
+        """Delete each of `keys`; return how many had a value."""
+        check_keys("delete_many", keys)
+        return run(self._steps().delete_many(list(keys)))
+
+    def expire_in(self, key: Any, ttl: float | timedelta | None = None) -> bool:
+        """Let `key` expire `ttl` from now, in seconds (None: never; 0: at once); say whether it had a value."""
+        return run(self._steps().expire(key, self._state.seconds_of(ttl)))
+
+    def expire_at(self, key: Any, when: datetime | None = None) -> bool:
+        """Let `key` expire at `when`, in local time if it has no zone; at once if that has passed; None: never."""
+        return run(self._steps().expire(key, seconds_until(when)))
+
+    def clear(self, reclaim: bool | None = None) -> None:
+        """Remove all values of the namespace, and have no fill stored that is running in any process.
+
+        That is one step, by another version of the namespace; old values stay in the store, unread, until their ttl.
+        `reclaim`: remove them too; None: where that is cheap. Without an envelope this walks through all keys.
+        """
+        return run(self._steps().clear(reclaim))
+
+    # ---- life
+
+    def cache_info(self) -> SharedCacheInfo:
+        """Return what this process has done; see `areole.typing.SharedCacheInfo`."""
+        return self._state.info()
+
+    def close(self) -> None:
+        """Close the backend and its connections; it may be closed more than once. What is stored stays."""
+        self._is_closed = True
+        self._aio._is_closed = True
+        if self._sync_backend is not None:
+            self._sync_backend.close()
+
+    def __enter__(self) -> Self:
+        self._steps()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        store = self._sync_backend or self._tasks.backend
+        return f"<SharedCache {self._state.name!r} in {type(store).__name__}>"
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(f"SharedCache {self._state.name!r} cannot be pickled or copied: make one in each process")
+
+
+def _check_safe(codec: Any, backend: Any, has_envelope: bool) -> None:
+    """Refuse what would let others run code here, or a signature that would be bound to nothing."""
+    if codec.runs_code and backend.is_shared:
+        raise ValueError(
+            f"serializer {codec.name} runs code that is in the store, where other processes can write: "
+            "use SignedPickle(keys=[...]), or json"
+        )
+    if codec.is_signed and not has_envelope:
+        raise ValueError("a signed serializer needs envelope=True: what it signs is bound to the key by that")

@@ -1,0 +1,196 @@
+"""Fills of a shared cache: one for each key in this process, stored only under a token that stands.
+
+A lookup looks in the store for itself: to join another caller's look could give it something older than what had been
+invalidated, in another process, before it came. Where there is nothing it joins the flight of its key, or leads it. The
+leader takes the key's token, which looks again in the same step, so that nothing is filled twice in this process; it
+fills, and stores. What comes of a flight serves those who waited by the rule of `Outcome`; the others go round again,
+and what they then lead or join began after they did. So nobody waits for more than two fills, unless keys are
+invalidated.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from math import inf
+from typing import Any
+
+from .._core.entry import Empty
+from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf
+from .._fill.single_use import SINGLE_USE, refuse_result
+from ..errors import BackendError
+from .operations import Operations
+from .outcome import Outcome
+from .renewer import renewer
+from .steps import Steps
+
+__all__ = ["FillOperations"]
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
+"""Seconds between two looks for what another process fills."""
+
+
+class _Fill:
+    """One call of `get_or_fill` or `refresh`: what it was given, and what it has seen."""
+
+    __slots__ = ("began", "fill", "is_refresh", "key", "name", "raw", "seconds_of", "version", "wait")
+
+    def __init__(
+        self,
+        name: str,
+        key: Any,
+        fill: Callable[[Any], Any],
+        seconds_of: SecondsOf[Any, Any],
+        wait: float | None,
+        is_refresh: bool,
+    ) -> None:
+        self.name = name
+        self.key = key
+        self.fill = fill
+        self.seconds_of = seconds_of
+        self.wait = wait
+        self.is_refresh = is_refresh
+        self.began = time.monotonic()
+        self.raw: bytes | None = None
+        self.version: bytes | None = None
+
+
+class FillOperations(Operations):
+    """The operations, with fills."""
+
+    def get_or_fill(
+        self,
+        key: Any,
+        fill: Callable[[Any], Any],
+        seconds_of: SecondsOf[Any, Any],
+        wait: float | None = None,
+        is_refresh: bool = False,
+    ) -> Steps[Any]:
+        """Return the value of `key`; if it has none, fill it, or wait for who does. A refresh fills it again."""
+        state = self.state
+        call = _Fill(state.keys.name(key), key, fill, seconds_of, wait, is_refresh)
+        is_counted = is_refresh
+        while True:
+            value = yield from self._look_first(call)
+            if value is not Empty and not is_refresh:
+                if not is_counted:
+                    state.counters.hits.increment_and_get()
+                break
+            if not is_counted:
+                state.counters.misses.increment_and_get()
+                is_counted = True
+            outcome = yield self.mode.fly(call.name, partial(self._lead, call), is_refresh)
+            if outcome.serves(call, call.began):
+                value = yield from self._value_of(outcome, call)
+                break
+        if state.item_limit is not None:
+            yield from self.evict(state.item_limit.note(call.name))
+        return value
+
+    def _look_first(self, call: _Fill) -> Steps[Any]:
+        """Look in the store, and note what is there. Where it fails and that is to be a miss, nothing is."""
+        try:
+            value, call.raw, call.version = yield from self.look(call.name)
+        except BackendError:
+            if self.state.raises:
+                raise
+            return Empty
+        return value
+
+    def _value_of(self, outcome: Outcome, call: _Fill) -> Steps[Any]:
+        """Return the value: to its leader as it is, to each other caller an object of its own, if it was packed."""
+        if outcome.leader is call or outcome.payload is None:
+            return outcome.value
+        value = yield from self.open(outcome.payload, call.name, outcome.version)
+        return outcome.value if value is Empty else value
+
+    # ---- lead
+
+    def _lead(self, call: _Fill) -> Steps[Outcome]:
+        """Do what the leader of a flight does; its flight is open for others until this returns."""
+        outcome = Outcome(call)
+        try:
+            token, version = yield from self._take(call, outcome)
+        except BackendError:
+            if self.state.raises:
+                raise
+            return (yield from self._fill_unstored(call, outcome))
+        if token is None:
+            return outcome
+        return (yield from self._fill_and_store(call, outcome, token, version))
+
+    def _take(self, call: _Fill, outcome: Outcome) -> Steps[tuple[bytes | None, bytes]]:
+        """Take the key's token. None: there is a value meanwhile, which is in `outcome`."""
+        own, pause, ends = os.urandom(16), FIRST_PAUSE, time.monotonic() + (call.wait or 0.0)
+        version = yield from self.current_version(call.version)
+        while True:
+            sent = time.monotonic()
+            raw, token = yield self.call(self.backend.take, call.name, own, self.state.lease, call.raw)
+            if raw is not None:
+                value, call.raw, call.version = yield from self.look(call.name)
+                if value is not Empty and not call.is_refresh:
+                    outcome.value, outcome.fresh_at = value, sent
+                    outcome.payload, outcome.version = call.raw, call.version
+                    return None, version
+                version = yield from self.current_version(call.version)
+                continue
+            left = ends - time.monotonic()
+            if token == own or left <= 0:
+                # It may have been cleared while this one waited, and then the value would be one of before that.
+                return token, version if pause == FIRST_PAUSE else (yield from self.current_version())
+            yield self.mode.sleep(min(pause, left))
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    def _fill_and_store(self, call: _Fill, outcome: Outcome, token: bytes, version: bytes) -> Steps[Outcome]:
+        state = self.state
+        number = renewer.add(self.mode.renewal(call.name, token, state.lease), state.lease)
+        try:
+            value = yield self.mode.call_fill(call.fill, call.key)
+            raw, seconds = yield from self._pack_result(call, value, version)
+        except Exception:
+            yield from self._release(call.name, token)
+            raise
+        finally:
+            renewer.remove(number)
+        outcome.value, outcome.version = value, version
+        sent = time.monotonic()
+        try:
+            stood = yield self.call(self.backend.store_if_mine, call.name, raw, token, None if raw is None else seconds)
+            if seconds == EXPIRED_AT_ONCE and call.is_refresh:
+                yield self.call(self.backend.kill, call.name)  # what it was to replace leaves
+        except BackendError:
+            if state.raises:
+                raise
+            return outcome
+        outcome.payload = raw
+        if stood:
+            outcome.fresh_at = sent
+        else:
+            state.counters.refused_stores.increment_and_get()
+        return outcome
+
+    def _pack_result(self, call: _Fill, value: Any, version: bytes) -> Steps[tuple[bytes | None, float | None]]:
+        """Return what is to be stored, None for nothing, and for how many seconds."""
+        if type(value) in SINGLE_USE:
+            refuse_result(f"get_or_fill: the fill for {self.state.name}", value)
+        seconds = call.seconds_of(call.key, value)
+        if seconds is not None and seconds <= EXPIRED_AT_ONCE:
+            return None, seconds
+        seconds = None if seconds is None or seconds == inf else seconds
+        return (yield from self.pack(value, call.name, version, seconds)), seconds
+
+    def _release(self, name: str, token: bytes) -> Steps[None]:
+        """Make the token of a fill that failed void, for those of other processes who wait for it."""
+        with suppress(BackendError):  # then its lease ends
+            yield self.call(self.backend.store_if_mine, name, None, token)
+
+    def _fill_unstored(self, call: _Fill, outcome: Outcome) -> Steps[Outcome]:
+        """Fill while the store fails: for those who wait, all of them, as nobody can look any better."""
+        outcome.value = yield self.mode.call_fill(call.fill, call.key)
+        if type(outcome.value) in SINGLE_USE:
+            refuse_result(f"get_or_fill: the fill for {self.state.name}", outcome.value)
+        outcome.fresh_at = inf
+        return outcome

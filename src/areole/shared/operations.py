@@ -1,0 +1,294 @@
+"""What a shared cache does, as steps that threads and tasks run alike; see `steps` and `modes`.
+
+Fills are in `fills`. Invariants:
+
+  S1. No value of a fill that began before a set, delete or clear of its key had returned is stored after it, by any
+      process: a fill takes the key's token before it begins, a change of the key makes the token void in the step that
+      changes it, and only a token that stands stores. A clear changes the namespace's version, under which values are
+      packed: that of the moment before the fill began. Values of another version are misses.
+  S2. What is read is of the key and version that were asked for, or it is a miss: see `envelope`.
+  S3. A call is as others would see it at one moment between its beginning and its end. Where it takes two steps, as
+      the version is read in one and the value changed in another, that moment is the one of the step before a clear.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from .._cache.sentinels import CACHE_MISS
+from .._core.entry import Empty
+from ..errors import BackendError, SerializationError
+from .envelope import VERSION_BYTES
+from .modes import LARGE
+from .shared_state import SharedState
+from .steps import Steps
+
+__all__ = ["Operations"]
+
+
+class Operations:
+    """The operations of a shared cache, over a state, for one mode, with one serializer."""
+
+    def __init__(self, state: SharedState, mode: Any, envelope: Any) -> None:
+        self.state = state
+        self.mode = mode
+        self.envelope = envelope
+        self.backend = mode.backend
+        self.call = mode.call
+
+    # ---- look
+
+    def look(self, name: str) -> Steps[tuple[Any, bytes | None, bytes | None]]:
+        """Return the value of `name` or Empty, what is stored, and the namespace's version."""
+        state = self.state
+        if state.has_versions:
+            raw, version = yield self.call(self.backend.get_many, (name, state.keys.version_key))
+        else:
+            raw, version = (yield self.call(self.backend.get, name)), None
+        value = Empty if raw is None else (yield from self.open(raw, name, version))
+        return value, raw, version
+
+    def open(self, raw: bytes, name: str, version: bytes | None) -> Steps[Any]:
+        """Return the value that is stored, or Empty; count what is none."""
+        try:
+            if self.mode.offload is not None and len(raw) > LARGE:
+                return (yield self.mode.offload(self.envelope.open, raw, name, version))
+            return self.envelope.open(raw, name, version)
+        except (SerializationError, ValueError, TypeError, EOFError, LookupError):
+            self.state.counters.rejected.increment_and_get()
+            return Empty
+
+    def pack(self, value: Any, name: str, version: bytes, seconds: float | None) -> Steps[bytes]:
+        if self.mode.offload is not None and _may_be_large(value):
+            return (yield self.mode.offload(self.envelope.pack, value, name, version, seconds))  # type: ignore[no-any-return]
+        return self.envelope.pack(value, name, version, seconds)  # type: ignore[no-any-return]
+
+    def current_version(self, version: bytes | None = None) -> Steps[bytes]:
+        """Return the namespace's version; make one if there is none."""
+        state = self.state
+        if not state.has_versions:
+            return b""
+        key = state.keys.version_key
+        while version is None:
+            version = yield self.call(self.backend.get, key)
+            if version is None:
+                yield self.call(self.backend.set, key, os.urandom(VERSION_BYTES), None, True)
+        return version
+
+    def get(self, key: Any, default: Any) -> Steps[Any]:
+        name = self.state.keys.name(key)
+        try:
+            value = (yield from self.look(name))[0]
+        except BackendError:
+            if self.state.raises:
+                raise
+            value = Empty
+        if value is Empty:
+            self.state.counters.misses.increment_and_get()
+            return default
+        self.state.counters.hits.increment_and_get()
+        if self.state.item_limit is not None:
+            yield from self.evict(self.state.item_limit.note(name))
+        return value
+
+    def get_many(self, keys: list[Any]) -> Steps[dict[Any, Any]]:
+        """Return those that have a value, in the order asked."""
+        state = self.state
+        names = [state.keys.name(key) for key in keys]
+        try:
+            raws, version = yield from self.read_many(names)
+        except BackendError:
+            if state.raises:
+                raise
+            raws, version = [None] * len(names), None
+        found = {}
+        for key, name, raw in zip(keys, names, raws, strict=True):
+            value = Empty if raw is None else (yield from self.open(raw, name, version))
+            if value is Empty:
+                state.counters.misses.increment_and_get()
+            else:
+                state.counters.hits.increment_and_get()
+                found[key] = value
+        return found
+
+    def read_many(self, names: list[str]) -> Steps[tuple[list[bytes | None], bytes | None]]:
+        if not names:
+            return [], None
+        if not self.state.has_versions:
+            return (yield self.call(self.backend.get_many, names)), None
+        *raws, version = yield self.call(self.backend.get_many, [*names, self.state.keys.version_key])
+        return raws, version
+
+    def contains(self, key: Any) -> Steps[bool]:
+        name = self.state.keys.name(key)
+        return (yield from self.forgive(self.is_live(name), False))  # type: ignore[no-any-return]
+
+    def is_live(self, name: str) -> Steps[bool]:
+        return (yield from self.look(name))[0] is not Empty
+
+    def ttl_of(self, key: Any) -> Steps[Any]:
+        return (yield from self.forgive(self._ttl_of(self.state.keys.name(key)), CACHE_MISS))
+
+    def _ttl_of(self, name: str) -> Steps[Any]:
+        if not (yield from self.is_live(name)):
+            return CACHE_MISS
+        return (yield self.call(self.backend.ttl_of, name))
+
+    def forgive(self, steps: Steps[Any], instead: Any) -> Steps[Any]:
+        """Return what `steps` give, or `instead` if the store fails and that is to be a miss."""
+        try:
+            return (yield from steps)
+        except BackendError:
+            if self.state.raises:
+                raise
+            return instead
+
+    # ---- change
+
+    def set(self, key: Any, value: Any, ttl: Any, only_if_absent: bool = False) -> Steps[bool]:
+        state = self.state
+        name, seconds = state.keys.name(key), state.seconds_of(ttl)
+        store = self.store_if_absent if only_if_absent else self.store
+        is_stored = yield from self.forgive(store(name, value, seconds), False)
+        if is_stored:
+            yield from self.after_store(name)
+        return is_stored  # type: ignore[no-any-return]
+
+    def store(self, name: str, value: Any, seconds: float | None) -> Steps[bool]:
+        version = yield from self.current_version()
+        raw = yield from self.pack(value, name, version, seconds)
+        if seconds == 0:
+            yield self.call(self.backend.kill, name)
+        else:
+            yield self.call(self.backend.set, name, raw, seconds)
+        return True
+
+    def store_if_absent(self, name: str, value: Any, seconds: float | None) -> Steps[bool]:
+        """Store `value` unless there is one.
+
+        What an old version has left counts as absent: it is replaced under a token, which a change would make void.
+        """
+        version = yield from self.current_version()
+        raw = yield from self.pack(value, name, version, seconds)
+        if seconds == 0:
+            return not (yield from self.is_live(name))
+        while not (yield self.call(self.backend.set, name, raw, seconds, True)):
+            found, seen, version_now = yield from self.look(name)
+            if found is not Empty:
+                return False
+            if version_now != version:
+                version = yield from self.current_version(version_now)
+                raw = yield from self.pack(value, name, version, seconds)
+            unseen, token = yield self.call(self.backend.take, name, os.urandom(16), self.state.lease, seen)
+            if unseen is None and (yield self.call(self.backend.store_if_mine, name, raw, token, seconds)):
+                break
+        return True
+
+    def set_many(self, items: list[tuple[Any, Any]], ttl: Any) -> Steps[int]:
+        """Store all, or none where a value is refused; return how many."""
+        state = self.state
+        seconds = state.seconds_of(ttl)
+        named = [(state.keys.name(key), value) for key, value in items]
+        is_stored = yield from self.forgive(self._store_many(named, seconds), False)
+        if not is_stored:
+            return 0
+        for name, _ in named:
+            yield from self.after_store(name)
+        return len(named)
+
+    def _store_many(self, named: list[tuple[str, Any]], seconds: float | None) -> Steps[bool]:
+        version = yield from self.current_version()
+        raws = {}
+        for name, value in named:
+            raws[name] = yield from self.pack(value, name, version, seconds)
+        if seconds == 0:
+            yield self.call(self.backend.kill_many, list(raws))
+        elif raws:
+            yield self.call(self.backend.set_many, raws, seconds)
+        return True
+
+    def after_store(self, name: str) -> Steps[None]:
+        """Detach a fill of this process, and keep to the limit in items."""
+        self.state.detach_fill(name)
+        if self.state.item_limit is not None:
+            yield from self.evict(self.state.item_limit.note(name))
+
+    def evict(self, names: Iterable[str]) -> Steps[None]:
+        for name in names:
+            self.state.counters.evictions.increment_and_get()
+            yield from self.forgive(self._kill_many([name]), 0)
+
+    def delete(self, key: Any) -> Steps[bool]:
+        return bool((yield from self.delete_many([key])))
+
+    def delete_many(self, keys: Iterable[Any]) -> Steps[int]:
+        names = [self.state.keys.name(key) for key in keys]
+        count = yield from self.forgive(self._kill_many(names), 0)
+        if self.state.item_limit is not None:
+            self.state.item_limit.forget(names)
+        return count  # type: ignore[no-any-return]
+
+    def _kill_many(self, names: list[str]) -> Steps[int]:
+        """Remove the values, and make their tokens void; return how many stood."""
+        if not names:
+            return 0
+        try:
+            heads = yield self.call(self.backend.kill_many, names)
+        finally:
+            for name in names:
+                self.state.detach_fill(name)
+        if not any(heads):
+            return 0 if self.state.has_versions else sum(head is not None for head in heads)
+        version = (yield self.call(self.backend.get, self.state.keys.version_key)) if self.state.has_versions else None
+        return sum(self.envelope.is_stored(head, version) for head in heads)
+
+    def expire(self, key: Any, seconds: float | None) -> Steps[bool]:
+        name = self.state.keys.name(key)
+        return (yield from self.forgive(self._expire(name, seconds), False))  # type: ignore[no-any-return]
+
+    def _expire(self, name: str, seconds: float | None) -> Steps[bool]:
+        value, raw, version = yield from self.look(name)
+        if value is Empty:
+            return False
+        if not self.envelope.is_signed or seconds == 0:
+            return (yield self.call(self.backend.expire, name, seconds))  # type: ignore[no-any-return]
+        return (yield from self._sign_again(name, value, raw, version, seconds))
+
+    def _sign_again(self, name: str, value: Any, raw: Any, version: Any, seconds: float | None) -> Steps[bool]:
+        """Store a signed value with its new end, which is signed with it, unless it was changed meanwhile."""
+        while value is not Empty:
+            unseen, token = yield self.call(self.backend.take, name, os.urandom(16), self.state.lease, raw)
+            if unseen is None:
+                packed = yield from self.pack(value, name, version, seconds)
+                if (yield self.call(self.backend.store_if_mine, name, packed, token, seconds)):
+                    return True
+            value, raw, version = yield from self.look(name)
+        return False
+
+    def clear(self, reclaim: bool | None) -> Steps[None]:
+        """Let no value that is there be found again; `reclaim` their memory too."""
+        state = self.state
+        if reclaim is None:
+            reclaim = self.backend.clears_cheaply
+        yield from self.forgive(self._clear(reclaim or not state.has_versions), None)
+
+    def _clear(self, reclaims: bool) -> Steps[None]:
+        state = self.state
+        try:
+            if state.has_versions:
+                yield self.call(self.backend.set, state.keys.version_key, os.urandom(VERSION_BYTES))
+            if reclaims:
+                yield self.call(self.backend.clear, state.keys.prefix)
+        finally:
+            state.flights.clear()
+            if state.item_limit is not None:
+                state.item_limit.clear()
+
+
+def _may_be_large(value: Any) -> bool:
+    """Guess whether packing `value` takes long: what is short, or a number, does not."""
+    if value is None or isinstance(value, bool | int | float):
+        return False
+    return not isinstance(value, str | bytes) or len(value) > LARGE

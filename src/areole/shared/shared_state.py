@@ -1,0 +1,98 @@
+"""SharedState: what the views of one shared cache have in common; and the checks of what it is made of."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from .._cache.lookups import new_state
+from .._cache.sentinels import DefaultTTLSentinel
+from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf, seconds_from, seconds_of
+from .._index.make import make_index
+from .._platform.arguments import check_plain
+from ..typing import Clock, SharedCacheInfo
+from .breaker import CircuitBreaker
+from .counters import SharedCounters
+from .item_limit import ItemLimit
+from .wire_keys import WireKeys, check_namespace
+
+__all__ = ["SharedState"]
+
+FAILURES, PAUSE = 5, 1.0
+"""After so many failed calls in a row the store is not asked for so many seconds."""
+
+_namespaces: Final[weakref.WeakValueDictionary[tuple[Any, str], SharedState]] = weakref.WeakValueDictionary()
+
+
+class SharedState:
+    """Settings, counters, and the flights of this process."""
+
+    def __init__(
+        self,
+        namespace: str,
+        *,
+        format_name: str,
+        has_envelope: bool,
+        ttl: Any,
+        raises: bool,
+        lease: float,
+        max_items: int | None,
+        clock: Clock,
+    ) -> None:
+        self.name = check_namespace(namespace)
+        self.keys = WireKeys(namespace, has_envelope)
+        self.has_versions = has_envelope
+        self.format_name = format_name
+        self.ttl = None if ttl is None else seconds_of(ttl)
+        self.raises = raises
+        self.lease = lease
+        self.counters = SharedCounters()
+        self.item_limit = None if max_items is None else ItemLimit(max_items)
+        self.flights = new_state(self.name, make_index("dict", keeps_keys=False), clock, None, False)
+        self.breaker = CircuitBreaker(FAILURES, PAUSE, clock)
+
+    def register(self, where: object) -> None:
+        """Raise ValueError if another cache of this process has the same namespace, of another format, there."""
+        other = _namespaces.setdefault((where, self.name), self)
+        if (other.format_name, other.has_versions) != (self.format_name, self.has_versions):
+            raise ValueError(
+                f"namespace {self.name!r} is used in this store by a cache with serializer {other.format_name} and "
+                f"envelope={other.has_versions}: take another namespace, or the same serializer and envelope"
+            )
+
+    def detach_fill(self, name: str) -> None:
+        """Detach the fill of this process, so that no later caller joins it."""
+        self.flights.invalidate(name, 0.0)
+
+    def seconds_of(self, ttl: Any) -> float | None:
+        """Return for how many seconds a value is to be stored; None: for ever."""
+        if isinstance(ttl, DefaultTTLSentinel):
+            return self.ttl
+        return None if ttl is None else seconds_of(ttl, may_be_zero=True, may_be_callable=False)
+
+    def seconds_for(self, ttl: Any) -> SecondsOf[Any, Any]:
+        """Return the function (key, value) -> seconds of a fill; see `fills` for what is not stored."""
+        if callable(ttl):
+            check_plain("ttl", ttl)
+            return partial(self._seconds_by, ttl)
+        seconds = self.seconds_of(ttl)
+        if seconds == 0:
+            seconds = EXPIRED_AT_ONCE
+        return lambda key, value: seconds
+
+    def _seconds_by(self, ttl: Callable[[Any, Any], Any], key: Any, value: Any) -> float | None:
+        given = ttl(key, value)
+        return self.ttl if isinstance(given, DefaultTTLSentinel) else seconds_from(given)
+
+    def info(self) -> SharedCacheInfo:
+        counters, limit = self.flights.counters, self.item_limit
+        return SharedCacheInfo(
+            maxsize=None if limit is None else limit.max_items,
+            currsize=None if limit is None else len(limit),
+            fills=counters.fills.get(),
+            failures=counters.failures.get(),
+            waits=counters.waits.get(),
+            **self.counters.read(),
+        )
