@@ -111,6 +111,8 @@ class Operations:
             else:
                 state.counters.hits.increment_and_get()
                 found[key] = value
+                if state.item_limit is not None:
+                    yield from self.evict(state.item_limit.note(name))
         return found
 
     def read_many(self, names: list[str]) -> Steps[tuple[list[bytes | None], bytes | None]]:

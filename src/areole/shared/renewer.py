@@ -78,14 +78,14 @@ class _Renewer(Guarded):
                     _renew(renewal)
 
     def _ends(self) -> bool:
-        """Say that the thread ends, unless a fill has begun: `add` adds first, and looks for the thread then."""
-        if self._running:
-            return False
-        self._thread = None
-        return True
+        """Say whether the thread ends: not if a fill has begun. Either this sees it, or `add` sees no thread:
 
-    def repair_in_child(self) -> None:
-        self.forget()
+        1. `_ends` says that there is none, and looks for fills      2. `add` adds its fill, and looks for a thread.
+        """
+        thread, self._thread = self._thread, None
+        if self._running:
+            self._thread = thread
+        return self._thread is None
 
     def forget(self) -> None:
         self._running = {}

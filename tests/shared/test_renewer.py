@@ -1,0 +1,92 @@
+"""A fill that takes longer than the lease keeps its token; one that has ended is renewed no more."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from areole import SharedCache
+from areole.backends import MemoryBackend
+from areole.shared.renewer import _Renewer, renewer
+
+from ..kit import PATIENCE
+
+LEASE = 0.6
+
+
+class Watched(MemoryBackend):
+    """Tells when a token was renewed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.renewed = threading.Semaphore(0)
+
+    def renew(self, key: str, token: bytes, lease: float, /) -> bool:
+        is_renewed = super().renew(key, token, lease)
+        self.renewed.release()
+        return is_renewed
+
+
+def test_a_fill_that_takes_longer_than_its_lease_is_stored() -> None:
+    backend = Watched()
+    cache = SharedCache[Any](backend, namespace="shop", lease=LEASE)
+
+    def fill(key: str) -> int:
+        ends = time.monotonic() + 2 * LEASE
+        while time.monotonic() < ends:
+            assert backend.renewed.acquire(timeout=PATIENCE)
+        return 1
+
+    assert cache.get_or_fill("a", fill) == 1 == cache["a"]
+    assert not renewer._running
+
+
+def test_the_same_for_a_task() -> None:
+    backend = Watched()
+    cache = SharedCache[Any](backend, namespace="shop", lease=LEASE)
+
+    async def fill(key: str) -> int:
+        ends = time.monotonic() + 2 * LEASE
+        while time.monotonic() < ends:
+            assert await asyncio.to_thread(backend.renewed.acquire, timeout=PATIENCE)
+        return 1
+
+    assert asyncio.run(cache.aio.get_or_fill("a", fill)) == 1 == cache["a"]
+    assert not renewer._running
+
+
+def test_a_fill_that_fails_is_renewed_no_more() -> None:
+    cache = SharedCache[Any](MemoryBackend(), namespace="shop")
+    for error in (ZeroDivisionError, KeyboardInterrupt):
+
+        def fill(key: str, error: type[BaseException] = error) -> None:
+            assert renewer._running
+            raise error
+
+        with pytest.raises(error):
+            cache.get_or_fill("a", fill)
+        assert not renewer._running
+
+
+def test_the_thread_ends_when_it_is_idle_and_another_one_starts() -> None:
+    own = _Renewer()
+    renewed = threading.Semaphore(0)
+    for _ in range(2):
+        number = own.add(renewed.release, 0.03)
+        assert renewed.acquire(timeout=PATIENCE)
+        thread = own._thread
+        assert thread is not None
+        own.remove(number)
+        thread.join(PATIENCE)
+        assert own._thread is None
+
+
+def test_a_fill_that_begins_as_the_thread_ends_is_renewed() -> None:
+    own = _Renewer()
+    own._thread = threading.current_thread()
+    own._running[0] = None  # type: ignore[assignment]  # begun after `_run` looked
+    assert not own._ends() and own._thread is threading.current_thread()
