@@ -3,6 +3,7 @@
 An engine is one line in `ENGINES`. To add one:
 
     Engine("name", open_it)             `open_it(folder: Path) -> Opened`, a store that is empty
+    Engine("name", open_it, server=...) a fixture that gives its server: `open_it(folder, server) -> Opened`
     Engine("name", open_it, weaker=...) with the names of the promises that it does not keep: see `WEAKER`
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,10 @@ from areole.backends import MemoryBackend
 from areole.backends.in_executor import InExecutor
 from areole.testing import ManualClock
 
-__all__ = ["ENGINES", "Awaited", "Engine", "Opened", "Subject", "every_backend", "every_engine", "opened"]
+__all__ = ["ENGINES", "Awaited", "Engine", "Opened", "Subject", "every_engine", "every_kind", "opened"]
 
 WEAKER: Final[dict[str, str]] = {
-    "refuses to clear": "clear raises BackendError: the engine cannot walk through its keys",
-    "stores nothing": "what is set is not there afterwards",
+    "refuses to clear": "clear raises NotImplementedError: the engine cannot walk through its keys",
 }
 """What an engine may not promise. A test asks for it by name, and checks what holds instead."""
 
@@ -51,12 +51,12 @@ class Opened:
 @dataclass(frozen=True)
 class Engine:
     name: str
-    open: Callable[[Path], Opened]
-    weaker: frozenset[str] = frozenset()
-    marks: tuple[Any, ...] = ()
+    open: Callable[..., Opened]
+    server: str | None = None
+    weaker: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        assert self.weaker <= set(WEAKER)
+        assert set(self.weaker) <= set(WEAKER)
 
 
 def open_memory(folder: Path) -> Opened:
@@ -136,23 +136,18 @@ class Subject:
 
 
 @contextmanager
-def opened(engine: Engine, folder: Path, kind: str = "threads") -> Iterator[Subject]:
+def opened(engine: Engine, request: pytest.FixtureRequest, kind: str = "threads") -> Iterator[Subject]:
+    """Open an empty store in the folder of this test, and a backend on it."""
+    server = () if engine.server is None else (request.getfixturevalue(engine.server),)
+    store = engine.open(request.getfixturevalue("tmp_path"), *server)
     with asyncio.Runner() as runner:
-        subject = Subject(engine, engine.open(folder), kind, runner)
+        subject = Subject(engine, store, kind, runner)
         try:
             yield subject
         finally:
             subject.close()
 
 
-every_engine = pytest.mark.parametrize(
-    "engine", [pytest.param(each, id=each.name, marks=each.marks) for each in ENGINES]
-)
-every_backend = pytest.mark.parametrize(
-    ("engine", "kind"),
-    [
-        pytest.param(each, kind, id=f"{each.name}-{kind}", marks=each.marks)
-        for each in ENGINES
-        for kind in ("threads", "loop", "executor")
-    ],
-)
+every_engine = pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+every_kind = pytest.mark.parametrize("kind", ["threads", "loop", "executor"])
+"""How a backend is called: in threads, awaited, or awaited while it runs in an executor."""
