@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-WHEELS = uvloop orjson ormsgpack zstandard pydantic fastapi httpx
+WHEELS = uvloop orjson ormsgpack msgpack zstandard pydantic fastapi httpx
 
 .PHONY: demo test lint bench stress clean
 
