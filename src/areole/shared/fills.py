@@ -83,7 +83,7 @@ class FillOperations(Operations):
                 state.counters.misses.increment_and_get()
                 is_counted = True
             outcome = yield self.mode.fly(call.name, partial(self._lead, call), is_refresh)
-            if outcome.serves(call, call.began):
+            if outcome.serves(call, call.began, call.version):
                 value = yield from self._value_of(outcome, call)
                 break
         if state.item_limit is not None:
@@ -190,9 +190,8 @@ class FillOperations(Operations):
             yield self.call(self.backend.store_if_mine, name, None, token)
 
     def _fill_unstored(self, call: _Fill, outcome: Outcome) -> Steps[Outcome]:
-        """Fill while the store fails: for those who wait, all of them, as nobody can look any better."""
+        """Fill while the store fails."""
         outcome.value = yield self.mode.call_fill(call.fill, call.key)
         if type(outcome.value) in SINGLE_USE:
             refuse_result(f"get_or_fill: the fill for {self.state.name}", outcome.value)
-        outcome.fresh_at = inf
         return outcome

@@ -17,8 +17,10 @@ class Outcome:
     1. A's fill reads the source        3. C, in A's process, joins A's fill, and would get the value of before 2,
     2. B invalidates, and returns       though it asked after that.
 
-    A token that stood when a step was sent has stood from the beginning of the fill, so that nothing was invalidated in
-    between: a caller that began before that step may have the value.
+    A token that stood when a step was sent has stood from the beginning of the fill, so that no `set` or `delete` of
+    the key came in between: a caller that began before that step may have the value. A `clear` makes no token void, but
+    changes the version: a caller that has read another one than the fill began under must not take the value. Where the
+    store failed nobody knows, and callers that began later fill again, once for all of them.
     """
 
     __slots__ = ("began", "fresh_at", "leader", "payload", "value", "version")
@@ -29,9 +31,12 @@ class Outcome:
         self.fresh_at: float | None = None
         self.value: Any = None
         self.payload: bytes | None = None  # `value` packed, under `version`
-        self.version: bytes | None = None
+        self.version: bytes | None = None  # of the namespace, before the fill began; none: it was found in the store
 
-    def serves(self, caller: object, began: float) -> bool:
+    def serves(self, caller: object, began: float, version: bytes | None) -> bool:
+        """Say whether `caller` may take the value, which began then and has read that version since."""
         if self.leader is caller or self.began >= began:
             return True
-        return self.fresh_at is not None and began <= self.fresh_at
+        if self.fresh_at is None or began > self.fresh_at:
+            return False
+        return not self.version or self.version == version
