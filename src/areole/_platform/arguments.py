@@ -18,6 +18,7 @@ __all__ = [
     "check_name",
     "check_on_abandon",
     "check_plain",
+    "hint_for",
     "is_async_function",
     "shown",
     "suggests_names",
@@ -128,9 +129,13 @@ def suggests_names(also: Collection[str] = (), called: str = "") -> Callable[[F]
 
 def unexpected_keyword(called: str, name: str, known: Collection[str]) -> TypeError:
     """Make the error for a keyword that `called` does not take."""
+    return TypeError(f"{called}() got an unexpected keyword argument {name!r}: {hint_for(name, known, 'it takes')}")
+
+
+def hint_for(name: str, known: Collection[str], otherwise: str) -> str:
+    """Ask whether the nearest known name was meant; where none is near, list them after `otherwise`."""
     meant = _meant_by(name, known)
-    hint = f"did you mean {meant!r}?" if meant else f"it takes {', '.join(known)}"
-    return TypeError(f"{called}() got an unexpected keyword argument {name!r}: {hint}")
+    return f"did you mean {meant!r}?" if meant else f"{otherwise} {', '.join(known)}"
 
 
 def _meant_by(name: str, known: Collection[str]) -> str | None:

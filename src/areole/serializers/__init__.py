@@ -1,29 +1,36 @@
-"""How `Cache` turns values into bytes and back."""
+"""How values become bytes and come back: JSON, MessagePack, pydantic, pickle, compression, and those of others."""
 
-from __future__ import annotations
+from .annotation import serializer_for, serializer_for_function
+from .chain import Chain
+from .compression import ZlibCompression
+from .json import JsonSerializer
+from .msgpack import MsgpackSerializer
+from .pickle import PickleSerializer, SignedPickle, pickle_deserializer, pickle_serializer
+from .protocol import AnySerializer, Compression, Deserializer, Serializer, ValueSerializer
+from .pydantic import PydanticSerializer
+from .raw import RawSerializer
+from .urls import as_serializer, serializer_from_url
+from .zstd import ZstdCompression
 
-import pickle
-from typing import Any, Protocol
-
-__all__ = ["Deserializer", "Serializer", "pickle_deserializer", "pickle_serializer"]
-
-
-class Serializer(Protocol):
-    """Turns a value into bytes."""
-
-    def __call__(self, value: Any, /) -> bytes: ...
-
-
-class Deserializer(Protocol):
-    """Turns bytes into the value that the serializer got."""
-
-    def __call__(self, data: bytes, /) -> Any: ...
-
-
-def pickle_serializer(value: Any, /) -> bytes:
-    """Pickle. Its output is for this process: anybody who can write pickles that you load can run code as you."""
-    return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-
-
-def pickle_deserializer(data: bytes, /) -> Any:
-    return pickle.loads(data)
+__all__ = [
+    "AnySerializer",
+    "Chain",
+    "Compression",
+    "Deserializer",
+    "JsonSerializer",
+    "MsgpackSerializer",
+    "PickleSerializer",
+    "PydanticSerializer",
+    "RawSerializer",
+    "Serializer",
+    "SignedPickle",
+    "ValueSerializer",
+    "ZlibCompression",
+    "ZstdCompression",
+    "as_serializer",
+    "pickle_deserializer",
+    "pickle_serializer",
+    "serializer_for",
+    "serializer_for_function",
+    "serializer_from_url",
+]
