@@ -33,6 +33,7 @@ from .errors import (
     SerializationError,
     SettingsError,
 )
+from .serializers import Deserializer, Serializer
 from .typing import CacheInfo, RemovalCause
 
 if TYPE_CHECKING:
@@ -50,12 +51,14 @@ __all__ = [
     "CacheInfo",
     "CacheMissSentinel",
     "DefaultTTLSentinel",
+    "Deserializer",
     "FillDeadlockError",
     "FillTimeout",
     "RecursiveFillError",
     "RemovalCause",
     "Resilience",
     "SerializationError",
+    "Serializer",
     "SettingsError",
     "SharedCache",
     "Storage",

@@ -12,7 +12,9 @@ from .._core.entry import Empty, Entry
 from .._fill.resilience import Resilience
 from .._platform.arguments import check_plain, suggests_names
 from .._platform.locks import run_locked
-from ..serializers import Deserializer, Serializer, pickle_deserializer, pickle_serializer
+from ..errors import SerializationError
+from ..serializers import AnySerializer, Deserializer, Serializer, as_serializer, pickle_deserializer, pickle_serializer
+from ..serializers.foreign import text_of
 from ..typing import Clock, PolicyName, RemovalCause, RemovalListener
 from .sentinels import CACHE_MISS, DEFAULT_TTL
 from .storage import Storage
@@ -37,13 +39,15 @@ class Cache(Storage[bytes]):
     The default, pickle, is safe here, since the bytes never leave the process.
 
     Args:
-        serializer, deserializer: callables, the inverse of each other. They run under no lock, and may use the cache.
-            The others are those of `Storage`; a weigher and `on_removal` get the bytes.
+        serializer: an object with `dumps` and `loads`, a name such as "json+zstd", or a pair of callables, as for
+            `areole.serializers.as_serializer`; or a callable, with its inverse as `deserializer`. They run under no
+            lock, and may use the cache. The other arguments are those of `Storage`; a weigher and `on_removal` get the
+            bytes.
 
     Raises:
-        ValueError: from `set` and the like for a value that cannot be serialized, which leaves the old value in place;
-            from a lookup of bytes that cannot be deserialized. Those are dropped, and reported and counted once, as an
-            eviction. The message names the type; the cause is chained.
+        SerializationError, which is a ValueError: from `set` and the like for a value that cannot be serialized, which
+            leaves the old value in place; from a lookup of bytes that cannot be deserialized. Those are dropped, and
+            reported and counted once, as an eviction. The message names the type; the cause is chained.
     """
 
     __slots__ = ("_deserializer", "_dump")
@@ -58,13 +62,11 @@ class Cache(Storage[bytes]):
         expiration_thread_max_checks_per_iteration: int = 10_000,
         expiration_thread_log: bool = False,
         expiration_disabled: bool = False,
-        serializer: Serializer = pickle_serializer,
+        serializer: Serializer | AnySerializer = pickle_serializer,
         deserializer: Deserializer = pickle_deserializer,
         **options: Unpack[_Options],
     ) -> None:
-        check_plain("serializer", serializer)
-        check_plain("deserializer", deserializer)
-        self._deserializer = deserializer
+        dump, self._deserializer = _callables_of(serializer, deserializer)
         super().__init__(
             size_limit_in_bytes,
             max_items,
@@ -75,7 +77,7 @@ class Cache(Storage[bytes]):
             expiration_disabled,
             **options,
         )
-        self._dump = partial(_dump, serializer, self.name)  # no method of its own: that would make a cycle
+        self._dump = partial(_dump, dump, self.name)  # no method of its own: that would make a cycle
         self._fills.rules = replace(self._fills.rules, dump=self._dump)
 
     # ---- bytes and back
@@ -84,15 +86,15 @@ class Cache(Storage[bytes]):
         try:
             return self._deserializer(data)
         except Exception as error:
-            raise ValueError(
+            raise SerializationError(
                 f"{self.name}: cannot turn {len(data)} stored bytes back into a value: "
-                f"the deserializer raised {type(error).__name__}; the entry is dropped"
+                f"the deserializer raised {text_of(error)}; the entry is dropped"
             ) from error
 
     def _load_or_drop(self, key: Hashable, data: Any) -> Any:
         try:
             return self._load(data)
-        except ValueError:
+        except SerializationError:
             self._drop_corrupt(key, data)
             raise
 
@@ -124,7 +126,7 @@ class Cache(Storage[bytes]):
     # ---- what is changed
 
     def set(self, key: Hashable, value: Any, ttl: Any = DEFAULT_TTL) -> bool:
-        """Store `value` as bytes, as `Storage.set` does. Raises ValueError if it cannot be serialized."""
+        """Store `value` as bytes, as `Storage.set` does. Raises SerializationError if it cannot be serialized."""
         self._check_open()
         return super().set(key, self._dump(value), ttl)
 
@@ -144,7 +146,7 @@ class Cache(Storage[bytes]):
         cause = RemovalCause.EXPLICIT
         try:
             return self._load(entry.value)
-        except ValueError:
+        except SerializationError:
             cause = RemovalCause.EVICTED  # like every corrupt one
             raise
         finally:
@@ -161,7 +163,7 @@ class Cache(Storage[bytes]):
     ) -> Any:
         """Return the value of `key`; if it has none, run `fill(key)` in exactly one thread and store the result.
 
-        Each waiter gets an object of its own, or the ValueError of a value that cannot be serialized.
+        Each waiter gets an object of its own, or the SerializationError of a value that cannot be serialized.
         """
         data = super().get_or_fill(key, fill, ttl, resilience, allow_single_use=allow_single_use)
         return self._load_or_drop(key, data)
@@ -178,10 +180,22 @@ def _dump(serializer: Serializer, name: str, value: Any) -> bytes:
     try:
         data = serializer(value)
     except Exception as error:
-        raise ValueError(
-            f"{name}: cannot serialise a value of type {type(value).__name__}: "
-            f"the serializer raised {type(error).__name__}"
+        raise SerializationError(
+            f"{name}: cannot serialise a value of type {type(value).__name__}: the serializer raised {text_of(error)}"
         ) from error
     if not isinstance(data, bytes):
-        raise ValueError(f"{name}: serializer must return bytes, not {type(data).__name__}")
+        raise SerializationError(f"{name}: serializer must return bytes, not {type(data).__name__}")
     return data
+
+
+def _callables_of(serializer: Any, deserializer: Any) -> tuple[Serializer, Deserializer]:
+    """Return the two functions to use: those given, or the methods of a serializer that has both."""
+    has_both = hasattr(serializer, "loads") or hasattr(serializer, "deserialize")
+    if callable(serializer) and (deserializer is not pickle_deserializer or not has_both):
+        check_plain("serializer", serializer)
+        check_plain("deserializer", deserializer)
+        return serializer, deserializer
+    if deserializer is not pickle_deserializer:
+        raise TypeError("deserializer is for a serializer that is a function: this one has both, so leave it out")
+    both = as_serializer(serializer)
+    return both.dumps, both.loads

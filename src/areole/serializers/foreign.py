@@ -11,7 +11,7 @@ from .._platform.arguments import check_plain
 from ..errors import SerializationError
 from .protocol import ValueSerializer
 
-__all__ = ["ForeignSerializer", "from_object"]
+__all__ = ["ForeignSerializer", "from_object", "text_of"]
 
 _METHODS: Final = (("dumps", "loads"), ("serialize", "deserialize"))
 
@@ -34,7 +34,7 @@ class ForeignSerializer:
             data = self._dumps(value)
             data = data.encode() if isinstance(data, str) else data
         except Exception as error:
-            text = f"{self.name} cannot serialize a value of type {type(value).__name__}: it raised {_shown(error)}"
+            text = f"{self.name} cannot serialize a value of type {type(value).__name__}: it raised {text_of(error)}"
             raise SerializationError(text) from error
         if not isinstance(data, bytes):
             raise SerializationError(f"{self.name} must return bytes, not {type(data).__name__}")
@@ -45,7 +45,7 @@ class ForeignSerializer:
         try:
             return self._loads(data)
         except Exception as error:
-            text = f"{self.name} cannot turn {len(data)} bytes back into a value: it raised {_shown(error)}"
+            text = f"{self.name} cannot turn {len(data)} bytes back into a value: it raised {text_of(error)}"
             raise SerializationError(text) from error
 
     def __repr__(self) -> str:
@@ -62,7 +62,7 @@ def from_object(thing: Any, argument: str = "serializer") -> ValueSerializer:
         if hasattr(thing, dumps) and hasattr(thing, loads):
             return _wrap(thing, getattr(thing, dumps), getattr(thing, loads), argument)
     if isinstance(thing, tuple | list) and len(thing) == 2:
-        return _wrap(thing[0], *thing, argument)
+        return _wrap(thing[0], thing[0], thing[1], argument)
     raise TypeError(
         f'{argument} must be a name such as "json", an object with dumps and loads, or a pair of callables, '
         f"not {type(thing).__name__}"
@@ -93,6 +93,6 @@ def _parts_of(*things: Any) -> set[str]:
     return {part.lstrip("_") for part in full.split(".")}
 
 
-def _shown(error: Exception) -> str:
+def text_of(error: Exception) -> str:
     """Return the text of an error of ours, and of others the type alone: their text may show the value."""
     return f"{type(error).__name__}: {error}" if isinstance(error, SerializationError) else type(error).__name__

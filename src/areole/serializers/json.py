@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-from .plain import PlainSerializer, PlainTypes
+from .plain import PlainSerializer, PlainTypes, check_keys_and_depth
 
 __all__ = ["JsonSerializer"]
 
@@ -48,13 +48,15 @@ def _standard_engine() -> _Engine:
     decoder = JSONDecoder(parse_constant=_refuse, parse_int=_int, parse_float=_float)
 
     def encode(value: Any) -> bytes:
-        return encoder.encode(value).encode()
+        data = encoder.encode(value).encode()
+        check_keys_and_depth(value)
+        return data
 
     def decode(data: bytes) -> Any:
         text = str(data, "utf-8")
         value = decoder.decode(text)
         if "\\u" in text:
-            encode(value)  # raises if an escape has made a lone surrogate
+            encoder.encode(value).encode()  # raises if an escape has made a lone surrogate
         return value
 
     return encode, decode

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from .plain import PlainSerializer, PlainTypes
+from .plain import PlainSerializer, PlainTypes, check_keys_and_depth
 
 __all__ = ["MsgpackSerializer"]
 
@@ -65,10 +65,16 @@ def _msgpack_engine() -> _Engine:
     """Let msgpack read what ormsgpack reads: no bytes as keys, no time stamps and no extensions."""
     import msgpack
 
+    def encode(value: Any) -> bytes:
+        data: bytes = msgpack.packb(value, strict_types=True)
+        check_keys_and_depth(value)
+        return data
+
     def decode(data: bytes) -> Any:
         value = msgpack.unpackb(data)
+        check_keys_and_depth(value)
         if not MsgpackSerializer.plain.hold(value):
             raise ValueError("a value is of a type that is not plain")
         return value
 
-    return partial(msgpack.packb, strict_types=True), decode
+    return encode, decode

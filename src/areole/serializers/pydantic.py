@@ -77,6 +77,6 @@ def _adapter_of(type_: Any) -> Any:
         )
     try:
         return pydantic.TypeAdapter(type_)
-    except pydantic.errors.PydanticErrorMixin as error:
+    except (pydantic.PydanticUserError, NameError) as error:
         text = f"PydanticSerializer: pydantic can write no values of {type_!r}: declare another type, or name another "
         raise TypeError(text + "serializer") from error
