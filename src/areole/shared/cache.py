@@ -15,9 +15,9 @@ from .._core.ttl import seconds_of
 from .._index.limits import check_at_least
 from .._platform.arguments import check_bool, check_keys, suggests_names
 from ..errors import CacheClosedError
+from ..serializers import as_serializer
 from ..typing import Clock, SharedCacheInfo, Ttl
 from .aio import AsyncSharedCache
-from .codec import as_serializer
 from .envelope import Bare, Envelope
 from .fills import FillOperations
 from .modes import INLINE, Tasks, Threads
