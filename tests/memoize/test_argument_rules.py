@@ -209,8 +209,12 @@ def test_messages_name_the_function_that_was_called() -> None:
         cached(Storage())(5)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="memoize takes a function, a method or a callable, not str"):
         AtomicCache.memoize("5")  # type: ignore[call-overload]
-    with pytest.raises(TypeError, match=r"cache must be .*, not function: write @cached\(cache\)"):
-        cached(make_nothing)  # type: ignore[arg-type]
+    for given, shown in ((5, "int"), (Storage, "the class Storage")):
+        with pytest.raises(TypeError, match=rf"cache must be .*, not {shown}: write @cached\(cache\)"):
+            cached(given)  # type: ignore[arg-type]
+    undecorated: Any = cached(make_nothing)  # taken for what chooses the cache
+    with pytest.raises(TypeError, match=r"cached takes a function, not int: write @cached\(cache\)"):
+        undecorated(5)
 
 
 def make_nothing() -> None: ...

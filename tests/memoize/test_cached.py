@@ -138,6 +138,43 @@ def test_a_refresh_whose_result_is_skipped_leaves_the_old_one(make: Any) -> None
     assert_valid(cache)
 
 
+def test_exclude_is_asked_by_key_and_result_beside_skip(make: Any) -> None:
+    """Row C36."""
+    cache, calls, asked = make(), [], []
+
+    def exclude(key: Any, result: Any) -> bool:
+        asked.append((key, result))
+        return bool(key[0] == 1)
+
+    add: Any = cached(cache, skip=lambda result: result > 9, exclude=exclude)(counted(calls))
+    assert [add(1, 2), add(1, 2), add(2, 3), add(2, 3), add(5, 5), add(5, 5)] == [3, 3, 5, 5, 10, 10]
+    assert asked == [((1, 2), 3), ((1, 2), 3), ((2, 3), 5)]
+    assert len(calls) == 5 and len(cache) == 1
+    assert add.refresh(2, 3) == 5 and add.peek(2, 3) == 5
+    assert_valid(cache)
+
+
+def test_a_refresh_whose_result_is_excluded_leaves_the_old_one(make: Any) -> None:
+    cache, results = make(), ["first", None, "third"]
+    function = cached(cache, exclude=lambda key, result: result is None)(lambda a: results.pop(0))
+    assert [function(1), function.refresh(1), function(1), function.refresh(1), function(1)] == [
+        *("first", None, "first", "third", "third")
+    ]
+    assert_valid(cache)
+
+
+def test_purge_is_another_name_for_invalidate(make: Any) -> None:
+    """Row C38."""
+    cache, calls = make(), []
+    add = cached(cache)(counted(calls))
+    add(1)
+    assert [add.purge(1), add.purge(1), add.peek(1)] == [True, False, None]
+    memoized = AtomicCache.memoize(counted(calls))
+    memoized(1)
+    assert [memoized.purge(1), memoized.purge(1)] == [True, False]
+    assert_valid(cache)
+
+
 @pytest.mark.parametrize(
     "ttl", [5, 5.0, timedelta(seconds=5), lambda key, value: 5], ids=["int", "float", "td", "call"]
 )

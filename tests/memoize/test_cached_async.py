@@ -44,6 +44,22 @@ def test_runs_once_for_each_key_however_the_call_is_written(make: Any) -> None:
     assert_valid(cache)
 
 
+def test_exclude_purge_and_a_template(make: Any) -> None:
+    cache, calls = make(), []
+    add: Any = cached(cache, key="sum:{a}:{b}", exclude=lambda key, result: (key, result) == ("sum:1:2", 3))(
+        counted(calls)
+    )
+
+    async def main() -> None:
+        assert [await add(1, 2), await add(1, b=2), await add(2), await add(2, 0)] == [3, 3, 2, 2]
+        assert len(calls) == 3
+        assert [add.purge(2), add.purge(2), await add(2)] == [True, False, 2]
+
+    run(main)
+    assert len(calls) == 4
+    assert_valid(cache)
+
+
 def test_a_hundred_tasks_make_one_call(make: Any) -> None:
     cache, calls = make(), []
     add = cached(cache)(counted(calls))

@@ -31,6 +31,7 @@ ALLOWED = {
     "warnings.catch_warnings(...)": "holds no lock",
     "asyncio.timeout(...)": "holds no lock",
     "open(...)": "holds a file, which is closed when it is dropped",
+    "self.users_lock": "a user's, asynchronous: entered by a task, which asyncio.run cancels where it is interrupted",
     "_parsing": "a lock up to Python 3.12 only, where `with` is safe; of the demonstration",
 }
 """What `with` is used for in the library, and why that may be interrupted."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
 from enum import Enum
+from threading import RLock
 from typing import Any, TypeVar, assert_type
 
 from areole import (
@@ -431,6 +433,23 @@ async def cached_functions(shop: CachedShop) -> None:
     assert_type(await shop.stock("tea"), int)
     cached_plain("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     cached(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@cached(lambda: Storage[Any](), key="user:{user_id}", lock=RLock())
+def chosen(user_id: int) -> str:
+    return str(user_id)
+
+
+@cached(Storage[Any](), exclude=lambda key, result: result is None, lock=asyncio.Lock())
+async def chosen_async(user_id: int) -> str | None:
+    return str(user_id)
+
+
+async def cached_with_options() -> None:
+    assert_type(chosen(1), str)
+    assert_type(chosen.purge(1), bool)
+    assert_type(await chosen_async(1), str | None)
+    cached(Storage[Any](), lock=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def what_is_refused_does_not_end_the_check(cache: AtomicCache[str, int], awaited: AsyncAtomicCache[str, int]) -> None:

@@ -27,6 +27,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from .._platform.locks import run_locked
+from .._platform.weak import WeakTable
 
 if TYPE_CHECKING:
     from .._core.entry import Entry
@@ -67,10 +68,12 @@ class KeyNamespace:
 class FreedFunctions(dict[Any, None]):
     """Those of one cache, whichever of its views they are cached in; true while there is something to do."""
 
-    __slots__ = ("_found", "_number_of_entries", "_operations", "_unseen", "were_cached")
+    __slots__ = ("_found", "_number_of_entries", "_operations", "_unseen", "by_choice", "were_cached")
 
     def __init__(self) -> None:
         super().__init__()
+        self.by_choice: WeakTable[Any] = WeakTable()
+        """What functions that choose their cache at each call are in this one."""
         self.were_cached = False  # whether there has been any function
         self._found: deque[Entry] = deque()
         self._unseen: deque[list[Entry]] = deque()  # the parts that are still to be looked through

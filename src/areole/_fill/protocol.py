@@ -68,6 +68,8 @@ class Fills:
     """A strategy for the misses of a state: claim, complete, abort, and the result for those who waited."""
 
     __slots__ = ("rules", "state", "stored_errors", "wait_timeout")
+    is_inlined = False
+    """Whether the protocol may be written out where a function is called, if there is no Resilience."""
 
     def __init__(
         self,

@@ -41,6 +41,7 @@ class ThreadFills(Fills):
     """Fills led by the thread that asks, or by one of the pool on its behalf."""
 
     __slots__ = ()
+    is_inlined = True
 
     def get_or_fill(
         self,

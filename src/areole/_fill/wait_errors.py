@@ -8,7 +8,7 @@ from ..errors import FillDeadlockError, FillTimeout, RecursiveFillError
 
 __all__ = ["WaitError", "wait_error"]
 
-WaitError: TypeAlias = Literal["own key", "cycle", "inside a key", "import", "timeout", "ended"]
+WaitError: TypeAlias = Literal["own key", "cycle", "inside a key", "import", "lock", "timeout", "ended"]
 
 _ERRORS: Final[dict[WaitError, tuple[type[Exception], str]]] = {  # what happened, then what to change
     "own key": (
@@ -29,6 +29,11 @@ _ERRORS: Final[dict[WaitError, tuple[type[Exception], str]]] = {  # what happene
         FillDeadlockError,
         "its fill is waiting for the import of a module that this thread is executing. "
         "Move the lookup into a function, and call it when the module has been imported.",
+    ),
+    "lock": (
+        FillDeadlockError,
+        "its fill would wait for the lock that the running fill has. "
+        "Pass a re-entrant lock, such as threading.RLock(), or look the key up outside of that fill.",
     ),
     "timeout": (
         FillTimeout,

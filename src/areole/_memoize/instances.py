@@ -51,7 +51,7 @@ __all__ = [
 _serial = itertools.count(1)
 
 _OF_CODE = ("__builtins__", "__closure__", "__code__", "__defaults__", "__globals__", "__kwdefaults__")
-OF_INSTANCE = ("cache_key", "invalidate", "peek", "refresh")  # helpers that take the instance first
+OF_INSTANCE = ("cache_key", "invalidate", "peek", "purge", "refresh")  # helpers that take the instance first
 
 
 def attribute_of_function(function: Any, wrapper: Any, name: str) -> Any:

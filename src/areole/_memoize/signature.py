@@ -16,8 +16,9 @@ from inspect import Parameter
 from typing import Any
 
 from .._platform.arguments import check_bool, check_plain
+from .key_template import KeyTemplate
 
-__all__ = ["KeyOptions", "Signature", "first_parameter"]
+__all__ = ["KeyOptions", "Signature", "first_parameter", "parameter_names"]
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _STARS: dict[Any, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
@@ -75,6 +76,7 @@ class Signature:
         while any(p.name.endswith(suffix) for p in parameters):
             suffix += "_"
         call = ", ".join(map(_passed, parameters))
+        to_key = ", ".join(options.key.parameters) if isinstance(options.key, KeyTemplate) else call
         in_key = [p for p in parameters[1 if is_method else 0 :] if p.name not in options.ignore]
         names = {f"default_{p.name}": p.default for p in parameters if p.default is not p.empty}
         return cls(
@@ -82,7 +84,7 @@ class Signature:
             parameters=_declaration(parameters, suffix),
             first=parameters[0].name if parameters else "",
             key_parts=(
-                (f"key_function{suffix}({call})",)
+                (f"key_function{suffix}({to_key})",)
                 if options.key
                 else _key_parts(in_key, options.typed, unknown, suffix)
             ),
@@ -127,6 +129,11 @@ def first_parameter(function: Callable[..., Any]) -> str:
     """Return the name of the first parameter, or "" if it cannot be passed by position."""
     parameters = _parameters_of(function, is_method=False)
     return parameters[0].name if parameters and parameters[0].kind in _POSITIONAL else ""
+
+
+def parameter_names(function: Callable[..., Any]) -> list[str]:
+    """Return the names of all parameters."""
+    return [each.name for each in _parameters_of(function, is_method=False)]
 
 
 def _parameters_of(function: Callable[..., Any], is_method: bool) -> list[Parameter]:

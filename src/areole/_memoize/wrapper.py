@@ -29,7 +29,17 @@ from .signature import KeyOptions, Signature
 
 __all__ = ["HELPERS", "MemoizedFunction", "Wrapper"]
 
-HELPERS = ("cache", "cache_clear", "cache_info", "cache_key", "cache_parameters", "invalidate", "peek", "refresh")
+HELPERS = (
+    "cache",
+    "cache_clear",
+    "cache_info",
+    "cache_key",
+    "cache_parameters",
+    "invalidate",
+    "peek",
+    "purge",
+    "refresh",
+)
 
 _KEY = "def cache_key({parameters}): return {key}"
 
@@ -121,6 +131,8 @@ class Wrapper:
         invalidated: bool = cache.invalidate(key)
         return invalidated
 
+    purge = invalidate
+
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""
         cache, key = self.locate(args, kwargs)
@@ -191,7 +203,7 @@ class Wrapper:
             "reading": ", now{s}" if read_clock else "",
             "filled": "value{s}" if self.load is None else f"load{{s}}({key}, value{{s}})",
         }
-        miss = _GET_OR_FILL if is_async or self.fills.rules.stale is not None else _FILL
+        miss = _FILL if self.fills.is_inlined and self.fills.rules.stale is None else _GET_OR_FILL
         return self.define(_HIT + miss, attributes, **texts)
 
     def define(

@@ -79,7 +79,7 @@ from typing import Any, ParamSpec, TypeVar
 from .fork import after_fork_in_child
 from .weak import WeakTable
 
-__all__ = ["Guarded", "holds_a_lock", "run_locked"]
+__all__ = ["Guarded", "holds_a_lock", "run_entered", "run_locked"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,6 +94,22 @@ def run_locked(lock: Any, function: Callable[P, R], /, *args: P.args, **kwargs: 
     finally:
         if taken:
             lock.release()
+
+
+def run_entered(manager: Any, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call `function` inside a context manager of the user's, which is left again; what is raised goes on."""
+    entered: list[object] = []
+    raised: tuple[Any, Any, Any] = (None, None, None)
+    try:
+        entered += map(call, (manager.__enter__,))
+        return function(*args, **kwargs)
+    except BaseException as error:
+        raised = type(error), error, error.__traceback__
+        raise
+    finally:
+        if entered:
+            manager.__exit__(*raised)
+        del raised  # the traceback keeps this frame
 
 
 class Guarded:

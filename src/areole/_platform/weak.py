@@ -57,6 +57,14 @@ class WeakTable(Generic[T]):
         """Give `obj` this record unless it has one; return the one it has. TypeError: takes no weak references."""
         return self.records.setdefault(id(obj), (DroppingRef.to(obj, self.records), record))[1]
 
+    def find(self, obj: object) -> T | None:
+        """Return the record of `obj`, or None; one that a dead object has left under its id is dropped."""
+        found = self.records.get(id(obj))
+        if found is not None and found[0]() is not obj:
+            self.discard(obj)
+            return None
+        return None if found is None else found[1]
+
     def discard(self, obj: object) -> None:
         """Forget `obj`, if it has a record."""
         self.records.pop(id(obj), None)
