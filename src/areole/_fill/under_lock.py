@@ -6,7 +6,7 @@ outcome. Of a re-entrant lock, which a fill has already that looks up another ke
     1. A fills x, and has the lock        2. B leads y, and waits for the lock        3. A's fill asks for y
 
 A must not wait for B. It detaches B's flight, and fills y itself. B finds that value once it has the lock, and returns
-it to those who wait for B. While A has a lock that only one can have, whoever leads without having it cannot have begun
+it to those who wait for B. While A has a lock that only one can have, a leader without it cannot have begun
 to fill; of a semaphore, which several have, B may begin just then, and y is filled twice.
 
 Where the lock is known not to be re-entrant, A's lookup raises FillDeadlockError. What else a lock waits for is not

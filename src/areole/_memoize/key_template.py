@@ -65,7 +65,7 @@ class KeyTemplate:
         self._room = self._check_room()
 
     def _check_separators(self) -> dict[int, str]:
-        """Return what is to be escaped besides what `quote` escapes; raise if two fields cannot be told apart."""
+        """Return what is to be escaped besides what `quote` escapes; raise if two fields may run together."""
         between = self._literals[1 : len(self._fields)]
         for before, literal, after in zip(self._fields, between, self._fields[1:], strict=False):
             if not [c for c in literal if not c.isalnum() and c != "%"]:
