@@ -74,7 +74,9 @@ class Operations:
         while version is None:
             version = yield self.call(self.backend.get, key)
             if version is None:
-                yield self.call(self.backend.set, key, os.urandom(VERSION_BYTES), None, True)
+                made = os.urandom(VERSION_BYTES)
+                if (yield self.call(self.backend.set, key, made, None, True)):
+                    version = made  # not looked up again: the backend may have evicted it, or store nothing
         return version
 
     def get(self, key: Any, default: Any) -> Steps[Any]:
