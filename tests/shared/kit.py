@@ -5,6 +5,8 @@ An engine is one line in `ENGINES`. To add one:
     Engine("name", open_it)             `open_it(folder: Path) -> Opened`, a store that is empty
     Engine("name", open_it, server=...) a fixture that gives its server: `open_it(folder, server) -> Opened`
     Engine("name", open_it, weaker=...) with the names of the promises that it does not keep: see `WEAKER`
+
+`kinds` are the ways in which it is called: in threads, awaited, or awaited while it runs in an executor.
 """
 
 from __future__ import annotations
@@ -14,16 +16,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from areole.backends import MemoryBackend
+from areole.backends import DjangoBackend, MemoryBackend
 from areole.backends.in_executor import InExecutor
 from areole.testing import ManualClock
 
-__all__ = ["ENGINES", "Awaited", "Engine", "Opened", "Subject", "every_engine", "every_kind", "opened"]
+from . import django_caches
+
+__all__ = ["ENGINES", "Awaited", "Engine", "Opened", "Subject", "every_backend", "every_engine", "opened"]
 
 WEAKER: Final[dict[str, str]] = {
     "refuses to clear": "clear raises NotImplementedError: the engine cannot walk through its keys",
@@ -54,6 +59,8 @@ class Engine:
     open: Callable[..., Opened]
     server: str | None = None
     weaker: Sequence[str] = ()
+    kinds: Sequence[str] = ("threads", "loop", "executor")
+    is_slow: bool = False
 
     def __post_init__(self) -> None:
         assert set(self.weaker) <= set(WEAKER)
@@ -65,8 +72,34 @@ def open_memory(folder: Path) -> Opened:
     return Opened(lambda: backend, clock.advance)
 
 
+def open_django(backend: str, folder: Path, server: Any = None) -> Opened:
+    django_caches.configure()
+    location, options = str(folder), {"MAX_ENTRIES": 100_000}  # of stamps too: Django's 300 are soon full
+    if "db" in backend:
+        location = django_caches.create_table()
+    elif server is not None:
+        location, options = server.url, {"pool_class": django_caches.pool_class()}
+        server.cli("flushdb")
+    name = django_caches.add_cache(backend, location, OPTIONS=options)
+    return Opened(lambda: DjangoBackend(name), close=django_caches.close_all)
+
+
+def django_engine(name: str, backend: str, **options: Any) -> Engine:
+    return Engine(
+        f"django-{name}",
+        partial(open_django, backend),
+        weaker=["refuses to clear"],
+        kinds=("threads", "executor"),
+        **options,
+    )
+
+
 ENGINES: Final[list[Engine]] = [
     Engine("memory", open_memory),
+    django_engine("locmem", "locmem.LocMemCache"),
+    django_engine("file", "filebased.FileBasedCache", is_slow=True),
+    django_engine("database", "db.DatabaseCache", is_slow=True),
+    django_engine("redis", "redis.RedisCache", server="redis_single"),
 ]
 
 
@@ -120,8 +153,6 @@ class Subject:
         if self._store.connect_async is not None:
             return Awaited(self._store.connect_async(), self._runner)
         backend = self._store.connect()
-        if not hasattr(backend, "aio"):
-            pytest.skip("has no asynchronous twin: it is called in an executor")
         self._made.append(backend)
         return Awaited(backend.aio, self._runner)
 
@@ -149,5 +180,7 @@ def opened(engine: Engine, request: pytest.FixtureRequest, kind: str = "threads"
 
 
 every_engine = pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-every_kind = pytest.mark.parametrize("kind", ["threads", "loop", "executor"])
-"""How a backend is called: in threads, awaited, or awaited while it runs in an executor."""
+every_backend = pytest.mark.parametrize(
+    ("engine", "kind"),
+    [pytest.param(engine, kind, id=f"{engine.name}-{kind}") for engine in ENGINES for kind in engine.kinds],
+)

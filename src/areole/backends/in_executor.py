@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 from .._cache.sentinels import CacheMissSentinel
 from .protocol import Backend
@@ -104,9 +104,18 @@ class InExecutor(InPlace):
     def __init__(self, backend: Backend, executor: Executor | None = None) -> None:
         super().__init__(backend)
         self._executor = executor
+        self._release_thread: Callable[[], object] | None = getattr(backend, "release_thread", None)
 
     async def _call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        run: Callable[..., Any] = contextvars.copy_context().run
+        run: Callable[..., R] = contextvars.copy_context().run
         call = partial(run, function, *args, **kwargs)
-        result: R = await asyncio.get_running_loop().run_in_executor(self._executor, call)
-        return result
+        if self._release_thread is not None:
+            call = partial(_call_and_then, self._release_thread, call)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+
+def _call_and_then(release: Callable[[], object], call: Callable[[], R]) -> R:
+    try:
+        return call()
+    finally:
+        release()
