@@ -1,0 +1,87 @@
+"""What is stored is accepted whole, under its own key and version, from its own serializer; else it is a miss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from areole import SharedCache
+from areole.backends import MemoryBackend
+
+NAME = "shop:v1:a"
+
+
+def stored(value: Any = "value") -> tuple[SharedCache[Any], MemoryBackend, bytes]:
+    backend = MemoryBackend()
+    cache = SharedCache[Any](backend, namespace="shop")
+    cache["a"] = value
+    raw = backend.get(NAME)
+    assert raw is not None
+    return cache, backend, raw
+
+
+def is_rejected(cache: SharedCache[Any], key: str = "a") -> bool:
+    before = cache.cache_info()
+    value = cache.get(key, "none")
+    after = cache.cache_info()
+    assert after.misses - before.misses == (value == "none")
+    return value == "none" and after.rejected - before.rejected in (0, 1)
+
+
+@given(st.data())
+def test_no_byte_can_be_changed(data: st.DataObject) -> None:
+    cache, backend, raw = stored()
+    at = data.draw(st.integers(0, len(raw) - 1))
+    other = data.draw(st.integers(0, 255).filter(lambda byte: byte != raw[at]))
+    if 48 <= at < 56:
+        return  # not used yet
+    backend.set(NAME, raw[:at] + bytes([other]) + raw[at + 1 :])
+    assert is_rejected(cache)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda raw: raw[:-1], lambda raw: raw + b" ", lambda raw: raw[:20], lambda raw: b"", lambda raw: b'"value"'],
+)
+def test_what_is_cut_or_prolonged_or_bare_is_a_miss(change: Callable[[bytes], bytes]) -> None:
+    cache, backend, raw = stored()
+    backend.set(NAME, change(raw))
+    assert is_rejected(cache)
+    assert cache.get_or_fill("a", lambda key: "new") == "new" == cache["a"]
+
+
+def test_what_was_stored_for_another_key_is_a_miss() -> None:
+    cache, backend, raw = stored()
+    backend.set("shop:v1:b", raw)
+    assert is_rejected(cache, "b") and cache.cache_info().rejected == 1
+    other = SharedCache[Any](backend, namespace="other")
+    other["x"] = 1
+    backend.set("other:v1:a", raw)
+    assert is_rejected(other)
+
+
+def test_what_another_serializer_wrote_is_a_miss() -> None:
+    cache, *_ = stored()
+    other = cache._view("json+zlib")
+    assert is_rejected(other)
+    other["a"] = "x" * 1000
+    assert is_rejected(cache)
+
+
+def test_what_was_stored_before_a_clear_is_a_miss_if_it_comes_back() -> None:
+    cache, backend, raw = stored()
+    cache.clear()
+    backend.set(NAME, raw)
+    assert is_rejected(cache)
+
+
+def test_a_namespace_whose_version_was_evicted_is_empty() -> None:
+    cache, backend, _ = stored()
+    assert backend.delete("shop:#v1")
+    assert "a" not in cache and cache.get_many(["a"]) == {}
+    cache["b"] = 1
+    assert "a" not in cache and cache["b"] == 1
