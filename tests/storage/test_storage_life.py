@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from areole import CACHE_MISS, DEFAULT_TTL, Cache, CacheClosedError, Storage
+from areole.serializers import pickle_deserializer, pickle_serializer
 from areole.testing import assert_valid
 
 from ..kit import check_books, every_policy, is_free_threaded, make_store, repr_without_address
@@ -67,7 +68,7 @@ def test_what_is_to_be_called_must_be_callable(argument: str) -> None:
 
 @pytest.mark.parametrize("argument", ["weigher", "serializer", "deserializer"])
 def test_so_must_weigher_and_serializers(argument: str) -> None:
-    with pytest.raises(TypeError, match=f"{argument} must be callable, not"):
+    with pytest.raises(TypeError, match=f"{argument} must be (callable|a name such as .*, an object with .*), not"):
         Cache(**{argument: 5})
 
 
@@ -231,6 +232,17 @@ def test_the_settings_can_be_read_and_repr_shows_those_that_were_given(kind: Any
     assert [getattr(plain, name) for name in SETTINGS] == [None, None, None, 10.0, 10_000, False, False]
     assert repr(plain) == f"<{kind.__name__} {kind.__name__!r}: 0 values, 0 fills, 0 misses>"
     assert kind(default_ttl=timedelta(minutes=1)).default_ttl == 60.0
+
+
+def test_the_functions_of_a_cache_can_be_read() -> None:
+    assert Cache().serializer is pickle_serializer and Cache().deserializer is pickle_deserializer
+    cache: Cache[Any] = Cache(serializer="json")
+    assert cache.deserializer(cache.serializer([1])) == [1]
+
+
+def test_cache_is_generic_as_storage_is() -> None:
+    """Row E13."""
+    assert type(Cache[int](max_items=5)) is Cache and Cache[int](max_items=5).max_items == 5
 
 
 @pytest.mark.parametrize("name", [each for each in SETTINGS if each != "expiration_disabled"])

@@ -263,19 +263,26 @@ def a_storage(when: datetime) -> None:
 
 def a_cache_of_any_value() -> None:
     with Cache(size_limit_in_bytes=4096, default_ttl=timedelta(minutes=1), policy="s3fifo", stats=True) as cache:
-        assert_type(cache, Cache)
+        assert_type(cache, Cache[Any])
         assert_type(cache.set("key", {"a": 1}, ttl=5), bool)
         assert_type(cache.add("key", [1, 2]), bool)
         assert_type(cache.set_many({"key": 1, "other": "text"}), int)
-        assert_type(cache.get("key"), Any)
-        assert_type(cache.get("key", None), Any)
-        assert_type(cache.peek("key"), Any)
-        assert_type(cache.pop("key", 0), Any)
+        assert_type(cache.get("key"), Any | CacheMissSentinel)
+        assert_type(cache.get("key", None), Any | None)
+        assert_type(cache.peek("key"), Any | CacheMissSentinel)
+        assert_type(cache.pop("key", 0), Any | int)
         assert_type(cache["key"], Any)
         assert_type(cache.get_many(["key"]), dict[Any, Any])
         assert_type(cache.get_or_fill("key", lambda key: {key: 1}), Any)
         assert_type(list(cache), list[Any])
         cache["key"] = {"a": object()}
+    users = Cache[list[int]](max_items=10, weigher=lambda key, data: len(data))
+    assert_type(users.get("key"), list[int] | CacheMissSentinel)
+    assert_type(users.get("key", None), list[int] | None)
+    assert_type(users["key"], list[int])
+    assert_type(users.get_many(["key"]), dict[Any, list[int]])
+    assert_type(users.get_or_fill("key", lambda key: [1]), list[int])
+    users.set("key", "text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Cache(max_itms=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Cache(serializer=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from .._core.entry import Empty, Entry
 from .._fill.resilience import Resilience
@@ -16,10 +16,13 @@ from ..errors import SerializationError
 from ..serializers import AnySerializer, Deserializer, Serializer, as_serializer, pickle_deserializer, pickle_serializer
 from ..serializers.foreign import text_of
 from ..typing import Clock, PolicyName, RemovalCause, RemovalListener
-from .sentinels import CACHE_MISS, DEFAULT_TTL
+from .lookups import T
+from .sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel
 from .storage import Storage
 
 __all__ = ["Cache"]
+
+D = TypeVar("D")
 
 
 class _Options(TypedDict, total=False):
@@ -33,10 +36,11 @@ class _Options(TypedDict, total=False):
     name: str | None
 
 
-class Cache(Storage[bytes]):
+class Cache(Storage[T]):
     """A Storage for any value, which it keeps as bytes: each lookup returns an object of its own.
 
-    The default, pickle, is safe here, since the bytes never leave the process.
+    The default, pickle, is safe here, since the bytes never leave the process. `Cache[User]` tells type checkers what
+    the values are.
 
     Args:
         serializer: an object with `dumps` and `loads`, a name such as "json+zstd", or a pair of callables, as for
@@ -50,7 +54,9 @@ class Cache(Storage[bytes]):
             reported and counted once, as an eviction. The message names the type; the cause is chained.
     """
 
-    __slots__ = ("_deserializer", "_dump")
+    __slots__ = ("_dump", "deserializer", "serializer")
+    serializer: Serializer
+    deserializer: Deserializer
 
     @suggests_names(_Options.__optional_keys__)
     def __init__(
@@ -66,7 +72,7 @@ class Cache(Storage[bytes]):
         deserializer: Deserializer = pickle_deserializer,
         **options: Unpack[_Options],
     ) -> None:
-        dump, self._deserializer = _callables_of(serializer, deserializer)
+        self.serializer, self.deserializer = _callables_of(serializer, deserializer)
         super().__init__(
             size_limit_in_bytes,
             max_items,
@@ -75,16 +81,16 @@ class Cache(Storage[bytes]):
             expiration_thread_max_checks_per_iteration,
             expiration_thread_log,
             expiration_disabled,
-            **options,
+            **options,  # type: ignore[arg-type]  # what is weighed, and leaves, is bytes
         )
-        self._dump = partial(_dump, dump, self.name)  # no method of its own: that would make a cycle
+        self._dump: Any = partial(_dump, self.serializer, self.name)  # no method of its own: that would make a cycle
         self._fills.rules = replace(self._fills.rules, dump=self._dump)
 
     # ---- bytes and back
 
     def _load(self, data: bytes) -> Any:
         try:
-            return self._deserializer(data)
+            return self.deserializer(data)
         except Exception as error:
             raise SerializationError(
                 f"{self.name}: cannot turn {len(data)} stored bytes back into a value: "
@@ -113,11 +119,19 @@ class Cache(Storage[bytes]):
 
     # ---- what is asked
 
+    @overload  # type: ignore[override]
+    def get(self, key: Hashable) -> T | CacheMissSentinel: ...
+    @overload
+    def get(self, key: Hashable, default: D) -> T | D: ...
     def get(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
         """Return the value of `key`, or `default` if it has none or has expired. Never fills, never waits."""
         data = super().get(key, Empty)
         return default if data is Empty else self._load_or_drop(key, data)
 
+    @overload  # type: ignore[override]
+    def peek(self, key: Hashable) -> T | CacheMissSentinel: ...
+    @overload
+    def peek(self, key: Hashable, default: D) -> T | D: ...
     def peek(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
         """Return what `get` would, without counting as a use."""
         data = super().peek(key, Empty)
@@ -125,16 +139,20 @@ class Cache(Storage[bytes]):
 
     # ---- what is changed
 
-    def set(self, key: Hashable, value: Any, ttl: Any = DEFAULT_TTL) -> bool:
+    def set(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL) -> bool:
         """Store `value` as bytes, as `Storage.set` does. Raises SerializationError if it cannot be serialized."""
         self._check_open()
         return super().set(key, self._dump(value), ttl)
 
-    def add(self, key: Hashable, value: Any, ttl: Any = DEFAULT_TTL) -> bool:
+    def add(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL) -> bool:
         """Store `value` only if the key is absent or has expired; say whether it was stored."""
         self._check_open()
         return super().add(key, self._dump(value), ttl)
 
+    @overload
+    def pop(self, key: Hashable) -> T | CacheMissSentinel: ...
+    @overload
+    def pop(self, key: Hashable, default: D) -> T | D: ...
     def pop(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
         """Remove `key` and return its value, or `default` if it had none. Of several threads, one gets the value."""
         self._check_open()
@@ -155,25 +173,18 @@ class Cache(Storage[bytes]):
     def get_or_fill(
         self,
         key: Hashable,
-        fill: Callable[[Any], Any],
+        fill: Callable[[Any], T],
         ttl: Any = DEFAULT_TTL,
         resilience: Resilience | None = None,
         *,
         allow_single_use: bool = False,
-    ) -> Any:
+    ) -> T:
         """Return the value of `key`; if it has none, run `fill(key)` in exactly one thread and store the result.
 
         Each waiter gets an object of its own, or the SerializationError of a value that cannot be serialized.
         """
         data = super().get_or_fill(key, fill, ttl, resilience, allow_single_use=allow_single_use)
-        return self._load_or_drop(key, data)
-
-    if TYPE_CHECKING:
-
-        def __getitem__(self, key: Hashable) -> Any: ...
-        def __setitem__(self, key: Hashable, value: Any) -> None: ...
-        def get_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]: ...
-        def set_many(self, items: Mapping[Any, Any] | Iterable[tuple[Any, Any]], ttl: Any = DEFAULT_TTL) -> int: ...
+        return self._load_or_drop(key, data)  # type: ignore[no-any-return]
 
 
 def _dump(serializer: Serializer, name: str, value: Any) -> bytes:
