@@ -22,11 +22,11 @@ from typing import Any, Final
 
 import pytest
 
-from areole.backends import DjangoBackend, MemoryBackend
+from areole.backends import DjangoBackend, MemoryBackend, RedisBackend
 from areole.backends.in_executor import InExecutor
 from areole.testing import ManualClock
 
-from . import django_caches
+from . import django_caches, servers
 
 __all__ = ["ENGINES", "Awaited", "Engine", "Opened", "Subject", "every_backend", "every_engine", "opened"]
 
@@ -72,6 +72,23 @@ def open_memory(folder: Path) -> Opened:
     return Opened(lambda: backend, clock.advance)
 
 
+def open_redis(folder: Path, server: servers.RedisServer) -> Opened:
+    servers.require_redis_py()
+    server.flush()
+    return Opened(lambda: RedisBackend(server.socket_url, timeout=REDIS_TIMEOUT))
+
+
+def open_redis_cluster(folder: Path, cluster: servers.Cluster) -> Opened:
+    servers.require_redis_py()
+    for node in cluster.nodes:
+        node.flush()
+    return Opened(lambda: RedisBackend(cluster.url, timeout=REDIS_TIMEOUT))
+
+
+REDIS_TIMEOUT: Final = 10.0
+"""CI's machine may be slow, and that is no fault."""
+
+
 def open_django(backend: str, folder: Path, server: Any = None) -> Opened:
     django_caches.configure()
     location, options = str(folder), {"MAX_ENTRIES": 100_000}  # of stamps too: Django's 300 are soon full
@@ -100,6 +117,8 @@ ENGINES: Final[list[Engine]] = [
     django_engine("file", "filebased.FileBasedCache", is_slow=True),
     django_engine("database", "db.DatabaseCache", is_slow=True),
     django_engine("redis", "redis.RedisCache", server="redis_single"),
+    Engine("redis", open_redis, server="redis_single", kinds=("threads", "loop")),
+    Engine("redis-cluster", open_redis_cluster, server="redis_cluster", kinds=("threads", "loop")),
 ]
 
 

@@ -10,6 +10,7 @@ needs the library or redis-py. Without redis-server a test is skipped, or fails 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -32,6 +33,7 @@ __all__ = [
     "redis_sentinel",
     "redis_server",
     "require",
+    "require_redis_py",
     "wait_until",
 ]
 
@@ -44,6 +46,12 @@ def require(program: str) -> None:
     """Skip the test where `program` is not installed; fail it where AREOLE_REQUIRE_REDIS=1 says that it is."""
     if shutil.which(program) is None:
         skip_or_fail(f"{program} is not installed (Debian: apt-get install redis-server)")
+
+
+def require_redis_py() -> None:
+    """The same, for the library that talks to it."""
+    if importlib.util.find_spec("redis") is None:
+        skip_or_fail("redis-py is not installed (pip install 'areole[redis]')")
 
 
 def skip_or_fail(reason: str) -> None:
@@ -134,11 +142,19 @@ class RedisServer:
         if self._process is not None and self._process.poll() is not None:
             raise RuntimeError(f"redis-server ended at once: {self.log[-2000:]}")
         try:
-            with socket.create_connection((HOST, self.port), timeout=1) as probe:
-                probe.sendall(b"PING\r\n")
-                return probe.recv(100).startswith((b"+PONG", b"-NOAUTH"))
+            return self._ask(b"PING").startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
+
+    def flush(self) -> None:
+        """Remove all keys; sooner than by `cli`."""
+        answer = self._ask(b"FLUSHALL")
+        assert answer.startswith(b"+OK"), answer
+
+    def _ask(self, command: bytes) -> bytes:
+        with socket.create_connection((HOST, self.port), timeout=1) as probe:
+            probe.sendall(command + b"\r\n")
+            return probe.recv(100)
 
     def _write_conf(self) -> str:
         path = self.folder / "redis.conf"

@@ -6,9 +6,12 @@ from .in_executor import InExecutor, InPlace
 from .memory import MemoryBackend
 from .null import NullBackend
 from .protocol import AsyncBackend, Backend
+from .redis import RedisBackend
+from .redis_async import AsyncRedisBackend
 
 __all__ = [
     "AsyncBackend",
+    "AsyncRedisBackend",
     "Backend",
     "BaseBackend",
     "DjangoBackend",
@@ -16,4 +19,5 @@ __all__ = [
     "InPlace",
     "MemoryBackend",
     "NullBackend",
+    "RedisBackend",
 ]

@@ -1,0 +1,200 @@
+"""What each method of a Redis backend asks of the server, for threads and for event loops alike.
+
+A method is a generator: it yields what is to be sent, is sent the answers, and returns the result. It does so by way of
+a `Route` (see `redis_routes`), which knows the servers. Keys become bytes here, and ttls milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
+
+from .._cache.sentinels import CACHE_MISS, CacheMissSentinel
+from . import redis_scripts as scripts
+from .protocol import HEAD_BYTES
+from .redis_keys import escaped, is_cleared, ms, token_of
+from .redis_scripts import Script
+
+__all__ = ["Address", "Commands", "Request", "Route", "Steps", "pack"]
+
+Address: TypeAlias = tuple[str, int]
+R = TypeVar("R")
+Steps: TypeAlias = Generator[Any, Any, R]
+
+MOST_KEYS: Final = 500
+"""In one command, which nothing else on the server can interrupt."""
+SCAN_COUNT: Final = b"1000"
+
+
+@dataclass(slots=True)
+class Request:
+    """One command: where its keys are, its words, and the script that it runs by digest, if it does."""
+
+    key: bytes
+    words: tuple[bytes, ...]
+    script: Script | None = None
+    address: Address | None = None
+    is_asking: bool = False
+
+    def with_text(self) -> Request:
+        """The same, for a server that does not know the script's digest."""
+        assert self.script is not None
+        return replace(self, words=(b"EVAL", self.script.text, *self.words[2:]), script=None)
+
+
+def pack(words: Sequence[bytes]) -> bytes:
+    """Write a command as the protocol has it."""
+    return b"*%d\r\n%b" % (len(words), b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words]))
+
+
+class Route(Protocol):
+    """Knows the servers: which keys can go into one command, and where it goes."""
+
+    def exchange(self, requests: list[Request]) -> Steps[list[Any]]:
+        """Send the requests; return their answers."""
+
+    def primaries(self) -> Steps[list[Address | None]]:
+        """Return the address of each primary."""
+
+    def grouped(self, keys: Sequence[bytes]) -> list[Sequence[int]]:
+        """Return the positions of the keys of each command."""
+
+
+def _options(ttl: float | None) -> tuple[bytes, ...]:
+    return () if ttl is None else (b"PX", ms(ttl))
+
+
+def _run(script: Script, keys: Sequence[bytes], *arguments: bytes) -> Request:
+    tokens = [token_of(key) for key in keys]
+    words = (b"EVALSHA", script.digest, b"%d" % (2 * len(keys)), *keys, *tokens, *arguments)
+    return Request(keys[0], words, script)
+
+
+# ---- commands
+
+
+class Commands:
+    """The methods of a backend, as generators."""
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+
+    def get(self, key: str) -> Steps[bytes | None]:
+        return self._one(Request(name := key.encode(), (b"GET", name)))
+
+    def get_many(self, keys: Sequence[str]) -> Steps[list[bytes | None]]:
+        names = [key.encode() for key in keys]
+        groups = self._route.grouped(names)
+        if len(groups) == 1:
+            values: list[bytes | None] = yield from self._one(Request(names[0], (b"MGET", *names)))
+            return values
+        many = [[names[index] for index in group] for group in groups]
+        answers = yield from self._route.exchange([Request(some[0], (b"MGET", *some)) for some in many])
+        return _in_order(groups, answers, len(names))
+
+    def ttl_of(self, key: str) -> Steps[float | CacheMissSentinel | None]:
+        name = key.encode()
+        left: int = yield from self._one(Request(name, (b"PTTL", name)))
+        result: float | CacheMissSentinel | None = {-1: None, -2: CACHE_MISS}.get(left, left / 1000)
+        return result
+
+    def set(self, key: str, value: bytes, ttl: float | None, only_if_absent: bool) -> Steps[bool]:
+        options = (*_options(ttl), b"NX") if only_if_absent else _options(ttl)
+        stored: int = yield from self._one(_run(scripts.SET, [key.encode()], value, *options))
+        return stored == 1
+
+    def set_many(self, items: Mapping[str, bytes], ttl: float | None) -> Steps[None]:
+        names = [key.encode() for key in items]
+        values = list(items.values())
+        yield from self._route.exchange(
+            [
+                _run(scripts.SET, [names[i] for i in group], *[values[i] for i in group], *_options(ttl))
+                for group in self._route.grouped(names)
+            ]
+        )
+
+    def delete_many(self, keys: Iterable[str]) -> Steps[int]:
+        _, removed = yield from self._on_many(scripts.DELETE, [key.encode() for key in keys])
+        return sum(removed)
+
+    def expire(self, key: str, ttl: float | None) -> Steps[bool]:
+        name = key.encode()
+        if ttl is None:
+            request = _run(scripts.PERSIST, [name])
+        else:
+            request = Request(name, (b"PEXPIRE", name, b"0" if ttl <= 0 else ms(ttl)))
+        existed: int = yield from self._one(request)
+        return existed == 1
+
+    # ---- the fence
+
+    def take(
+        self, key: str, token: bytes, lease: float, seen: bytes | None
+    ) -> Steps[tuple[bytes | None, bytes | None]]:
+        head = () if seen is None else (seen[:HEAD_BYTES], b"%d" % HEAD_BYTES)
+        value, stands = yield from self._one(_run(scripts.TAKE, [key.encode()], token, ms(lease), *head))
+        return value, stands
+
+    def renew(self, key: str, token: bytes, lease: float) -> Steps[bool]:
+        stood: int = yield from self._one(_run(scripts.RENEW, [key.encode()], token, ms(lease)))
+        return stood == 1
+
+    def store_if_mine(self, key: str, value: bytes | None, token: bytes, ttl: float | None) -> Steps[bool]:
+        words = () if value is None else (value, *_options(ttl))
+        stood: int = yield from self._one(_run(scripts.STORE, [key.encode()], token, *words))
+        return stood == 1
+
+    def kill_many(self, keys: Sequence[str]) -> Steps[list[bytes | None]]:
+        names = [key.encode() for key in keys]
+        groups, heads = yield from self._on_many(scripts.KILL, names, b"%d" % HEAD_BYTES)
+        return _in_order(groups, heads, len(names))
+
+    # ---- walks
+
+    def clear(self, prefix: str) -> Steps[None]:
+        """Remove tokens first: after that no fill that began before can store what the second walk does not find."""
+        start = prefix.encode()
+        addresses = yield from self._route.primaries()
+        for pattern in (b"*%b*!token*", b"%b*"):
+            for address in addresses:
+                yield from self._clear(address, pattern % escaped(start), start)
+
+    def _clear(self, address: Address | None, pattern: bytes, prefix: bytes) -> Steps[None]:
+        cursor = b"0"
+        while True:
+            scan = Request(b"", (b"SCAN", cursor, b"MATCH", pattern, b"COUNT", SCAN_COUNT), None, address)
+            cursor, found = yield from self._one(scan)
+            names = [name for name in found if is_cleared(name, prefix)]
+            groups = self._route.grouped(names)
+            yield from self._route.exchange(
+                [Request(names[group[0]], (b"UNLINK", *[names[i] for i in group])) for group in groups]
+            )
+            if cursor == b"0":
+                return
+
+    # ---- how
+
+    def _one(self, request: Request) -> Steps[Any]:
+        (answer,) = yield from self._route.exchange([request])
+        return answer
+
+    def _on_many(
+        self, script: Script, names: list[bytes], *arguments: bytes
+    ) -> Steps[tuple[list[Sequence[int]], list[Any]]]:
+        groups = self._route.grouped(names)
+        requests = [_run(script, [names[index] for index in group], *arguments) for group in groups]
+        return groups, (yield from self._route.exchange(requests))
+
+
+def _in_order(groups: list[Sequence[int]], answers: list[list[Any]], length: int) -> list[Any]:
+    """Put what came in groups where the caller asked for it."""
+    result: list[Any] = [None] * length
+    for index, answer in _pairs(groups, answers):
+        result[index] = answer
+    return result
+
+
+def _pairs(groups: list[Sequence[int]], answers: list[list[Any]]) -> Iterator[tuple[int, Any]]:
+    for group, some in zip(groups, answers, strict=True):
+        yield from zip(group, some, strict=True)
