@@ -14,6 +14,7 @@ import pytest
 
 import areole
 import areole.errors
+import areole.serializers
 import areole.testing
 import areole.typing
 from areole import AtomicCache
@@ -73,7 +74,9 @@ def test_nothing_else_is_public() -> None:
     assert public == set(PUBLIC)
 
 
-@pytest.mark.parametrize("module", [areole.errors, areole.testing, areole.typing], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [areole.errors, areole.serializers, areole.testing, areole.typing], ids=lambda module: module.__name__
+)
 def test_every_public_module_lists_its_names(module: Any) -> None:
     assert module.__all__ == sorted(module.__all__)
     assert all(hasattr(module, name) for name in module.__all__)

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 from areole import CACHE_MISS, Cache, CacheClosedError
-from areole.serializers import Deserializer, Serializer, pickle_deserializer, pickle_serializer
+from areole.errors import SerializationError, SettingsError
+from areole.serializers import (
+    Deserializer,
+    JsonSerializer,
+    Serializer,
+    SignedPickle,
+    pickle_deserializer,
+    pickle_serializer,
+)
 from areole.testing import ManualClock
 
 from ..kit import Gate, Told, check_books, every_policy, run_threads, start_threads, wait_until_waiting
@@ -107,6 +115,80 @@ def test_the_serialisers_may_be_given_by_position_after_expiration_disabled(poli
     cache = Cache(None, 5, None, 10.0, 0, False, False, repr_bytes, len, policy=policy)
     cache.set("a", "four")
     assert cache.get("a") == 6
+    check_books(cache)
+
+
+def repr_bytes(value: Any) -> bytes:
+    return repr(value).encode()
+
+
+class Digits:
+    """A serializer as other libraries have them."""
+
+    def dumps(self, value: int) -> bytes:
+        return str(value).encode()
+
+    def loads(self, data: bytes) -> int:
+        return int(data)
+
+
+class CalledDigits(Digits):
+    def __call__(self, value: Any) -> bytes:
+        raise AssertionError("it has dumps")
+
+
+@pytest.mark.parametrize(
+    "serializer",
+    [
+        *("json", "json+zlib://?min-size=0", JsonSerializer(), SignedPickle([b"k" * 16])),
+        *(Digits(), CalledDigits(), (repr_bytes, int), json),
+    ],
+    ids=repr,
+)
+@every_form
+@every_read
+def test_a_serializer_may_be_a_name_an_object_or_a_pair(policy: str, serializer: Any, put: Any, read: Any) -> None:
+    cache = make_cache(policy, serializer=serializer)
+    put(cache, 12)
+    assert read(cache) == 12
+    check_books(cache)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"serializer": "jsn"}, SettingsError, "did you mean 'json'"),
+        ({"serializer": JsonSerializer}, TypeError, r"write JsonSerializer\(\)"),
+        ({"serializer": 5}, TypeError, 'serializer must be a name such as "json"'),
+        ({"serializer": None}, TypeError, 'serializer must be a name such as "json"'),
+        ({"serializer": "json", "deserializer": bytes}, TypeError, "deserializer is for a serializer that is a func"),
+        ({"serializer": Digits(), "deserializer": bytes}, TypeError, "deserializer is for a serializer that is a func"),
+        ({"serializer": len, "deserializer": 5}, TypeError, "deserializer must be callable, not int"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_serializer_is_refused(policy: str, options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make_cache(policy, **options)
+
+
+def test_a_callable_that_has_loads_too_may_have_another_deserializer(policy: str) -> None:
+    class Both(Digits):
+        def __call__(self, value: Any) -> bytes:
+            return b"called"
+
+    cache = make_cache(policy, serializer=Both(), deserializer=bytes)
+    cache.set("a", 1)
+    assert cache.get("a") == b"called"
+
+
+def test_what_a_serializer_of_ours_refuses_is_said_and_is_a_value_error(policy: str) -> None:
+    cache = make_cache(policy, serializer="json", name="my cache")
+    cache.set("a", 1)
+    message = r"my cache: cannot serialise a value of type dict: .* not give back a value of type tuple, at \['b'\]"
+    with pytest.raises(SerializationError, match=message) as caught:
+        cache.set("a", {"b": (1,)})
+    assert isinstance(caught.value, ValueError) and cache.get("a") == 1
     check_books(cache)
 
 
@@ -353,10 +435,6 @@ def test_a_closed_cache_serialises_nothing_and_get_still_works(policy: str) -> N
         with pytest.raises(CacheClosedError):
             put(cache, 2)
     check_books(cache)
-
-
-def repr_bytes(value: Any) -> bytes:
-    return repr(value).encode()
 
 
 def make_cache(policy: str, **options: Any) -> Cache:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
@@ -23,6 +24,18 @@ from areole import (
     Resilience,
     Storage,
     cached,
+)
+from areole.serializers import (
+    Chain,
+    JsonSerializer,
+    PydanticSerializer,
+    SignedPickle,
+    ValueSerializer,
+    ZstdCompression,
+    as_serializer,
+    pickle_deserializer,
+    pickle_serializer,
+    serializer_for,
 )
 from areole.testing import ManualClock, assert_valid
 from areole.typing import Memoized
@@ -284,7 +297,23 @@ def a_cache_of_any_value() -> None:
     assert_type(users.get_or_fill("key", lambda key: [1]), list[int])
     users.set("key", "text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Cache(max_itms=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Cache(serializer="json+zlib")
+    Cache(serializer=JsonSerializer())
+    Cache(serializer=json)
+    Cache(serializer=(pickle_serializer, pickle_deserializer))
+    Cache(serializer=pickle_serializer, deserializer=pickle_deserializer)
+    Cache(serializer=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Cache(serializer=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def serializers() -> None:
+    ours: list[ValueSerializer] = [JsonSerializer(), PydanticSerializer(int), SignedPickle(keys=[b"k" * 16])]
+    chain = Chain(ours[0], ZstdCompression(level=3))
+    assert_type(chain.dumps({"a": 1}), bytes)
+    assert_type(as_serializer("json+zstd"), ValueSerializer)
+    assert_type(as_serializer(chain), ValueSerializer)
+    assert_type(serializer_for(list[int]), ValueSerializer | None)
+    as_serializer(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 AtomicCache(length, max_items=10)

@@ -37,12 +37,12 @@ class PydanticSerializer:
 
     def dumps(self, value: Any, context: bytes = b"") -> bytes:
         """Return the JSON of `value`, with the names of the fields, not their aliases."""
-        kind = value.__class__.__name__
+        kind = type(value).__name__
         try:
             data: bytes = self._adapter.dump_json(value, by_alias=False, round_trip=True, warnings="error")
             back = self._load(data)
         except Exception as error:
-            text = f"{self!r} would not give back a value of type {kind}: pydantic raised {error.__class__.__name__}"
+            text = f"{self!r} would not give back a value of type {kind}: pydantic raised {type(error).__name__}"
             raise SerializationError(text) from error
         if not is_same(value, back):
             raise SerializationError(
@@ -63,7 +63,7 @@ class PydanticSerializer:
         return self._adapter.validate_json(data, by_alias=False, by_name=True)
 
     def __repr__(self) -> str:
-        return f"PydanticSerializer({getattr(self.type, '__qualname__', self.type)})"
+        return f"PydanticSerializer({self.type.__qualname__ if isinstance(self.type, type) else self.type})"
 
 
 def _adapter_of(type_: Any) -> Any:
@@ -78,5 +78,7 @@ def _adapter_of(type_: Any) -> Any:
     try:
         return pydantic.TypeAdapter(type_)
     except (pydantic.PydanticUserError, NameError) as error:
-        text = f"PydanticSerializer: pydantic can write no values of {type_!r}: declare another type, or name another "
-        raise TypeError(text + "serializer") from error
+        raise TypeError(
+            f"PydanticSerializer: pydantic can write no values of {type_!r}: declare another type, or name another "
+            f"serializer. It says: {str(error).partition(chr(10))[0]}"
+        ) from error
