@@ -94,7 +94,7 @@ def test_sqlite_paths_are_relative_after_three_slashes_and_absolute_after_four(
     "url",
     [
         "redis://",
-        "redis://user:pass@host:1/2?a=b#c",
+        "redis://user:pass@host:1/2?a=b%23c",
         "rediss://host",
         "unix:///run/r.sock",
         "redis+unix:///run/r.sock",
@@ -123,6 +123,8 @@ def test_django() -> None:
         (f"user:{SECRET}@host", "the URL has no scheme"),
         (f"{SECRET}://host", "the URL has no scheme"),
         (f"redsi://:{SECRET}@host", "'redsi' is no scheme of a backend: did you mean 'redis'?"),
+        ("redis://:s3cr3t#x@host", "the redis:// URL has a #: write %23"),
+        ("rediss://:s3cr3t%x@host", "the rediss:// URL has a % that begins no escape: write %25"),
         ("memroy://", "did you mean 'memory'?"),
         ("http://host", "'http' is no scheme of a backend: there are memory, null, dummy, sqlite, django, redis,"),
         ("memory://host", "a memory:// URL has nothing after its slashes"),
@@ -160,6 +162,25 @@ def test_what_is_wrong_is_refused_by_name(stand_ins: None, url: str, match: str)
     assert str(caught.value).startswith("backend_from_url: ")
     assert match in str(caught.value)
     assert not any(secret in str(caught.value) for secret in MANY_SECRETS)
+
+
+@pytest.mark.parametrize(
+    ("url", "match"),
+    [
+        ("redis://:s3cr3t@host:port/0", "port"),
+        ("redis://:s3cr3t@host:99999/0", "port"),
+        ("redis://:s3cr3t@host/x", "the number of a database"),
+        ("redis://:s3cr3t@host?s3cr3t=1", "parameter"),
+        ("redis+cluster://:s3cr3t@host/3", "database 0"),
+        ("sentinel://:s3cr3t@host", "no service"),
+        ("unix://", "no path"),
+    ],
+)
+def test_what_is_wrong_in_a_url_of_redis_is_refused_by_its_backend(url: str, match: str) -> None:
+    pytest.importorskip("redis")
+    with pytest.raises(SettingsError, match=match) as caught:
+        backend_from_url(url)
+    assert "s3cr3t@" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", [7, b"memory://", object])

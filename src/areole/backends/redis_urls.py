@@ -31,7 +31,8 @@ def servers_of_url(redis: Any, call: str, url: str) -> Servers:
         raise SettingsError(f"{call}: the {scheme}:// URL cannot be used: {error}") from None
     except ValueError:  # its text may quote a part of a password, as what is no port
         raise SettingsError(
-            f"{call}: the {scheme}:// URL cannot be read: percent-encode special characters in its password"
+            f"{call}: the {scheme}:// URL cannot be read: its port must be a number up to 65535, and special "
+            "characters in its password percent-encoded"
         ) from None
 
 

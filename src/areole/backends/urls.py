@@ -63,17 +63,17 @@ def backend_from_url(
     if not (mark and _SCHEME.fullmatch(scheme)):
         raise _error('the URL has no scheme: it must begin as "redis://" or "sqlite://" does')
     scheme = scheme.lower()
+    if scheme not in _SCHEMES and scheme not in _REDIS:
+        raise _error(f"{scheme!r} is no scheme of a backend: {hint_for(scheme, [*_SCHEMES, *_REDIS], 'there are')}")
+    if "#" in rest:  # what follows it would be passed over
+        raise _error(f"the {scheme}:// URL has a #: write %23")
+    if _BAD_ESCAPE.search(rest):
+        raise _error(f"the {scheme}:// URL has a % that begins no escape: write %25")
     if scheme in _REDIS:
         from .redis import RedisBackend
 
         return RedisBackend(url, timeout=timeout)
-    if scheme not in _SCHEMES:
-        raise _error(f"{scheme!r} is no scheme of a backend: {hint_for(scheme, [*_SCHEMES, *_REDIS], 'there are')}")
     where, _, query = rest.partition("?")
-    if "#" in rest:
-        raise _error(f"the {scheme}:// URL has a #: write %23")
-    if _BAD_ESCAPE.search(rest):
-        raise _error(f"the {scheme}:// URL has a % that begins no escape: write %25")
     options = _options_in(scheme, query)
     try:
         return _SCHEMES[scheme](where, timeout, options)
