@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
+from weakref import ref
 
 from .redis_commands import Address, pack
 from .redis_routes import Batch, InTurn
@@ -106,6 +109,7 @@ class LoopLinks:
         if self._servers.kind == "sentinel":
             address = await self._primary()
         connection = self._servers.connection(address, None)  # `send` has a time limit for all of it
+        expect_to_be_lost(connection)
         try:
             await connection.connect()
         except BaseException:
@@ -118,6 +122,7 @@ class LoopLinks:
         failed: Exception | None = None
         for address in self._sentinels:
             connection = self._servers.connection_to_sentinel(address, None)
+            expect_to_be_lost(connection)
             try:
                 await connection.connect()
                 await connection.send_packed_command((self._servers.question,), check_health=False)
@@ -131,6 +136,26 @@ class LoopLinks:
             finally:
                 await disconnect(connection)
         raise failed or self._errors.ConnectionError(f"the Sentinels know no service {self._servers.service}")
+
+
+def expect_to_be_lost(connection: Any) -> None:
+    """Let asyncio not report that the server has ended the connection: the call that finds it so raises.
+
+    asyncio's protocol does this in `__del__`, which comes too late where a collection frees the future before it; so it
+    is done before the handshake, in which the server may end too.
+    """
+    for name in ("on_connect", "on_connect_check_health"):  # which one is called depends on redis-py's version
+        if hasattr(connection, name):
+            setattr(connection, name, partial(_greet, ref(connection), name))
+
+
+async def _greet(connection_of: Callable[[], Any], name: str, *args: Any, **kwargs: Any) -> None:
+    connection = connection_of()
+    with suppress(Exception):
+        writer = connection._writer
+        closed: asyncio.Future[None] = writer.transport.get_protocol()._get_close_waiter(writer)
+        closed.add_done_callback(lambda closed: closed.cancelled() or closed.exception())
+    await getattr(type(connection), name)(connection, *args, **kwargs)
 
 
 async def is_clean(connection: Any) -> bool:
