@@ -9,6 +9,7 @@ Where to read, from the bottom up:
     keys            keys that share a hash
     replaced_locks  locks in the place of the library's own; interrupted_locks: interrupted as they are taken
     scenario        those that run on threads; tasks: those with event loops; child: those with processes of their own
+    shared/         what `scenarios/shared` starts: processes that share one cache, and what happens to them
     scenarios/      one file each; its header says what it proves and hunts, and what is allowed
     vitals, frame   memory, threads, files; runs a scenario, round after round, and finds who is blocked
     report          progress, the closing table, JSON

@@ -92,7 +92,7 @@ def _list_scenarios() -> None:
 
 def _run_all(runs: list[Run], options: argparse.Namespace) -> int:
     results, status = [], 0
-    seconds = options.seconds / max(1, sum(not scenario.why_skipped() for scenario, _ in runs))
+    seconds = options.seconds / max(1, sum(not scenario.why_variant_skipped(variant) for scenario, variant in runs))
     try:
         for number, (scenario, variant) in enumerate(runs, 1):
             progress = Progress(sys.stderr, f"{number}/{len(runs)}")

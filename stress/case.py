@@ -26,6 +26,11 @@ class Case:
         """Say why this cannot be run here, in a few words; empty if it can."""
         return ""
 
+    @classmethod
+    def why_variant_skipped(cls, variant: str) -> str:
+        """Say why this cannot be run here on that variant."""
+        return cls.why_skipped()
+
 
 @dataclass
 class Result:

@@ -204,7 +204,7 @@ def run(
     assert seconds is not None or rounds is not None, "a run needs an end"
     options: dict[str, Any] = {"seconds": seconds, "rounds": rounds, "patience": patience}
     options |= {"variant": variant, "threads": threads, "seed": seed}
-    if why := scenario.why_skipped():
+    if why := scenario.why_variant_skipped(variant):
         return Result(scenario.name(), variant, seed, threads, skipped=why)
     if issubclass(scenario, ChildScenario):
         return run_children(

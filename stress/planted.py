@@ -21,8 +21,9 @@ from .command import open_output
 from .faults import Fault, FaultMustBeRewritten, load_faults, plant
 from .oracle import KINDS
 from .report import describe_interpreter, format_table
+from .scenarios import SCENARIOS
 
-__all__ = ["OTHERS", "Try", "add_arguments", "main", "try_to_catch"]
+__all__ = ["OTHERS", "Try", "add_arguments", "main", "try_to_catch", "why_not_here"]
 
 OTHERS: Final = {"hunt": "tests.interleave.hunt"}
 """What can find a fault besides the scenarios, and is tried on every one: by name, the module. Exit status 1: found.
@@ -89,11 +90,20 @@ def _does_not_fit(fault: Fault) -> str:
 
 def _look_for(fault: Fault, options: argparse.Namespace) -> Iterable[Try]:
     for by in (*fault.caught_by, *_others(options)):
+        if why := why_not_here(by):
+            print(f"{fault.name}: {by} is left out: {why}", file=sys.stderr, flush=True)
+            continue
         tried = try_to_catch(fault, by, options.seconds)
         print(f"{fault.name}: {tried.summary}", file=sys.stderr, flush=True)
         yield tried
         if options.quick and tried.kinds:
             return
+
+
+def why_not_here(by: str) -> str:
+    """Say why a scenario cannot look for a fault here; empty if it can."""
+    name, _, variant = by.partition("/")
+    return "" if by in OTHERS else SCENARIOS[name].why_variant_skipped(variant)
 
 
 def _others(options: argparse.Namespace) -> list[str]:

@@ -65,7 +65,7 @@ def main(runs: list[Run], options: argparse.Namespace) -> int:
 def _pass_over(runs: list[Run], options: argparse.Namespace, number: int) -> list[Result]:
     progress, results = _Quiet(number), []
     for scenario, variant in runs:
-        if not scenario.why_skipped():
+        if not scenario.why_variant_skipped(variant):
             results.append(run_one(scenario, variant, _SECONDS_EACH, options, progress))
     return results
 

@@ -21,11 +21,11 @@ from .loops import Loops
 from .many_caches import ManyCaches
 from .primes import Primes
 from .recursion import Recursion
-from .redis_killed import RedisKilled
 from .reentrant import Reentrant
 from .refresh import Refresh
 from .removals import Removals
 from .resiliences import Resiliences
+from .shared import Shared
 from .threads import Threads
 
 __all__ = ["SCENARIOS", "describe"]
@@ -35,7 +35,7 @@ _OF_HARD_CASES = (Reentrant, EqualHashes, Resiliences)
 _BOUNDED = (Eviction, ByteLimit)
 _OF_MANY = (Threads, ManyCaches)
 _IN_TASKS = (Loops, EqualHashesLoops, Cancellations)
-_IN_PROCESSES = (Interrupts, Locks, Removals, Fork, Exits, RedisKilled)
+_IN_PROCESSES = (Interrupts, Locks, Removals, Fork, Exits, Shared)
 
 SCENARIOS: dict[str, type[Case]] = {
     each.name(): each for each in (*_ON_THREADS, *_OF_HARD_CASES, *_BOUNDED, *_OF_MANY, *_IN_TASKS, *_IN_PROCESSES)

@@ -1,0 +1,131 @@
+"""What happens to a cache while processes use it. Each is done again and again, until the time is over."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from .settings import KEYS
+
+if TYPE_CHECKING:
+    from ..scenarios.shared import Shared
+
+__all__ = ["DISTURBANCES", "LEASE", "Disturbance"]
+
+LEASE: Final = 0.5
+"""Seconds that a token stands in a run in which it is to end."""
+HOUR: Final = 3600.0
+TAKEN_OVER: Final = 15.0
+"""Seconds after which what a killed process was filling has another filler, for sure."""
+
+
+def none(run: Shared) -> None:
+    time.sleep(0.1)
+
+
+def stopped(run: Shared) -> None:
+    """Stop a process in a fill for longer than its token stands; the others go on, and so does it afterwards."""
+    place = run.choices.randrange(2)
+    run.crew.hold_in_fill(place)
+    run.crew.signal(place, signal.SIGSTOP)
+    try:
+        time.sleep(2 * LEASE)
+        run.crew.wait_until_reads_go_on(1 - place)
+    finally:
+        run.ledger.hold[place] = 0
+        run.crew.signal(place, signal.SIGCONT)
+    run.crew.wait_until_reads_go_on(place)
+
+
+def killed(run: Shared) -> None:
+    """Kill a process in a fill. The other goes on; one that waits takes over before its wait ends."""
+    place = run.choices.randrange(2)
+    run.crew.hold_in_fill(place)
+    run.crew.kill(place)
+    run.crew.wait_until_reads_go_on(1 - place)
+    for number, key in enumerate(KEYS):
+        floor, began = run.ledger.published[number], time.monotonic()
+        _, version = run.cache.get_or_fill(key, run.fill, wait=2 * TAKEN_OVER)
+        run.expect(version >= floor, f"after a kill {key!r} gave {version}; {floor} had been invalidated before")
+        run.expect(time.monotonic() - began < TAKEN_OVER, f"nobody took {key!r} over within {TAKEN_OVER} s")
+    run.crew.start(place)
+    run.crew.wait_until_ready()
+
+
+def restart(run: Shared) -> None:
+    """Kill the server, and start it again: values and tokens are gone."""
+    time.sleep(0.3 * run.choices.random())
+    run.server.kill()
+    time.sleep(0.5 * run.choices.random())
+    run.server.start()
+    run.crew.wait_until_reads_go_on(0, 1)
+
+
+def cut(run: Shared) -> None:
+    """Cut all connections in the midst of what they say; now and then let nothing through for a while."""
+    time.sleep(0.05 * run.choices.random())
+    if run.choices.random() < 0.1:
+        run.proxy.stall()
+        time.sleep(0.4)
+        run.proxy.resume()
+        run.crew.wait_until_reads_go_on(0, 1)
+    else:
+        run.proxy.cut()
+
+
+def stalled(run: Shared) -> None:
+    """Let the server answer nothing for longer than the cache waits."""
+    time.sleep(0.2 * run.choices.random())
+    if run.engine == "sqlite":
+        with sqlite3.connect(run.path, isolation_level=None, timeout=10) as other:
+            other.execute("BEGIN IMMEDIATE")
+            time.sleep(0.8)
+            other.execute("ROLLBACK")
+        other.close()
+    else:
+        run.server.pause()
+        try:
+            time.sleep(0.8)
+        finally:
+            run.server.resume()
+    run.crew.wait_until_reads_go_on(0, 1)
+
+
+def evicts(run: Shared) -> None:
+    """Write much else, so that values, tokens and versions are evicted."""
+    for _ in range(10):
+        run.write_others([f"other:{run.choices.random()}" for _ in range(40)], b"x" * 4096)
+        time.sleep(0.02)
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """`settings`: changes to those of all processes; `second`: to those of the second reader."""
+
+    play: Callable[[Shared], None] = none
+    engines: tuple[str, ...] = ("redis",)
+    settings: dict[str, Any] = field(default_factory=dict)
+    second: dict[str, Any] = field(default_factory=dict)
+    server: dict[str, Any] = field(default_factory=dict)
+    may_fail: bool = False
+    """Whether calls may raise BackendError: the first reader then takes a miss for it, all others see it."""
+
+
+BOTH: Final = ("redis",)
+_AWAY: Final = {"timeout": 0.25, "sets": False}
+_LEASED: Final = {"lease": LEASE}
+
+DISTURBANCES: Final[dict[str, Disturbance]] = {
+    "": Disturbance(engines=BOTH),
+    "stopped": Disturbance(stopped, BOTH, _LEASED, may_fail=True),
+    "killed": Disturbance(killed, BOTH, _LEASED, may_fail=True),
+    "restart": Disturbance(restart, settings=_AWAY, may_fail=True),
+    "stalled": Disturbance(stalled, BOTH, _AWAY, may_fail=True),
+    "evicts": Disturbance(evicts, server={"maxmemory": "3mb", "maxmemory_policy": "allkeys-lru"}),
+    "fork": Disturbance(engines=BOTH, second={"forks": True}),
+    "clock": Disturbance(engines=BOTH, second={"clock_off": HOUR}),
+}

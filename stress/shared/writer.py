@@ -1,0 +1,126 @@
+"""The writing process: changes the source, invalidates, and says so, one key after the other.
+
+    python -m stress.shared.writer SETTINGS
+
+A thread has the even keys, an event loop the odd ones, so that each key has one writer. See stress/scenarios/shared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+from .ledger import Ledger
+from .settings import KEYS, Settings, end_with_parent, make_cache, report
+
+__all__ = ["Writer"]
+
+
+class Writer:
+    """Invalidates the keys of one parity, until the run is over."""
+
+    def __init__(self, settings: Settings, parity: int) -> None:
+        from areole.errors import BackendError
+
+        self.settings, self.backend_error = settings, BackendError
+        self.ledger = Ledger(settings.folder)
+        self.counts = self.ledger.counts(settings.place, parity)
+        self.numbers = range(parity, len(KEYS), 2)
+        self.choices = random.Random(f"{settings.seed}/writer {parity}")
+
+    def choose(self) -> tuple[str, list[int]]:
+        """Choose what is done with which keys."""
+        number = min(self.choices.choice(self.numbers), self.choices.choice(self.numbers))
+        drawn = self.choices.random()
+        if drawn < 0.03:
+            return "clear", list(self.numbers)
+        if drawn < 0.15:
+            return "delete_many", self.choices.sample(self.numbers, 3)
+        if drawn < 0.4 and self.settings.sets:
+            return self.choices.choice(["set", "set_many"]), [number]
+        return "delete", [number]
+
+    def arguments(self, how: str, numbers: list[int]) -> list[Any]:
+        values = {KEYS[number]: [KEYS[number], self.ledger.source[number]] for number in numbers}
+        key = KEYS[numbers[0]]
+        given: dict[str, list[Any]] = {
+            "clear": [],
+            "delete": [key],
+            "delete_many": [list(values)],
+            "set": [key, values[key]],
+            "set_many": [values],
+        }
+        return given[how]
+
+    def pause(self) -> float:
+        return 0.004 * self.choices.random()
+
+    def raise_source(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self.ledger.source[number] += 1
+
+    def publish(self, numbers: list[int]) -> None:
+        """Say that what was before these versions is invalidated: the call that did it has returned."""
+        for number in numbers:
+            self.ledger.published[number] = self.ledger.source[number]
+        self.counts.add("invalidations", len(numbers))
+
+    def failed(self, error: Exception) -> None:
+        """Count it; it is then done again, until it has succeeded: only then it has been invalidated."""
+        if isinstance(error, self.backend_error):
+            self.counts.add("errors")
+            return
+        self.counts.add("wrong")
+        report(self.settings, "wrong: writer, " + "".join(traceback.format_exception(error, limit=-5)))
+
+    def run(self, cache: Any) -> None:
+        while not self.ledger.is_over:
+            how, numbers = self.choose()
+            self.raise_source(numbers)
+            while not self.ledger.is_over:
+                try:
+                    getattr(cache, how)(*self.arguments(how, numbers))
+                except Exception as error:
+                    self.failed(error)
+                    time.sleep(0.005)
+                else:
+                    self.publish(numbers)
+                    break
+            time.sleep(self.pause())
+
+    async def run_on_loop(self, shared: Any) -> None:
+        async with shared.aio as cache:
+            while not self.ledger.is_over:
+                how, numbers = self.choose()
+                self.raise_source(numbers)
+                while not self.ledger.is_over:
+                    try:
+                        await getattr(cache, how)(*self.arguments(how, numbers))
+                    except Exception as error:
+                        self.failed(error)
+                        await asyncio.sleep(0.005)
+                    else:
+                        self.publish(numbers)
+                        break
+                await asyncio.sleep(self.pause())
+
+
+def main() -> None:
+    settings = Settings.load(sys.argv[1])
+    end_with_parent()
+    with make_cache(settings) as cache:
+        odd = Writer(settings, 1)
+        thread = threading.Thread(target=lambda: asyncio.run(odd.run_on_loop(cache)))
+        thread.start()
+        odd.ledger.ready[settings.place] = 1
+        Writer(settings, 0).run(cache)
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()
