@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import pytest
 
-from areole.backends import DjangoBackend, MemoryBackend, RedisBackend
+from areole.backends import DjangoBackend, MemoryBackend, RedisBackend, SQLiteBackend
 from areole.backends.in_executor import InExecutor
 from areole.testing import ManualClock
 
@@ -111,6 +111,11 @@ def django_engine(name: str, backend: str, **options: Any) -> Engine:
     )
 
 
+def open_sqlite(folder: Path, max_bytes: int | None = None) -> Opened:
+    clock = ManualClock(1e9)
+    return Opened(lambda: SQLiteBackend(folder / "cache.db", max_bytes=max_bytes, clock=clock), clock.advance)
+
+
 ENGINES: Final[list[Engine]] = [
     Engine("memory", open_memory),
     django_engine("locmem", "locmem.LocMemCache"),
@@ -119,6 +124,8 @@ ENGINES: Final[list[Engine]] = [
     django_engine("redis", "redis.RedisCache", server="redis_single"),
     Engine("redis", open_redis, server="redis_single", kinds=("threads", "loop")),
     Engine("redis-cluster", open_redis_cluster, server="redis_cluster", kinds=("threads", "loop")),
+    Engine("sqlite", open_sqlite, kinds=("threads", "executor")),
+    Engine("sqlite-limited", partial(open_sqlite, max_bytes=20_000_000), kinds=("threads", "executor")),
 ]
 
 

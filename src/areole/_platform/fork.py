@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Literal
 
-__all__ = ["after_fork_in_child", "epoch"]
+__all__ = ["after_fork_in_child", "around_fork", "epoch"]
 
 epoch = 1
 """Differs in each child from what it was in its parent; never 0."""
@@ -27,6 +27,12 @@ _callbacks: Final[dict[str, list[Callable[[], Any]]]] = {"participants": [], "lo
 def after_fork_in_child(step: Literal["participants", "locks", "threads"], callback: Callable[[], Any]) -> None:
     """Have `callback` called in each child of a fork, in this step."""
     _callbacks[step].append(callback)
+
+
+def around_fork(before: Callable[[], Any], after: Callable[[], Any]) -> None:
+    """Have `before` called before each fork, and `after` when it is done: in the parent, and in the child."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=before, after_in_parent=after, after_in_child=after)
 
 
 def _begin_epoch() -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .django import DjangoBackend
     from .redis import RedisBackend
     from .redis_async import AsyncRedisBackend
+    from .sqlite import SQLiteBackend
     from .urls import backend_from_url, default_backend, set_default_backend
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "MemoryBackend",
     "NullBackend",
     "RedisBackend",
+    "SQLiteBackend",
     "backend_from_url",
     "default_backend",
     "set_default_backend",
@@ -35,6 +37,7 @@ _MODULES: Final = {
     "AsyncRedisBackend": "redis_async",
     "DjangoBackend": "django",
     "RedisBackend": "redis",
+    "SQLiteBackend": "sqlite",
     "backend_from_url": "urls",
     "default_backend": "urls",
     "set_default_backend": "urls",
