@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Final
 
 from ..errors import SerializationError
@@ -58,19 +59,15 @@ class ZlibCompression(BaseCompression):
 
     def compress(self, data: bytes) -> bytes:
         """Return `data` in zlib's format, which has a checksum."""
-        from zlib import compress
-
-        return compress(data, self.level)
+        return zlib.compress(data, self.level)
 
     def decompress(self, data: bytes) -> bytes:
         """Return what was compressed. Raise SerializationError if it was cut, changed, or is larger than `max_size`."""
-        from zlib import decompressobj, error
-
-        stream = decompressobj()
+        stream = zlib.decompressobj()
         try:
             found = stream.decompress(data, self.max_size + 1)
-        except error as cause:
-            raise self._damaged(data) from cause
+        except zlib.error as error:
+            raise self._damaged(data) from error
         if len(found) > self.max_size:
             raise self._too_large()
         if not stream.eof or stream.unused_data:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import pickle
 from collections.abc import Iterable
 from typing import Any, Final
@@ -94,10 +95,8 @@ class SignedPickle(PickleSerializer):
 
     def loads(self, data: bytes, context: bytes = b"") -> Any:
         """Return the value of `data` if its signature is by one of the keys, under the same `context`."""
-        from hmac import compare_digest
-
         signature, pickled = bytes(data[:_DIGEST_BYTES]), data[_DIGEST_BYTES:]
-        if not any(compare_digest(_sign(key, pickled, context), signature) for key in self._keys):
+        if not any(hmac.compare_digest(_sign(key, pickled, context), signature) for key in self._keys):
             raise SerializationError(
                 f"the signature of {len(data)} bytes is not by one of the {len(self._keys)} keys for this context: "
                 "the bytes were changed, belong to another key of the cache, or were signed with another secret"
@@ -112,9 +111,7 @@ class SignedPickle(PickleSerializer):
 
 
 def _sign(key: bytes, data: bytes, context: bytes) -> bytes:
-    from hmac import digest
-
-    return digest(key, b"".join((_PURPOSE, len(context).to_bytes(8, "big"), context, data)), "sha256")
+    return hmac.digest(key, b"".join((_PURPOSE, len(context).to_bytes(8, "big"), context, data)), "sha256")
 
 
 def _checked_protocol(called: str, protocol: int) -> int:
