@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import decimal
@@ -11,9 +12,8 @@ import sys
 import types
 import uuid
 from collections import OrderedDict, namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -34,9 +34,25 @@ def needed(package: str, wheel: str = "") -> Any:
     return pytest.importorskip(package, reason=f"{wheel or package} is not installed: it has no wheel for some builds")
 
 
+@contextlib.contextmanager
+def instead_of(package: str, module: Any = None) -> Iterator[None]:
+    """Let `import package` give `module`; None: it is not installed.
+
+    `mock.patch.dict` would also drop what was imported meanwhile, and orjson crashes when it is imported twice.
+    """
+    before = sys.modules.get(package)
+    sys.modules[package] = module
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+        if before is not None:
+            sys.modules[package] = before
+
+
 def without(package: str, make: Callable[..., Any], **options: Any) -> Any:
     """Make something as where `package` is not installed."""
-    with mock.patch.dict(sys.modules, {package: None}):
+    with instead_of(package):
         return make(**options)
 
 
@@ -46,7 +62,7 @@ def standard_zstd(**options: Any) -> ZstdCompression:
         zstd = importlib.import_module("compression.zstd")
     except ImportError:
         zstd = needed("backports.zstd")
-    with mock.patch.dict(sys.modules, {"compression": types.SimpleNamespace(zstd=zstd)}):
+    with instead_of("compression", types.SimpleNamespace(zstd=zstd)):
         return ZstdCompression(**options)
 
 

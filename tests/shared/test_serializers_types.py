@@ -9,6 +9,7 @@ import decimal
 import enum
 import functools
 import sys
+import types
 import typing
 import uuid
 from collections.abc import Callable, Iterable
@@ -27,7 +28,7 @@ from areole.serializers import (
 )
 from areole.serializers.same import is_same
 
-from .serializers import Colour, Level, Name, Number, Point, Text, needed, without
+from .serializers import Colour, Level, Name, Number, Point, Text, instead_of, needed, without
 
 pytest.importorskip("hypothesis")
 
@@ -65,6 +66,16 @@ class Aliased(pydantic.BaseModel):  # type: ignore[misc, name-defined, unused-ig
     a: int = pydantic.Field(validation_alias="in", serialization_alias="out")
 
 
+class Area(pydantic.BaseModel):  # type: ignore[misc, name-defined, unused-ignore]
+    model_config = pydantic.ConfigDict(extra="forbid")
+    side: int
+    text: pydantic.Json[list[int]]
+
+    @pydantic.computed_field  # type: ignore[prop-decorator, untyped-decorator, unused-ignore]
+    def area(self) -> int:
+        return self.side**2
+
+
 @dataclasses.dataclass
 class Price:
     amount: decimal.Decimal
@@ -92,6 +103,7 @@ KEPT: dict[str, tuple[Any, Any]] = {
     "model": (User, User(id=1, userName="a", joined=NOON, tags={"x", "y"})),
     "model in a list": (list[User], [User(id=1, userName="a"), User(id=2)]),
     "aliases that differ": (Aliased, Aliased(**{"in": 1})),
+    "what is computed, and JSON in JSON": (Area, Area(side=3, text="[1, 2]")),
     "dataclass": (Price, Price(decimal.Decimal("1.10"), [Point(2)])),
     "TypedDict": (Row, {"id": 1, "when": datetime.date(2026, 1, 2)}),
     "NamedTuple": (Pair, Pair(1, "b")),
@@ -185,6 +197,26 @@ def test_bytes_that_are_no_value_of_the_type_are_an_error_that_is_chained(data: 
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+def test_what_is_too_deep_is_refused_and_no_crash() -> None:
+    value: Any = []
+    for _ in range(3000):
+        value = [value]
+    for type_ in (Any, list[Any]):
+        with pytest.raises(SerializationError):
+            PydanticSerializer(type_).dumps(value)
+        with pytest.raises(SerializationError):
+            PydanticSerializer(type_).loads(b"[" * 100_000)
+
+
+def test_a_comparison_that_fails_is_a_refusal() -> None:
+    class Hostile(pydantic.BaseModel):  # type: ignore[misc, name-defined, unused-ignore]
+        def __eq__(self, other: object) -> bool:
+            raise ZeroDivisionError
+
+    with pytest.raises(SerializationError, match="it raised ZeroDivisionError"):
+        PydanticSerializer(Hostile).dumps(Hostile())
+
+
 def test_the_names_of_fields_are_written_and_not_their_aliases() -> None:
     assert PydanticSerializer(Aliased).dumps(Aliased(**{"in": 1})) == b'{"a":1}'
 
@@ -267,7 +299,7 @@ def test_an_annotation_that_says_nothing_picks_nothing(annotation: Any) -> None:
     ids=str,
 )
 def test_types_that_json_has_pick_json(annotation: Any) -> None:
-    with mock.patch.dict(sys.modules, {"pydantic": None}):
+    with instead_of("pydantic"):
         assert isinstance(serializer_for(annotation), JsonSerializer)
 
 
@@ -290,7 +322,7 @@ def test_bytes_stay_bytes() -> None:
 
 def test_without_pydantic_the_error_says_what_to_do() -> None:
     with (
-        mock.patch.dict(sys.modules, {"pydantic": None}),
+        instead_of("pydantic"),
         pytest.raises(TypeError, match=r"no serializer for values of type .*User.*areole\[pydantic\]'?, or name a ser"),
     ):
         serializer_for(User)
@@ -351,6 +383,12 @@ def wrapping(*args: Any) -> Any:
     return plain(*args)
 
 
+def elsewhere(function: Any) -> Any:
+    """Wrap it as a decorator of another module does, where the names of this one are not known."""
+    code = (lambda *args: function(*args)).__code__
+    return functools.update_wrapper(types.FunctionType(code, {}, closure=(types.CellType(function),)), function)
+
+
 def picked_type(function: Callable[..., Any]) -> Any:
     serializer = serializer_for_function(function)
     return serializer.type if isinstance(serializer, PydanticSerializer) else type(serializer)
@@ -371,6 +409,7 @@ def picked_type(function: Callable[..., Any]) -> Any:
         (functools.partial(plain, 1), JsonSerializer),
         (functools.partial(functools.partial(awaited), 1), User),
         (wrapping, JsonSerializer),
+        (elsewhere(awaited), User),
         (len, NoneType),
         (lambda: 1, NoneType),
         (Shop, NoneType),

@@ -53,7 +53,7 @@ def serializer_for_function(function: Callable[..., Any]) -> ValueSerializer | N
     function = inspect.unwrap(function)
     if not inspect.isroutine(function):
         function = type(function).__call__
-    return serializer_for(_return_annotation(getattr(function, "__func__", function)))
+    return serializer_for(_return_annotation(function))
 
 
 def _is_plain(annotation: Any) -> bool:

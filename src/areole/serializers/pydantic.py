@@ -40,11 +40,11 @@ class PydanticSerializer:
         kind = type(value).__name__
         try:
             data: bytes = self._adapter.dump_json(value, by_alias=False, round_trip=True, warnings="error")
-            back = self._load(data)
+            comes_back = is_same(value, self._load(data))
         except Exception as error:
-            text = f"{self!r} would not give back a value of type {kind}: pydantic raised {type(error).__name__}"
+            text = f"{self!r} would not give back a value of type {kind}: it raised {type(error).__name__}"
             raise SerializationError(text) from error
-        if not is_same(value, back):
+        if not comes_back:
             raise SerializationError(
                 f"{self!r} would not give back a value of type {kind} equal and with the same types in it: "
                 "declare the types that it has, or name another serializer"
