@@ -31,6 +31,8 @@ _SUM: Final = Struct(">II8x")
 """Length of the payload, and a checksum of all; what follows is for tags and stale times."""
 
 HEAD: Final = _BOUND.size + _SUM.size
+_BOUND_SIZE: Final = _BOUND.size
+_read_head: Final = Struct(">4xI8x16sdII8x").unpack_from
 
 
 class Envelope:
@@ -52,14 +54,13 @@ class Envelope:
 
     def open(self, raw: bytes, name: str, version: bytes | None) -> Any:
         """Return the value; Empty for one that is not valid any more. Raise SerializationError for what is none."""
-        if self.is_old(raw, version):
+        if version is None or raw[8:16] != version:  # as `is_old` says; here each call counts
             return Empty
         try:
-            _, kind, _, digest, ends = _BOUND.unpack_from(raw)
-            length, checksum = _SUM.unpack_from(raw, _BOUND.size)
+            kind, digest, ends, length, checksum = _read_head(raw)
         except Exception as error:
             raise SerializationError("what is stored has no whole head") from error
-        bound, payload = raw[: _BOUND.size], raw[HEAD:]
+        bound, payload = raw[:_BOUND_SIZE], raw[HEAD:]
         if digest != _digest(name):
             raise SerializationError("what is stored belongs to another key")
         if kind != self._kind:

@@ -51,10 +51,14 @@ class Operations:
         return value, raw, version
 
     def open(self, raw: bytes, name: str, version: bytes | None) -> Steps[Any]:
+        """Return the value that is stored, or Empty; a large one is decoded off an event loop, if it is to be."""
+        if self.mode.offload is not None and len(raw) > LARGE:
+            return (yield self.mode.offload(self.open_here, raw, name, version))
+        return self.open_here(raw, name, version)
+
+    def open_here(self, raw: bytes, name: str, version: bytes | None) -> Any:
         """Return the value that is stored, or Empty; count what is none."""
         try:
-            if self.mode.offload is not None and len(raw) > LARGE:
-                return (yield self.mode.offload(self.envelope.open, raw, name, version))
             return self.envelope.open(raw, name, version)
         except (SerializationError, ValueError, TypeError, EOFError, LookupError):
             self.state.counters.rejected.increment_and_get()
@@ -105,16 +109,19 @@ class Operations:
             if state.raises:
                 raise
             raws, version = [None] * len(names), None
-        found = {}
+        found, hits = {}, 0
+        offloads = self.mode.offload is not None
         for key, name, raw in zip(keys, names, raws, strict=True):
-            value = Empty if raw is None else (yield from self.open(raw, name, version))
-            if value is Empty:
-                state.counters.misses.increment_and_get()
-            else:
-                state.counters.hits.increment_and_get()
+            if raw is None:
+                continue
+            value = (yield from self.open(raw, name, version)) if offloads else self.open_here(raw, name, version)
+            if value is not Empty:
+                hits += 1
                 found[key] = value
                 if state.item_limit is not None:
                     yield from self.evict(state.item_limit.note(name))
+        state.counters.hits += hits  # one atomic step each
+        state.counters.misses += len(names) - hits
         return found
 
     def read_many(self, names: list[str]) -> Steps[tuple[list[bytes | None], bytes | None]]:
