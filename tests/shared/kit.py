@@ -96,7 +96,7 @@ def open_django(backend: str, folder: Path, server: Any = None) -> Opened:
         location = django_caches.create_table()
     elif server is not None:
         location, options = server.url, {"pool_class": django_caches.pool_class()}
-        server.cli("flushdb")
+        server.flush()
     name = django_caches.add_cache(backend, location, OPTIONS=options)
     return Opened(lambda: DjangoBackend(name), close=django_caches.close_all)
 

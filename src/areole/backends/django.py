@@ -17,7 +17,8 @@ A stamp is written by `add` where there is none, or by a `set`, which has remove
 outcome is a miss.
 
 A `set` removes the stamp, then writes the frame, and the new stamp last: a fill that takes its token in between takes
-it under another stamp, and cannot replace the value that was set.
+it under another stamp, and cannot replace the value that was set. (The removal is there since Django's database cache
+does not say when it has failed to write.)
 """
 
 from __future__ import annotations
@@ -101,26 +102,38 @@ class DjangoBackend(BaseBackend):
 
     def set(self, key: str, value: bytes, /, ttl: float | None = None, only_if_absent: bool = False) -> bool:
         name = name_of(key)
-        return not (only_if_absent and not self._may_add(name)) and not self._write({name: value}, ttl)
+        if not only_if_absent:
+            self._ask("delete", f"s:{name}")
+        elif not self._may_add(name):
+            return False
+        return not self._write({name: value}, ttl)
 
     def set_many(self, items: Mapping[str, bytes], /, ttl: float | None = None) -> None:
-        self._write({name_of(key): value for key, value in items.items()}, ttl)
+        by_name = {name_of(key): value for key, value in items.items()}
+        self._ask("delete_many", [f"s:{name}" for name in by_name])
+        self._write(by_name, ttl)
+
+    def _write(self, items: Mapping[str, bytes], ttl: float | None) -> Any:
+        """Store values by their names, then their stamps; return the records that the cache says it has not stored."""
+        stamps = {name: os.urandom(STAMP_BYTES) for name in items}
+        frames = {f"v:{name}": frame(stamps[name], ttl, value) for name, value in items.items()}
+        lost = self._ask("set_many", frames, timeout_of(ttl))
+        return self._ask("set_many", {f"s:{name}": stamp for name, stamp in stamps.items()}, timeout_of(ttl)) or lost
 
     def _may_add(self, name: str) -> bool:
-        """Say whether there is no value, and this call is the one that may store one under the next stamp."""
+        """Say whether there is no value, and this call is the one that may replace the stamp that stands.
+
+        The stamp is not removed first, as by `set`: another call would find none, and claim its own.
+
+        1. A and B find no value     2. A claims the stamp, and stores     3. B claims A's new stamp, and looks again
+        """
         found = self._find("vs", [name])
         if value_in(found, name)[0] is not None:
             return False
         stamp = found.get(f"s:{name}") or self._make_stamp(name, CLAIM_SECONDS)
-        return bool(self._ask("add", f"c:{stamp.hex()}", b"", timeout_of(CLAIM_SECONDS)))
-
-    def _write(self, items: Mapping[str, bytes], ttl: float | None) -> Any:
-        """Store values by their names; return the records that the cache says it has not stored."""
-        stamps = {name: os.urandom(STAMP_BYTES) for name in items}
-        self._ask("delete_many", [f"s:{name}" for name in items])
-        frames = {f"v:{name}": frame(stamps[name], ttl, value) for name, value in items.items()}
-        lost = self._ask("set_many", frames, timeout_of(ttl))
-        return self._ask("set_many", {f"s:{name}": stamp for name, stamp in stamps.items()}, timeout_of(ttl)) or lost
+        if not self._ask("add", f"c:{stamp.hex()}", b"", timeout_of(CLAIM_SECONDS)):
+            return False
+        return value_in(self._find("vs", [name]), name)[0] is None
 
     def expire(self, key: str, ttl: float | None, /) -> bool:
         name = name_of(key)
@@ -274,12 +287,15 @@ def _connect(alias: str) -> Any:
 
     try:
         names = list(caches)
-        if alias in names:
-            return _checked(caches.create_connection(alias))
     except (ImproperlyConfigured, ImportError) as error:
         hint = "set DJANGO_SETTINGS_MODULE, or call django.conf.settings.configure(), before the first call"
         raise SettingsError(f"DjangoBackend: Django's settings cannot be used: {hint}") from error
-    raise SettingsError(f"DjangoBackend: CACHES has no {alias!r}; it has {', '.join(map(repr, names))}")
+    if alias not in names:
+        raise SettingsError(f"DjangoBackend: CACHES has no {alias!r}; it has {', '.join(map(repr, names))}")
+    try:
+        return _checked(caches.create_connection(alias))
+    except ImproperlyConfigured as error:
+        raise SettingsError(f"DjangoBackend: CACHES[{alias!r}] cannot be used: {error}") from error
 
 
 def _checked(cache: Any) -> Any:
