@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from typing import Any
 
 from .._cache.storage import Storage
 from ..backends.in_executor import InExecutor
 from ..backends.memory import MemoryBackend
+from ..backends.urls import backend_from_url, default_backend
 from ..typing import Clock
 
 __all__ = ["backend_of", "backends_for"]
@@ -19,8 +19,7 @@ def backend_of(store: Any, timeout: float, clock: Clock) -> Any:
     if store == "memory://":
         return MemoryBackend(clock=clock)
     if store is None or isinstance(store, str):
-        urls = import_module("areole.backends.urls")
-        return urls.default_backend(timeout=timeout) if store is None else urls.backend_from_url(store, timeout=timeout)
+        return default_backend(timeout=timeout) if store is None else backend_from_url(store, timeout=timeout)
     if all(hasattr(store, step) for step in ("take", "store_if_mine", "kill_many", "get_many")):
         return store
     if isinstance(store, Storage):
@@ -31,16 +30,16 @@ def backend_of(store: Any, timeout: float, clock: Clock) -> Any:
 def _backend_over(store: Any, timeout: float) -> Any:
     """Make a backend of what belongs to another library; which one, the module of its class says, or of a base."""
     if isinstance(store, os.PathLike):
-        SQLiteBackend = import_module("areole.backends.sqlite").SQLiteBackend
+        from ..backends.sqlite import SQLiteBackend
 
         return SQLiteBackend(store, timeout=timeout)
     libraries = {kind.__module__.partition(".")[0] for kind in type(store).__mro__}
     if libraries & {"redis", "valkey"}:
-        RedisBackend = import_module("areole.backends.redis").RedisBackend
+        from ..backends.redis import RedisBackend
 
         return RedisBackend(store, timeout=timeout)
     if "django" in libraries:
-        DjangoBackend = import_module("areole.backends.django").DjangoBackend
+        from ..backends.django import DjangoBackend
 
         return DjangoBackend(store)
     raise TypeError(
