@@ -25,3 +25,8 @@ def redis_cluster() -> Iterator[servers.Cluster]:
 def redis_sentinel() -> Iterator[servers.Sentinel]:
     with servers.redis_sentinel() as sentinel:
         yield sentinel
+
+
+@pytest.fixture(scope="session")
+def redis_py() -> None:
+    servers.require_redis_py()

@@ -32,6 +32,7 @@ __all__ = [
     "redis_cluster",
     "redis_sentinel",
     "redis_server",
+    "redis_server_with_tls",
     "require",
     "require_redis_py",
     "wait_until",
@@ -193,6 +194,21 @@ def redis_server(*, arguments: tuple[str, ...] = (), **options: object) -> Itera
             yield server
         finally:
             server.kill()
+
+
+@contextmanager
+def redis_server_with_tls(folder: Path) -> Iterator[tuple[RedisServer, int, Path]]:
+    """Give a server, its port for TLS, and the certificate that it has signed itself, of "localhost"."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names, *files]
+    subprocess.run(make, capture_output=True, check=True, timeout=SECONDS)
+    port = free_port()
+    with redis_server(
+        tls_port=port, tls_cert_file=certificate, tls_key_file=key, tls_ca_cert_file=certificate, tls_auth_clients="no"
+    ) as server:
+        yield server, port, certificate
 
 
 @dataclass

@@ -133,6 +133,7 @@ class AsyncRedisBackend:
     def __del__(self) -> None:
         if "_loops" in self.__dict__:
             self._abandon_closed_loops()
+            self._loops.records.clear()  # a loop closes an asynchronous generator that nobody has any more
 
     def _links(self) -> LoopLinks:
         """Return the running loop's connections."""

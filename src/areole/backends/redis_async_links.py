@@ -16,7 +16,7 @@ from weakref import ref
 
 from .redis_commands import Address, pack
 from .redis_routes import Batch, InTurn
-from .redis_servers import Servers, import_redis
+from .redis_servers import NOT_REDIS, UNASKED, Servers, import_redis
 
 __all__ = ["LoopLinks"]
 
@@ -78,7 +78,9 @@ class LoopLinks:
         except self._errors.ReadOnlyError:
             raise  # the server is no primary any more: the connection is dropped
         except self._errors.ResponseError as error:
-            return error
+            return error.with_traceback(None)  # whose frames would keep all of this alive until a collection
+        except ValueError as error:
+            raise self._errors.InvalidResponse(NOT_REDIS) from error
 
     async def _drop(self, used: list[tuple[Address | None, Any]]) -> None:
         """Close what a broken call had, and what is idle to the same servers: they may be gone."""
@@ -112,6 +114,8 @@ class LoopLinks:
         expect_to_be_lost(connection)
         try:
             await connection.connect()
+            if not await is_clean(connection):
+                raise self._errors.InvalidResponse(UNASKED)
         except BaseException:
             await disconnect(connection)
             raise
@@ -174,9 +178,12 @@ async def disconnect(connection: Any) -> None:
 
 
 def abandon(connection: Any) -> None:
-    """Close what asyncio and redis-py would complain of, and cannot close themselves once the loop is closed."""
+    """Close what asyncio and redis-py would warn of, and cannot close themselves once the loop is closed."""
     with suppress(Exception):
         transport = connection._writer.transport
+        below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
+        for each in (transport, below):
+            with suppress(RuntimeError):
+                each.close()  # it is marked as closed, before it asks the loop for more
+        below._call_connection_lost(None)
         connection._reader = connection._writer = None
-        transport = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
-        transport._call_connection_lost(None)

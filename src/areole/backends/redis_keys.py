@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import binascii
 import re
-from functools import lru_cache
+from functools import cache
 from itertools import count
 from typing import Final
 
 __all__ = ["SLOT_COUNT", "escaped", "is_cleared", "ms", "slot_of", "token_of"]
 
 SLOT_COUNT: Final = 16384
+END_BYTES: Final = 5
 MOST_MS: Final = 10**17
 """Three million years: Redis refuses what does not fit into 63 bits together with the time of day."""
 
@@ -34,10 +35,27 @@ def token_of(key: bytes) -> bytes:
     return name if slot_of(name) == slot_of(key) else _numbered(key)
 
 
-@lru_cache(1000)
 def _numbered(key: bytes) -> bytes:
-    slot = slot_of(key)
-    return next(name for n in count() if slot_of(name := b"%b!!token%d" % (key, n)) == slot)
+    """Return the key with an end that puts it into the same slot.
+
+    CRC16 is linear: that of `key` and an end is that of the end alone, xor that of `key` and as many zero bytes.
+    """
+    name = key + b"!!token"
+    ends = _ends()
+    wanted = slot_of(key) ^ binascii.crc_hqx(bytes(END_BYTES), binascii.crc_hqx(name, 0)) % SLOT_COUNT
+    return name + ends[wanted]
+
+
+@cache
+def _ends() -> dict[int, bytes]:
+    """Return an end for each slot: the least number, of those with END_BYTES digits, that lies there."""
+    ends: dict[int, bytes] = {}
+    for number in count():
+        end = b"%0*x" % (END_BYTES, number)
+        ends.setdefault(binascii.crc_hqx(end, 0) % SLOT_COUNT, end)
+        if len(ends) == SLOT_COUNT:
+            return ends
+    raise AssertionError("count() does not end")
 
 
 def is_cleared(name: bytes, prefix: bytes) -> bool:

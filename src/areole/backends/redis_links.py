@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import CacheClosedError
 from .redis_commands import Address, pack
 from .redis_routes import Batch, InTurn
-from .redis_servers import Servers, import_redis
+from .redis_servers import NOT_REDIS, UNASKED, Servers, import_redis
 
 __all__ = ["Links"]
 
@@ -70,7 +70,9 @@ class Links:
         except self._errors.ReadOnlyError:
             raise  # the server is no primary any more: the connection is dropped
         except self._errors.ResponseError as error:
-            return error
+            return error.with_traceback(None)  # whose frames would keep all of this alive until a collection
+        except ValueError as error:
+            raise self._errors.InvalidResponse(NOT_REDIS) from error
 
     def _drop(self, used: list[tuple[Address | None, Any]]) -> None:
         """Close what a broken call had, and what is idle to the same servers: they may be gone."""
@@ -112,6 +114,8 @@ class Links:
         connection = self._servers.connection(address, self._timeout)
         try:
             connection.connect()
+            if not self._is_clean(connection):
+                raise self._errors.InvalidResponse(UNASKED)
         except BaseException:
             connection.disconnect()
             raise

@@ -10,24 +10,39 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Final, Literal
 
 from .redis_commands import Address, pack
 
-__all__ = ["PLAIN_PORT", "SENTINEL_PORT", "Servers", "import_redis", "own_settings", "parameters", "without_address"]
+__all__ = [
+    "NOT_REDIS",
+    "PLAIN_PORT",
+    "SENTINEL_PORT",
+    "UNASKED",
+    "Servers",
+    "import_redis",
+    "own_settings",
+    "parameters",
+    "without_address",
+]
 
 PLAIN_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 
 OURS: Final = frozenset({"protocol", "socket_connect_timeout", "socket_timeout"})
 CLIENTS_OWN: Final = re.compile(
-    "cache|cache_config|command_packer|connection_pool|decode_responses|encoder_class|event_dispatcher"
-    "|health_check_interval|himport_registry|legacy_responses|parser_class|retry|retry_on_error|retry_on_timeout"
+    "cache|cache_config|command_packer|connection_pool|decode_responses|driver_info|encoder_class|event_dispatcher"
+    "|health_check_interval|himport_registry|legacy_responses|lib_name|lib_version|parser_class"
+    "|retry|retry_on_error|retry_on_timeout"
     # what redis-py 7 and later does about maintenance that was announced: it raises time limits
     "|(maint|orig|oss_cluster)_.*"
 )
 """Settings of a connection that belong to the client that has them, or say what it does with answers and failures."""
 CLASSES: Final = ("Connection", "SSLConnection", "UnixDomainSocketConnection")
+
+NOT_REDIS: Final = "what came is no answer of a Redis server"
+UNASKED: Final = "the server, or what is between, answers more than was asked"
 
 
 def import_redis() -> Any:
@@ -102,7 +117,16 @@ class Servers:
 
 def _connection(make: Any, kwargs: dict[str, Any], address: Address | None, timeout: float | None) -> Any:
     to = {} if address is None else {"host": address[0], "port": address[1]}
-    return make(**kwargs, **to, protocol=2, socket_timeout=timeout, socket_connect_timeout=timeout)
+    times = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    return make(**kwargs, **to, **times, **_nameless(make), protocol=2)
+
+
+@cache
+def _nameless(make: Any) -> dict[str, None]:
+    """Return what keeps a connection from saying its library's name: two waits more for the server as it connects."""
+    known = parameters(make)
+    names = ["driver_info"] if "driver_info" in known else ["lib_name", "lib_version"]
+    return dict.fromkeys(name for name in names if name in known)
 
 
 def own_settings(kwargs: dict[str, Any]) -> dict[str, Any]:
