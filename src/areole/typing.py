@@ -22,6 +22,7 @@ from typing import (
 
 __all__ = [
     "CacheInfo",
+    "CachedCall",
     "Clock",
     "IndexName",
     "Memoized",
@@ -33,6 +34,9 @@ __all__ = [
     "RemovalCause",
     "RemovalListener",
     "SharedCacheInfo",
+    "SharedCall",
+    "SharedMemoized",
+    "SharedOfClass",
     "TakesAnything",
     "Ttl",
 ]
@@ -187,8 +191,8 @@ S = TypeVar("S")
 D = TypeVar("D")
 
 
-class MemoizedCall(Protocol[P, R_co]):
-    """What every memoized callable offers; see `AtomicCache.memoize`. `P` are the arguments that are left to give.
+class CachedCall(Protocol[P, R_co]):
+    """What a memoized or cached callable offers, wherever its results are. `P` are the arguments that are left to give.
 
     `R_co` is what a call gives: of an `async def`, the coroutine.
     """
@@ -205,10 +209,17 @@ class MemoizedCall(Protocol[P, R_co]):
 
     @property
     def __wrapped__(self) -> Callable[..., R_co]: ...
-    @property
-    def cache(self) -> MemoizedCache: ...
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def cache_parameters(self) -> dict[str, Any]: ...
+
+
+class MemoizedCall(CachedCall[P, R_co], Protocol[P, R_co]):
+    """What every memoized callable offers; see `AtomicCache.memoize`."""
+
+    @property
+    def cache(self) -> MemoizedCache: ...
     @overload  # of an async def: its result, and no coroutine
     def peek(self: MemoizedCall[P, Coroutine[Any, Any, S]], *args: P.args, **kwargs: P.kwargs) -> S | None: ...
     @overload
@@ -219,10 +230,8 @@ class MemoizedCall(Protocol[P, R_co]):
     def peek(self, *args: Any, default: D, **kwargs: Any) -> R_co | D: ...
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
     def purge(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
-    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
     def cache_info(self) -> CacheInfo: ...
     def cache_clear(self) -> None: ...
-    def cache_parameters(self) -> dict[str, Any]: ...
 
 
 class Memoized(MemoizedCall[P, R_co], Protocol[P, R_co]):
@@ -305,3 +314,74 @@ class MemoizeDecorator(Protocol):
     def __call__(self, function: Callable[Concatenate[type[S], P], R_co], /) -> MemoizedOfClass[P, R_co]: ...
     @overload
     def __call__(self, function: Callable[P, R_co], /) -> Memoized[P, R_co]: ...
+
+
+# ---- functions that are cached in a SharedCache, or in a cache that is chosen at each call
+
+I_co = TypeVar("I_co", covariant=True)
+Later: TypeAlias = Coroutine[Any, Any, D]
+
+
+class SharedCall(CachedCall[P, R_co], Protocol[P, R_co, I_co]):
+    """What a function offers that is cached in a SharedCache, or by choice: of an `async def` it is to be awaited.
+
+    `I_co` is what `cache_info` gives.
+    """
+
+    @property
+    def cache(self) -> Any: ...
+    @overload
+    def peek(self: SharedCall[P, Later[S], Any], *args: P.args, **kwargs: P.kwargs) -> Later[S | None]: ...
+    @overload
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> R_co | None: ...
+    @overload
+    def peek(self: SharedCall[P, Later[S], Any], *args: Any, default: D, **kwargs: Any) -> Later[S | D]: ...
+    @overload
+    def peek(self, *args: Any, default: D, **kwargs: Any) -> R_co | D: ...
+    @overload
+    def invalidate(  # type: ignore[overload-overlap]
+        self: SharedCall[P, Later[S], Any], *args: P.args, **kwargs: P.kwargs
+    ) -> Later[bool]: ...
+    @overload
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+    @overload
+    def purge(  # type: ignore[overload-overlap]
+        self: SharedCall[P, Later[S], Any], *args: P.args, **kwargs: P.kwargs
+    ) -> Later[bool]: ...
+    @overload
+    def purge(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+    @overload
+    def cache_clear(self: SharedCall[P, Later[S], Any], *args: Any, **kwargs: Any) -> Later[None]: ...
+    @overload
+    def cache_clear(self, *args: Any, **kwargs: Any) -> None: ...
+    def cache_info(self, *args: Any, **kwargs: Any) -> I_co: ...
+
+
+class SharedMemoized(SharedCall[P, R_co, I_co], Protocol[P, R_co, I_co]):
+    """The same as a function or method: through an instance, its first argument is given."""
+
+    @overload
+    def __get__(self, instance: None, owner: Any) -> SharedMemoized[P, R_co, I_co]: ...
+    @overload
+    def __get__(
+        self: SharedMemoized[Concatenate[S, Q], R_co, I_co], instance: S, owner: Any
+    ) -> SharedCall[Q, R_co, I_co]: ...
+    @overload
+    def __get__(self, instance: object, owner: Any) -> SharedCall[P, R_co, I_co]: ...
+
+
+class SharedOfClass(SharedCall[Concatenate[Any, P], R_co, I_co], Protocol[P, R_co, I_co]):
+    """The same as a classmethod: see `MemoizedOfClass`."""
+
+    def __get__(self, instance: Any, owner: Any) -> SharedCall[P, R_co, I_co]: ...
+
+
+class SharedDecorator(Protocol[I_co]):
+    """What `cached` gives for a SharedCache, or for a callable that chooses the cache."""
+
+    @overload
+    def __call__(self, function: TakesAnything[P, R_co], /) -> SharedMemoized[P, R_co, I_co]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[type[S], P], R_co], /) -> SharedOfClass[P, R_co, I_co]: ...
+    @overload
+    def __call__(self, function: Callable[P, R_co], /) -> SharedMemoized[P, R_co, I_co]: ...

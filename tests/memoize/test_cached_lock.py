@@ -257,6 +257,30 @@ def test_what_was_overtaken_and_invalidated_is_filled_again(make: Any) -> None:
     assert_valid(cache)
 
 
+def test_one_that_has_left_the_lock_and_is_about_to_publish_is_waited_for(make: Any) -> None:
+    """1. B has filled y, and left the lock   2. A enters it, and asks for y   3. B publishes: y was filled once."""
+    cache, gate, calls = make(), Gate(), list[str]()
+
+    def ttl(key: str, value: str) -> None:
+        if key == "y":
+            gate.enter()
+
+    @cached(cache, lock=threading.RLock(), ttl=ttl)
+    def fill(key: str) -> str:
+        calls.append(key)
+        return f"x of {fill('y')}" if key == "x" else key
+
+    join_b = start_threads(lambda: fill("y"))
+    gate.wait_until_entered()
+    join_a = start_threads(lambda: fill("x"))
+    while fill.cache_info().waits < 1:
+        time.sleep(0.001)
+    gate.open()
+    assert join_a() == ["x of y"] and join_b() == ["y"]
+    assert calls == ["y", "x"]
+    assert_valid(cache)
+
+
 def test_two_functions_that_call_each_other_share_one_lock(make: Any) -> None:
     for _ in range(10):
         cache, lock = make(), threading.RLock()

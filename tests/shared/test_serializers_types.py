@@ -223,7 +223,7 @@ def test_the_names_of_fields_are_written_and_not_their_aliases() -> None:
 
 def test_it_has_what_a_cache_asks_for() -> None:
     serializer = PydanticSerializer(list[User])
-    assert (serializer.name, serializer.runs_code, serializer.is_signed) == ("pydantic", False, False)
+    assert (serializer.name, serializer.runs_code, serializer.is_signed) == ("json", False, False)
     assert repr(PydanticSerializer(User)) == "PydanticSerializer(User)" and "list[" in repr(serializer)
 
 

@@ -22,6 +22,7 @@ from areole import (
     CacheMissSentinel,
     RemovalCause,
     Resilience,
+    SharedCache,
     Storage,
     cached,
 )
@@ -38,7 +39,7 @@ from areole.serializers import (
     serializer_for,
 )
 from areole.testing import ManualClock, assert_valid
-from areole.typing import Memoized
+from areole.typing import Memoized, SharedCacheInfo
 
 T = TypeVar("T")
 
@@ -468,7 +469,7 @@ async def cached_functions(shop: CachedShop) -> None:
     assert_type(shop.price.invalidate("tea"), bool)
     assert_type(await shop.stock("tea"), int)
     cached_plain("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    cached(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cached(1)  # type: ignore[call-overload]  # pyright: ignore
 
 
 @cached(lambda: Storage[Any](), key="user:{user_id}", lock=RLock())
@@ -485,7 +486,73 @@ async def cached_with_options() -> None:
     assert_type(chosen(1), str)
     assert_type(chosen.purge(1), bool)
     assert_type(await chosen_async(1), str | None)
-    cached(Storage[Any](), lock=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cached(Storage[Any](), lock=1)  # type: ignore[call-overload]  # pyright: ignore
+    cached(Storage[Any](), wait=1)  # type: ignore[call-overload]  # pyright: ignore
+
+
+SHOP = SharedCache[Any]("memory://", namespace="shop")
+
+
+@cached(SHOP, key="rate:{day}:{unit}", ttl=60, wait=2, serializer="msgpack")
+def rate(day: str, unit: str = "EUR") -> float:
+    return 1.0
+
+
+@cached(SHOP, name="stock", version=2, lock=asyncio.Lock())
+async def stock(item: str) -> int | None:
+    return 1
+
+
+def cache_of(shop: object, *args: object) -> SharedCache[Any]:
+    return SHOP
+
+
+class SharedShop:
+    name = "shop"
+
+    @cached(SHOP, key="{self.name}:{item}")
+    def price(self, item: str) -> float:
+        return 1.5
+
+    @cached(cache_of, key="{self.name}:{item}")
+    async def left(self, item: str) -> int:
+        return 7
+
+    @classmethod
+    @cached(SHOP)
+    def kinds(cls: type[object], item: str) -> list[str]:
+        return [item]
+
+    @staticmethod
+    @cached(SHOP, key="tax:{item}")
+    def tax(item: str) -> float:
+        return 0.2
+
+
+async def cached_in_a_shared_cache(shop: SharedShop) -> None:
+    assert_type(rate("today"), float)
+    assert_type(rate.refresh("today", unit="USD"), float)
+    assert_type(rate.peek("today"), float | None)
+    assert_type(rate.peek("today", default=0), float | int)
+    assert_type(rate.purge("today"), bool)
+    assert_type(rate.invalidate("today"), bool)
+    assert_type(rate.cache_info(), SharedCacheInfo)
+    rate.cache_clear()
+    rate(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(await stock("tea"), int | None)
+    assert_type(await stock.refresh("tea"), int | None)
+    assert_type(await stock.peek("tea"), int | None)
+    assert_type(await stock.invalidate("tea"), bool)
+    assert_type(await stock.purge("tea"), bool)
+    await stock.cache_clear()
+    assert_type(stock.cache_info(), SharedCacheInfo)
+    assert_type(shop.price("tea"), float)
+    assert_type(shop.price.invalidate("tea"), bool)
+    assert_type(await shop.left("tea"), int)
+    assert_type(await shop.left.invalidate("tea"), bool)
+    assert_type(shop.left.cache_info(), CacheInfo | SharedCacheInfo)
+    assert_type(SharedShop.kinds("tea"), list[str])
+    assert_type(SharedShop.tax("tea"), float)
 
 
 def what_is_refused_does_not_end_the_check(cache: AtomicCache[str, int], awaited: AsyncAtomicCache[str, int]) -> None:

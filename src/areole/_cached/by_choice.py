@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
+from .._cache.atomic_cache import AsyncAtomicCache, AtomicCache
+from .._cache.storage import Storage
 from .._memoize.signature import Signature
 from .._memoize.wrapper import HELPERS
 from .._platform.arguments import is_async_function
@@ -18,7 +20,7 @@ from .._platform.weak import WeakTable
 from ..typing import CacheInfo
 from .options import CachedOptions
 
-__all__ = ["FunctionByChoice"]
+__all__ = ["KINDS", "OWN_CACHES", "FunctionByChoice", "is_shared"]
 
 _NO_CACHE_INFO: Final = CacheInfo(None, 0, None, 0, 0, 0, 0, 0, 0)
 _OF_ALL: Final = ("cache_clear", "cache_info", "cache_parameters")
@@ -34,14 +36,12 @@ class FunctionByChoice:
         function: Callable[..., Any],
         options: CachedOptions,
         make: Callable[[Any, Callable[..., Any], CachedOptions], Any],
-        table_of: Callable[[Any], WeakTable[Any]],
     ) -> None:
         self.choose = choose if takes_arguments(choose) else lambda *args, **kwargs: choose()
         self.given = choose
         self.function = function
         self.options = options
         self.make = make
-        self.table_of = table_of
         self.takes_default = Signature.of(function, options.key_options(function)).takes_default
 
     def find(self, args: Any, kwargs: Any) -> Any:
@@ -49,7 +49,7 @@ class FunctionByChoice:
         cache = self.choose(*args, **kwargs)
         if cache is None:
             return None
-        table = self.table_of(cache)
+        table = table_of(cache)
         return table.find(self) or table.add_if_absent(self, self.make(cache, self.function, self.options))
 
     def make_wrapper(self) -> Any:
@@ -100,3 +100,24 @@ def takes_arguments(choose: Callable[..., Any]) -> bool:
     except ValueError:  # some builtins have no signature
         return False
     return any(each.default is each.empty for each in parameters)
+
+
+OWN_CACHES: Final = (Storage, AtomicCache, AsyncAtomicCache)
+KINDS: Final = "a Storage, a Cache, a read-through cache or a SharedCache"
+
+
+def is_shared(cache: object) -> bool:
+    """Say whether `cache` is a SharedCache, which is imported where it may be one."""
+    if isinstance(cache, OWN_CACHES) or callable(cache):
+        return False
+    from ..shared.cache import SharedCache
+
+    return isinstance(cache, SharedCache)
+
+
+def table_of(cache: Any) -> WeakTable[Any]:
+    """Return where a cache that was chosen keeps what is cached in it."""
+    if not (isinstance(cache, OWN_CACHES) or is_shared(cache)):
+        raise TypeError(f"cache must give {KINDS}, or None, not {type(cache).__name__}")
+    table: WeakTable[Any] = cache._state.freed.by_choice if isinstance(cache, OWN_CACHES) else cache._by_choice
+    return table

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Final, TypeAlias
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, Unpack, overload
 
 from .._cache.atomic_cache import AsyncAtomicCache, AtomicCache
 from .._cache.sentinels import DEFAULT_TTL, DefaultTTLSentinel
@@ -12,22 +14,60 @@ from .._cache.storage import Storage
 from .._memoize.kinds import classes_of
 from .._platform.arguments import check_plain, suggests_names
 from .._platform.locks import run_locked
-from .._platform.weak import WeakTable
-from ..typing import MemoizeDecorator, Ttl
-from .by_choice import FunctionByChoice
+from ..serializers import AnySerializer
+from ..typing import CacheInfo, MemoizeDecorator, SharedCacheInfo, SharedDecorator, Ttl
+from .by_choice import KINDS, OWN_CACHES, FunctionByChoice, is_shared
 from .in_cache import FunctionInCache
 from .methods import CachedClassMethod, CachedMethod
 from .options import CachedOptions
 
+if TYPE_CHECKING:
+    from ..shared.cache import SharedCache
+
 __all__ = ["cached"]
 
-AnyCache: TypeAlias = Storage[Any] | AtomicCache[Any, Any] | AsyncAtomicCache[Any, Any]
-CACHES: Final = (Storage, AtomicCache, AsyncAtomicCache)
+OwnCache: TypeAlias = Storage[Any] | AtomicCache[Any, Any] | AsyncAtomicCache[Any, Any]
+AnyCache: TypeAlias = "OwnCache | SharedCache[Any]"
 Lock: TypeAlias = AbstractContextManager[Any] | AbstractAsyncContextManager[Any]
 
 
-_KINDS: Final = "a Storage, a Cache or a read-through cache"
 _HINT: Final = "write @cached(cache) above the function"
+
+
+class _Options(TypedDict, total=False):
+    """The other arguments of `cached`, as it explains them."""
+
+    skip: Callable[[Any], bool] | None
+    exclude: Callable[[Any, Any], bool] | None
+    typed: bool
+    ttl: Ttl[Any, Any] | DefaultTTLSentinel | None
+    ignore: Collection[str]
+    allow_single_use: bool
+    lock: Lock | None
+
+
+class _SharedOptions(_Options, total=False):
+    name: str | None
+    version: str | int | None
+    serializer: AnySerializer | None
+    wait: float | timedelta | None
+
+
+@overload
+def cached(
+    cache: OwnCache, *, key: Callable[..., Any] | str | None = None, **options: Unpack[_Options]
+) -> MemoizeDecorator: ...
+@overload
+def cached(
+    cache: SharedCache[Any], *, key: Callable[..., Any] | str | None = None, **options: Unpack[_SharedOptions]
+) -> SharedDecorator[SharedCacheInfo]: ...
+@overload
+def cached(
+    cache: Callable[..., AnyCache | None],
+    *,
+    key: Callable[..., Any] | str | None = None,
+    **options: Unpack[_SharedOptions],
+) -> SharedDecorator[CacheInfo | SharedCacheInfo]: ...
 
 
 @suggests_names(called="cached")
@@ -42,7 +82,11 @@ def cached(
     ignore: Collection[str] = (),
     allow_single_use: bool = False,
     lock: Lock | None = None,
-) -> MemoizeDecorator:
+    name: str | None = None,
+    version: str | int | None = None,
+    serializer: AnySerializer | None = None,
+    wait: float | timedelta | None = None,
+) -> Any:
     """Memoize a function, `def` or `async def`, in a cache that exists already, beside whatever else is in it.
 
     Args:
@@ -82,20 +126,26 @@ def cached(
         FillDeadlockError: from a call that needs the `lock` that its caller has, if that is known not to be re-entrant.
     """
     choose: Any = cache
-    options = CachedOptions(key, skip, exclude, typed, ttl, ignore, allow_single_use, lock)
-    is_cache = isinstance(cache, CACHES)
-    if not is_cache:
+    options = CachedOptions(
+        key, skip, exclude, typed, ttl, ignore, allow_single_use, lock, name, version, serializer, wait
+    )
+    is_own = isinstance(cache, OWN_CACHES)
+    is_cache = is_own or is_shared(cache)
+    if is_own:
+        options.check_unshared()
+    elif not is_cache:
         _check_choice(cache)
 
     def decorate(function: Any) -> Any:
-        inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
+        is_bound = isinstance(function, classmethod | staticmethod)
+        inner = function.__func__ if is_bound else function
         if not (is_cache or callable(inner)):
             raise TypeError(f"cached takes a function, not {type(inner).__name__}: {_HINT}")
         options.check_function(inner)
         if is_cache:
-            wrapper = _cache_in(cache, inner, options)
+            wrapper = _cache_in(cache, inner, options, is_bound)
         else:
-            wrapper = FunctionByChoice(choose, inner, options, _cache_in, _table_of).make_wrapper()
+            wrapper = FunctionByChoice(choose, inner, options, partial(_cache_in, is_bound=is_bound)).make_wrapper()
         if isinstance(function, staticmethod):
             return staticmethod(wrapper)
         if isinstance(function, classmethod):
@@ -109,7 +159,7 @@ def _check_choice(cache: Any) -> None:
     """Raise TypeError unless `cache`, which is none, is a callable that gives one."""
     if not callable(cache) or isinstance(cache, type):
         given = f"the class {cache.__name__}" if isinstance(cache, type) else type(cache).__name__
-        raise TypeError(f"cache must be {_KINDS}, or a callable that gives one, not {given}: {_HINT}")
+        raise TypeError(f"cache must be {KINDS}, or a callable that gives one, not {given}: {_HINT}")
     check_plain("cache", cache)
 
 
@@ -120,18 +170,14 @@ def _prepare(cache: Any) -> None:
     run_locked(state.index.lock, state.expire_lazily)  # it may have no ttl of its own
 
 
-def _cache_in(cache: Any, function: Any, options: CachedOptions) -> Any:
+def _cache_in(cache: Any, function: Any, options: CachedOptions, is_bound: bool = False) -> Any:
     """Return `function`, cached in `cache`."""
+    if not isinstance(cache, OWN_CACHES):
+        from .in_shared import FunctionInShared  # what it needs is loaded where there is a SharedCache
+
+        return FunctionInShared(cache, function, options, is_bound).make_wrapper()
     _prepare(cache)
     state = cache._state
     if state.freed:
         state.freed.remove_some(state)
     return FunctionInCache(cache, function, options).make_wrapper()
-
-
-def _table_of(cache: Any) -> WeakTable[Any]:
-    """Return where a cache that was chosen keeps what is cached in it."""
-    if not isinstance(cache, CACHES):
-        raise TypeError(f"cache must give {_KINDS}, or None, not {type(cache).__name__}")
-    table: WeakTable[Any] = cache._state.freed.by_choice
-    return table

@@ -9,7 +9,7 @@ from typing import Any
 from .._cache.sentinels import DefaultTTLSentinel
 from .._cache.serialized_cache import Cache
 from .._cache.storage import Storage
-from .._core.entry import UNPUBLISHED
+from .._core.entry import UNPUBLISHED, Empty
 from .._core.stats import make_hit_counter
 from .._core.ttl import deadline_after, seconds_from
 from .._expiry.freed_functions import KeyNamespace
@@ -21,6 +21,7 @@ from .._memoize.kinds import full_name_of
 from .._memoize.signature import Signature
 from .._memoize.wrapper import Wrapper
 from .._platform.arguments import is_async_function
+from .._state.cache_state import CacheState
 from ..typing import CacheInfo
 from .options import CachedOptions
 
@@ -83,8 +84,8 @@ class FunctionInCache(Wrapper):
         if lock is None:
             return TaskFills(*of_state) if is_async else ThreadFills(*of_state)
         if is_async:
-            return TaskFillsUnderLock(lock, *of_state)
-        return ThreadFillsUnderLock(lock, self.load, *of_state)
+            return TaskFillsUnderLock(lock, True, *of_state)
+        return ThreadFillsUnderLock(lock, partial(_look, self.state, self.load), True, *of_state)
 
     def make_wrapper(self) -> Any:
         """Generate the function to be called, with the helpers on it."""
@@ -135,6 +136,14 @@ class FunctionInCache(Wrapper):
 
     def _owns(self, key: Any) -> bool:
         return type(key) is tuple and bool(key) and key[0] is self.namespace
+
+
+def _look(state: CacheState, load: Callable[[Any, Any], Any] | None, key: Any) -> Any:
+    """Return the live value of `key`, or Empty."""
+    entry = state.find(key)
+    if entry is None or not entry.is_live(state.clock()):
+        return Empty
+    return entry.value if load is None else load(key, entry.value)
 
 
 def own_key(key: tuple[Any, ...]) -> Any:

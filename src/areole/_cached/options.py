@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import timedelta
 from typing import Any
 
 from .._cache.sentinels import DefaultTTLSentinel
@@ -14,6 +15,7 @@ from .._memoize.key_template import KeyTemplate
 from .._memoize.kinds import check_suitable, full_name_of
 from .._memoize.signature import KeyOptions, parameter_names
 from .._platform.arguments import check_bool, check_plain
+from .wire_names import check_names
 
 __all__ = ["CachedOptions"]
 
@@ -30,6 +32,10 @@ class CachedOptions:
     ignore: Collection[str]
     allow_single_use: bool
     lock: Any
+    name: str | None
+    version: str | int | None
+    serializer: Any
+    wait: float | timedelta | None
 
     def __post_init__(self) -> None:
         for name in ("skip", "exclude"):
@@ -43,6 +49,15 @@ class CachedOptions:
         check_bool("allow_single_use", self.allow_single_use)
         if self.lock is not None:
             check_lock(self.lock)
+        if self.wait is not None:
+            seconds_of(self.wait, "wait", may_be_zero=True)
+        check_names(self)
+
+    def check_unshared(self) -> None:
+        """Raise TypeError for what means nothing in a cache of this process."""
+        for name in ("name", "version", "serializer", "wait"):
+            if getattr(self, name) is not None:
+                raise TypeError(f"{name}= is for a SharedCache: leave it out where the cache is one of this process")
 
     def check_function(self, function: Any) -> None:
         """Raise TypeError for what cannot be cached, or not with these options."""
@@ -69,8 +84,7 @@ class CachedOptions:
 
     def as_parameters(self) -> dict[str, Any]:
         """Return what `cache_parameters` gives."""
-        names = ("key", "typed", "ignore", "skip", "exclude", "ttl", "lock")
-        return {name: getattr(self, name) for name in names}
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 def _any_text(*args: Any, **kwargs: Any) -> str:

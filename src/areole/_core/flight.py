@@ -41,6 +41,7 @@ class Flight:
         "error",
         "for_requester",
         "for_waiters",
+        "has_entered",
         "is_detached",
         "is_joined",
         "joined",
@@ -56,6 +57,8 @@ class Flight:
     """For how many seconds a thread may wait without looking whether the leader is still there."""
     is_abandonable = False
     """Whether others may retract it while its leader is about to settle it: then that needs the index's lock."""
+    has_entered: bool
+    """Whether its leader has entered the lock that the fill needs, see `_fill.under_lock`; not set where it has not."""
     runs_a_loop = False
     """Whether this stands for a loop that its waiter's own thread runs, see `_fill.blocking`."""
 

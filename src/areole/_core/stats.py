@@ -23,7 +23,7 @@ from cereggii import AtomicInt64
 from .._platform.generated import define
 from .._platform.refcount import defer, is_free_threaded
 
-__all__ = ["Counters", "HitCounter", "make_hit_counter", "make_on_hit"]
+__all__ = ["Counters", "HitCounter", "InnerCounter", "make_hit_counter", "make_on_hit"]
 
 _NAMES: Final = tuple(
     "background_fills evictions expirations failures fills hung_fills misses stale_hits waits".split()  # noqa: SIM905
@@ -53,7 +53,7 @@ class Counters:
         self._own = [name for name in _NAMES if outer is None or name not in _OF_WHOLE_CACHE]
         for name in _NAMES:
             counter = AtomicInt64(0) if outer is None else getattr(outer, name)
-            setattr(self, name, _InnerCounter(counter) if outer is not None and name in self._own else counter)
+            setattr(self, name, InnerCounter(counter) if outer is not None and name in self._own else counter)
 
     def child(self) -> Counters:
         return Counters(self)
@@ -68,7 +68,9 @@ class Counters:
         return {name: getattr(self, name).get() for name in _NAMES}
 
 
-class _InnerCounter:
+class InnerCounter:
+    """A counter each step of which is one of an outer counter too."""
+
     __slots__ = ("_outer", "_own", "get", "set")
 
     def __init__(self, outer: AtomicInt64) -> None:

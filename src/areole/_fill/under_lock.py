@@ -6,8 +6,8 @@ outcome. Of a re-entrant lock, which a fill has already that looks up another ke
     1. A fills x, and has the lock        2. B leads y, and waits for the lock        3. A's fill asks for y
 
 A must not wait for B. It detaches B's flight, and fills y itself. B finds that value once it has the lock, and returns
-it to those who wait for B. While A has a lock that only one can have, a leader without it cannot have begun
-to fill; of a semaphore, which several have, B may begin just then, and y is filled twice.
+it to those who wait for B. That B has yet to enter the lock is seen by its flight, where B notes it once it has. While
+A has a lock that only one can have, B cannot do that; of a semaphore B may just then, and y is filled twice.
 
 Where the lock is known not to be re-entrant, A's lookup raises FillDeadlockError. What else a lock waits for is not
 known here.
@@ -46,15 +46,23 @@ def _is_inside(lock: object, participant: Participant | None) -> bool:
 
 
 class ThreadFillsUnderLock(ThreadFills):
-    """Fills of threads under `users_lock`; `load` makes what a fill returns of what is stored."""
+    """Fills of threads under `users_lock`; `look(key)` returns the value that there is for a key, or Empty.
 
-    __slots__ = ("load", "users_lock")
+    With `wraps`, all that is called to fill enters the lock; else what `inside` makes.
+    """
+
+    __slots__ = ("look", "users_lock", "wraps")
     is_inlined = False
 
-    def __init__(self, users_lock: Any, load: Callable[[Any, Any], Any] | None, *of_fills: Any) -> None:
+    def __init__(self, users_lock: Any, look: Callable[[Any], Any], wraps: bool, *of_fills: Any) -> None:
         super().__init__(*of_fills)
         self.users_lock = users_lock
-        self.load = load
+        self.look = look
+        self.wraps = wraps
+
+    def has_lock(self) -> bool:
+        """Say whether the caller is in a fill that has the lock."""
+        return _is_inside(self.users_lock, current_participant())
 
     def claim(
         self, flight: Flight, now: float | None = None, stale: StaleRules | None = None, is_counted: bool = False
@@ -82,7 +90,7 @@ class ThreadFillsUnderLock(ThreadFills):
 
     def claim_in_worker(self, *args: Any) -> Claim | None:
         """Have no other thread lead on behalf of one that has the lock."""
-        return None if _is_inside(self.users_lock, current_participant()) else super().claim_in_worker(*args)
+        return None if self.has_lock() else super().claim_in_worker(*args)
 
     def get_or_fill(
         self,
@@ -93,43 +101,46 @@ class ThreadFillsUnderLock(ThreadFills):
         is_refresh: bool = False,
         is_counted: bool = False,
     ) -> Any:
-        def call_inside() -> Any:
-            if _is_inside(self.users_lock, current_participant()):
+        call = self.inside(key, call, is_refresh) if self.wraps else call
+        return super().get_or_fill(key, call, now, rules, is_refresh, is_counted)
+
+    def inside(self, key: Any, call: Callable[[], Any], is_refresh: bool) -> Callable[[], Any]:
+        """Return what the leader of `key` is to call: it enters the lock, and calls `call`, if that is still needed."""
+
+        def enter() -> Any:
+            if self.has_lock():
                 _check_reentrant(self, self.users_lock, key)
             return run_entered(self.users_lock, self._call_inside, key, call, is_refresh)
 
-        return super().get_or_fill(key, call_inside, now, rules, is_refresh, is_counted)
+        return enter
 
     def _call_inside(self, key: Any, call: Callable[[], Any], is_refresh: bool) -> Any:
-        mark = id(self.users_lock), current_participant()
-        if mark in _inside:
-            return call()
+        me = current_participant()
+        mark = id(self.users_lock), me
+        is_nested = mark in _inside
         try:
             _inside.add(mark)
-            value = Empty if is_refresh else self._value_of_another(key)
+            if _note_entered(self, key, me) or is_refresh:
+                return call()
+            value = self.look(key)  # filled by one that has detached the flight of this leader, while it waited
             return call() if value is Empty else value
         finally:
-            _inside.discard(mark)
-
-    def _value_of_another(self, key: Any) -> Any:
-        """Return the value that was filled while this leader, whose flight was detached for that, waited; or Empty."""
-        entry = self.state.find(key)
-        if entry is None:
-            return Empty
-        flight, value = entry.flight, entry.value
-        if (flight is not None and flight.leader is current_participant()) or not entry.is_live(self.state.clock()):
-            return Empty
-        return value if self.load is None else self.load(key, value)
+            if not is_nested:
+                _inside.discard(mark)
 
 
 class TaskFillsUnderLock(TaskFills):
     """Fills of tasks under `users_lock`, an asynchronous one, which each fill enters in a task of its own."""
 
-    __slots__ = ("users_lock",)
+    __slots__ = ("users_lock", "wraps")
 
-    def __init__(self, users_lock: Any, *of_fills: Any) -> None:
+    def __init__(self, users_lock: Any, wraps: bool, *of_fills: Any) -> None:
         super().__init__(*of_fills)
         self.users_lock = users_lock
+        self.wraps = wraps
+
+    def has_lock(self) -> bool:
+        return _is_inside(self.users_lock, current_fill.get())
 
     def claim(
         self, flight: Flight, now: float | None = None, stale: StaleRules | None = None, is_counted: bool = False
@@ -154,24 +165,40 @@ class TaskFillsUnderLock(TaskFills):
         rules: FillRules | None = None,
         is_refresh: bool = False,
     ) -> Any:
-        call_inside = partial(self._call_inside, key, call, current_fill.get())
-        return await super().get_or_fill(key, call_inside, now, rules, is_refresh)
+        call = self.inside(key, call, is_refresh) if self.wraps else call
+        return await super().get_or_fill(key, call, now, rules, is_refresh)
 
-    async def _call_inside(self, key: Any, call: Callable[[], Any], requester: Participant | None) -> Any:
-        if _is_inside(self.users_lock, requester):
+    def inside(self, key: Any, call: Callable[[], Any], is_refresh: bool) -> Callable[[], Any]:
+        """Return what the fill of `key` is to call: it enters the lock, and awaits `call`."""
+        return partial(self._call_inside, key, call, self.has_lock())
+
+    async def _call_inside(self, key: Any, call: Callable[[], Any], requester_has_lock: bool) -> Any:
+        if requester_has_lock:
             _check_reentrant(self, self.users_lock, key)
-        mark = id(self.users_lock), current_fill.get()
+        me = current_fill.get()
+        mark = id(self.users_lock), me
         async with self.users_lock:
             try:
                 _inside.add(mark)
+                _note_entered(self, key, me)
                 return await call()
             finally:
                 _inside.discard(mark)
 
 
+def _note_entered(fills: Fills, key: Any, me: Participant | None) -> bool:
+    """Note in the flight of `key` that its leader, this one, has entered the lock; say whether it still leads one."""
+    entry = fills.state.find(key)
+    flight = None if entry is None else entry.flight
+    if flight is None or flight.leader is not me:
+        return False
+    flight.has_entered = True
+    return True
+
+
 def _waits_for(flight: Flight, lock: Any, me: Participant | None) -> bool:
-    """Say whether the leader of `flight`, whose fill needs `lock`, waits for one that `me` has."""
-    return _is_inside(lock, me) and not _is_inside(lock, flight.leader)
+    """Say whether the leader of `flight`, which needs `lock`, has yet to enter it, and `me` has it."""
+    return _is_inside(lock, me) and not getattr(flight, "has_entered", False)
 
 
 def _check_reentrant(fills: Fills, lock: Any, key: Any) -> None:

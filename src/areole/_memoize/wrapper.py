@@ -27,7 +27,7 @@ from .._platform.generated import define
 from ..typing import CacheInfo
 from .signature import KeyOptions, Signature
 
-__all__ = ["HELPERS", "MemoizedFunction", "Wrapper"]
+__all__ = ["HELPERS", "MemoizedFunction", "Wrapper", "define_key"]
 
 HELPERS = (
     "cache",
@@ -90,6 +90,15 @@ _NAMES: dict[str, Any] = {
 _NAMES |= {"Empty": Empty, "Flight": Flight, "LEAD": LEAD, "partial": functools.partial}
 
 
+def define_key(signature: Signature, key: str, names: Mapping[str, Any], is_freed: bool = False) -> FunctionType:
+    """Generate the function that makes the key of a call: `key`, source text; `names` are those that it needs."""
+    source = _KEY.format(parameters=signature.parameters, key=key)
+    names = {name + signature.suffix: value for name, value in {**_NAMES, **signature.names, **names}.items()}
+    made = define(source, names, is_freed=is_freed)
+    made.__qualname__ = signature.function_name  # Python names it where arguments do not fit
+    return made
+
+
 class Wrapper:
     """Generates the wrapper of `function`, which fills by `fills`, and has the helpers, which take its arguments."""
 
@@ -119,7 +128,7 @@ class Wrapper:
             parts = (f"namespace{self.signature.suffix}", *parts)
         is_tuple = len(parts) != 1 or namespace is not None
         self.key = f"({', '.join(parts)}{',' * (len(parts) == 1)})" if is_tuple else parts[0]
-        self.cache_key: Callable[..., Any] = self.define(_KEY, key=self.key)
+        self.cache_key = define_key(self.signature, self.key, {"namespace": namespace}, self.is_freed)
         if self.signature.takes_default:
             self.peek = self._peek_without_default  # type: ignore[method-assign]
 

@@ -14,6 +14,7 @@ from .._core.entry import Empty
 from .._core.ttl import seconds_of
 from .._index.limits import check_at_least
 from .._platform.arguments import check_bool, check_keys, suggests_names
+from .._platform.weak import WeakTable
 from ..errors import CacheClosedError
 from ..serializers import as_serializer
 from ..typing import Clock, SharedCacheInfo, Ttl
@@ -103,11 +104,12 @@ class SharedCache(Generic[V]):
         timeout = seconds_of(timeout, "timeout")
         backend = backend_of(store, timeout, clock)
         _check_safe(codec, backend, envelope)
-        state.register(store if isinstance(store, str) else id(backend))
+        state.register(store if isinstance(store, str) and backend.is_shared else id(backend))
         sync, asynchronous = backends_for(backend, None if executor is INLINE else executor)
         self._state = state
         self._sync_backend = sync
         self._is_closed = False
+        self._by_choice: WeakTable[Any] = WeakTable()  # what functions that choose their cache are in this one
         self._threads = None if sync is None else Threads(sync, state.breaker, state.counters, state.flights)
         self._tasks = Tasks(asynchronous, state.breaker, state.counters, state.flights, timeout, sync, executor)
         self._use(codec)
@@ -128,6 +130,13 @@ class SharedCache(Generic[V]):
         view._use(codec)
         return view
 
+    def _operations_for(self, is_async: bool, serializer: Any, name: str, make_fills: Any) -> FillOperations:
+        """Return the operations of a function that is cached here, with counters of its own, which count here too."""
+        view = self if serializer is None else self._view(serializer)
+        whole = view._aio._operations if is_async else view._steps()
+        state = self._state.with_own_counters(name)
+        return FillOperations(state, whole.mode.over(state.counters, state.flights, make_fills), whole.envelope)
+
     @property
     def aio(self) -> AsyncSharedCache[V]:
         """The same cache for event loops, any number of them: the same values, fills and counters."""
@@ -138,9 +147,12 @@ class SharedCache(Generic[V]):
         """What all keys begin with."""
         return self._state.name
 
-    def _steps(self) -> FillOperations:
+    def _check_open(self) -> None:
         if self._is_closed:
             raise CacheClosedError(f"SharedCache {self._state.name!r} is closed")
+
+    def _steps(self) -> FillOperations:
+        self._check_open()
         if self._operations is None:
             raise TypeError(f"SharedCache {self._state.name!r}: its backend is asynchronous: use `.aio`")
         return self._operations

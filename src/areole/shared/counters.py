@@ -6,13 +6,15 @@ from typing import Final
 
 from cereggii import AtomicInt64
 
+from .._core.stats import InnerCounter
+
 __all__ = ["SharedCounters"]
 
 _NAMES: Final = ("hits", "misses", "refused_stores", "rejected", "backend_errors", "evictions")
 
 
 class SharedCounters:
-    """Atomic integers, beside the counters of the flights."""
+    """Atomic integers, beside the counters of the flights. With an `outer`, they count for a part of a cache too."""
 
     __slots__ = _NAMES
     hits: AtomicInt64
@@ -22,9 +24,14 @@ class SharedCounters:
     backend_errors: AtomicInt64
     evictions: AtomicInt64
 
-    def __init__(self) -> None:
+    def __init__(self, outer: SharedCounters | None = None) -> None:
         for name in _NAMES:
-            setattr(self, name, AtomicInt64(0))
+            setattr(self, name, AtomicInt64(0) if outer is None else InnerCounter(getattr(outer, name)))
+
+    def reset(self) -> None:
+        """Start at 0 again."""
+        for name in _NAMES:
+            getattr(self, name).set(0)
 
     def read(self) -> dict[str, int]:
         return {name: getattr(self, name).get() for name in _NAMES}

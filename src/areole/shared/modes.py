@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from copy import copy
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from .._core.entry import UNPUBLISHED
 from .._core.ttl import make_seconds
@@ -36,12 +37,21 @@ def _is_stored_nowhere(key: object, value: object) -> float:
 class _Mode:
     """What both have: a backend, and the flights of this process, whose values are for those who wait alone."""
 
+    _fills: Any
+
     def __init__(self, backend: Any, breaker: CircuitBreaker, counters: SharedCounters, flights: CacheState) -> None:
         self.backend = backend
         self.breaker = breaker
         self.counters = counters
         self.flights = flights
         self.rules = FillRules(_is_stored_nowhere, make_seconds(None), returner=f"get_or_fill of {flights.name}")
+
+    def over(self, counters: SharedCounters, flights: CacheState, make_fills: Callable[..., Any]) -> Self:
+        """Return the same mode for a part of the cache; `make_fills(flights, rules)` makes its fills."""
+        part = copy(self)
+        part.counters, part.flights = counters, flights
+        part._fills = make_fills(flights, self.rules)
+        return part
 
     def _check(self) -> None:
         try:
@@ -154,7 +164,7 @@ class Tasks(_Mode):
         return await call_fill(partial(fill, key), offloads=not is_async_function(fill))
 
     def fly(self, name: str, lead: Callable[[], Steps[Any]], is_refresh: bool = False) -> Awaitable[Any]:
-        return self._fills.get_or_fill(name, lambda: run_async(lead()), is_refresh=is_refresh)
+        return self._fills.get_or_fill(name, lambda: run_async(lead()), is_refresh=is_refresh)  # type: ignore[no-any-return]
 
     def renewal(self, name: str, token: bytes, lease: float) -> Callable[[], object]:
         """Return what renews a token from another thread: by the backend for threads, or on this loop."""

@@ -297,6 +297,27 @@ class Operations:
             if state.item_limit is not None:
                 state.item_limit.clear()
 
+    def clear_keys(self, beginning: str) -> Steps[None]:
+        """Remove all keys that begin like this, and have no fill of theirs stored that is running in any process.
+
+        A walk may miss a fill that began before it:
+
+        1. the walk has passed the place of a key      2. the key's fill stores      3. the walk comes to its token
+
+        After it no token from before stands, so the second walk finds all values of fills that began before the first.
+        """
+        yield from self.forgive(self._clear_keys(self.state.keys.prefix + beginning), None)
+
+    def _clear_keys(self, prefix: str) -> Steps[None]:
+        flights = self.state.flights
+        try:
+            for _ in range(2):
+                yield self.call(self.backend.clear, prefix)
+        finally:
+            for entry in flights.index.snapshot():
+                if entry.key.startswith(prefix):
+                    self.state.detach_fill(entry.key)
+
 
 def _may_be_large(value: Any) -> bool:
     """Guess whether packing `value` takes long: what is short, or a number, does not."""

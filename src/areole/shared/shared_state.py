@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from typing import Any, Final
 
@@ -52,6 +53,15 @@ class SharedState:
         self.item_limit = None if max_items is None else ItemLimit(max_items)
         self.flights = new_state(self.name, make_index("dict", keeps_keys=False), clock, None, False)
         self.breaker = CircuitBreaker(FAILURES, PAUSE, clock)
+
+    def with_own_counters(self, name: str) -> SharedState:
+        """Return a state over the same flights that counts for a part of the cache, and for the whole too."""
+        part = copy(self)
+        part.name = name
+        part.counters = SharedCounters(self.counters)
+        part.flights = self.flights.with_own_counters(None)
+        part.flights.name = name
+        return part
 
     def register(self, where: object) -> None:
         """Raise ValueError if another cache of this process has the same namespace, of another format, there."""
