@@ -106,7 +106,7 @@ def django_engine(name: str, backend: str, **options: Any) -> Engine:
         f"django-{name}",
         partial(open_django, backend),
         weaker=["refuses to clear"],
-        kinds=("threads", "executor"),
+        kinds=("threads", "executor") if name == "locmem" else ("threads",),
         **options,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from areole.backends import (
     DjangoBackend,
     MemoryBackend,
     NullBackend,
+    SQLiteBackend,
     backend_from_url,
     default_backend,
     set_default_backend,
@@ -90,6 +92,30 @@ def test_sqlite_paths_are_relative_after_three_slashes_and_absolute_after_four(
     assert made == ("SQLiteBackend", path, {"timeout": 0.25, "max_bytes": 100000})
 
 
+def test_sqlite_opens_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url, name in (("sqlite:///re%20l.db", "re l.db"), (f"sqlite:///{tmp_path}/abs.db?max-bytes=2000000", "abs.db")):
+        with backend_from_url(url) as backend:
+            assert isinstance(backend, SQLiteBackend)
+            backend.set("k", b"v")
+        assert (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "match"),
+    [
+        ("sqlite:///:memory:", "in memory there is MemoryBackend"),
+        ("sqlite:///file:c.db", "must be a plain path, not a URI"),
+        ("sqlite:///a%00b.db", "must name a file"),
+        ("sqlite:///c.db?max-bytes=1", "max_bytes must be an int of at least"),
+    ],
+)
+def test_what_its_backend_refuses_is_a_settings_error(url: str, match: str) -> None:
+    with pytest.raises(SettingsError, match=match) as caught:
+        backend_from_url(url)
+    assert str(caught.value).startswith("backend_from_url: the sqlite:// URL: ")
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -143,11 +169,9 @@ def test_django() -> None:
         ("sqlite:///?max-bytes=100000", "the sqlite:// URL has no path"),
         ("sqlite://var/c.db", "the sqlite:// URL names a host: write sqlite:///relative/path"),
         ("sqlite://c.db", "the sqlite:// URL names a host"),
-        ("sqlite:///:memory:", "use memory://"),
         ("sqlite:///a%.db", "has a % that begins no escape: write %25"),
         ("sqlite:///a%2", "has a % that begins no escape"),
         ("sqlite:///a#b.db", "has a #: write %23"),
-        ("sqlite:///a%00b.db", "has a NUL character"),
         ("sqlite:///%ff.db", "the sqlite:// URL: 'utf-8' codec can't decode"),
         ("sqlite:///c.db?maxbytes=3", "no parameter 'maxbytes': did you mean 'max-bytes'?"),
         ("sqlite:///c.db?mode=ro", "a sqlite:// URL has no parameter 'mode': it takes max-bytes"),

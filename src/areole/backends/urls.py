@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from importlib import import_module
 from ipaddress import IPv6Address
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -102,12 +101,9 @@ def _sqlite(where: str, timeout: float, options: dict[str, Any]) -> Backend:
     if host or not path:
         problem = "names a host" if host else "has no path"
         raise _error(f"the sqlite:// URL {problem}: write sqlite:///relative/path or sqlite:////absolute/path")
-    if path == ":memory:":
-        raise _error("sqlite:///:memory: is a store for each thread: use memory://")
-    if "\0" in path:
-        raise _error("the path of the sqlite:// URL has a NUL character")
-    made: Backend = import_module("areole.backends.sqlite").SQLiteBackend(path, timeout=timeout, **options)
-    return made
+    from .sqlite import SQLiteBackend
+
+    return SQLiteBackend(path, timeout=timeout, **options)
 
 
 def _django(where: str, timeout: float, options: dict[str, Any]) -> Backend:
