@@ -30,8 +30,8 @@ from areole.serializers import (
 KEY, OTHER_KEY = b"k" * 16, b"another key of 32 bytes, so it is"
 
 
-def needed(package: str, wheel: str = "") -> Any:
-    return pytest.importorskip(package, reason=f"{wheel or package} is not installed: it has no wheel for some builds")
+def needed(package: str, why: str = "it has no wheel for some builds") -> Any:
+    return pytest.importorskip(package, reason=f"{package} is not installed: {why}")
 
 
 @contextlib.contextmanager
@@ -61,7 +61,7 @@ def standard_zstd(**options: Any) -> ZstdCompression:
     try:
         zstd = importlib.import_module("compression.zstd")
     except ImportError:
-        zstd = needed("backports.zstd")
+        zstd = needed("backports.zstd", "before Python 3.14 it stands for compression.zstd")
     with instead_of("compression", types.SimpleNamespace(zstd=zstd)):
         return ZstdCompression(**options)
 
