@@ -23,7 +23,7 @@ from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf
 from .._fill.single_use import SINGLE_USE, refuse_result
 from ..errors import BackendError
 from .operations import Operations
-from .outcome import Outcome
+from .outcome import Outcome, moment
 from .renewer import renewer
 from .steps import Steps
 
@@ -53,7 +53,7 @@ class _Fill:
         self.seconds_of = seconds_of
         self.wait = wait
         self.is_refresh = is_refresh
-        self.began = time.monotonic()
+        self.began = moment()
         self.raw: bytes | None = None
         self.version: bytes | None = None
 
@@ -83,7 +83,7 @@ class FillOperations(Operations):
                 state.counters.misses.increment_and_get()
                 is_counted = True
             outcome = yield self.mode.fly(call.name, partial(self._lead, call), is_refresh)
-            if outcome.serves(call, call.began, call.version):
+            if outcome.serves(call, call.began, call.version) and (outcome.is_filled or not is_refresh):
                 value = yield from self._value_of(outcome, call)
                 break
         if state.item_limit is not None:
@@ -127,7 +127,7 @@ class FillOperations(Operations):
         own, pause, ends = os.urandom(16), FIRST_PAUSE, time.monotonic() + (call.wait or 0.0)
         version = yield from self.current_version(call.version)
         while True:
-            sent = time.monotonic()
+            sent = moment()
             raw, token = yield self.call(self.backend.take, call.name, own, self.state.lease, call.raw)
             if raw is not None:
                 value, call.raw, call.version = yield from self.look(call.name)
@@ -157,8 +157,8 @@ class FillOperations(Operations):
             raise
         finally:
             renewer.remove(number)
-        outcome.value, outcome.version = value, version
-        sent = time.monotonic()
+        outcome.value, outcome.version, outcome.is_filled = value, version, True
+        sent = moment()
         try:
             stood = yield self.call(self.backend.store_if_mine, call.name, raw, token, None if raw is None else seconds)
             if seconds == EXPIRED_AT_ONCE and call.is_refresh:
@@ -191,7 +191,7 @@ class FillOperations(Operations):
 
     def _fill_unstored(self, call: _Fill, outcome: Outcome) -> Steps[Outcome]:
         """Fill while the store fails."""
-        outcome.value = yield self.mode.call_fill(call.fill, call.key)
+        outcome.value, outcome.is_filled = (yield self.mode.call_fill(call.fill, call.key)), True
         if type(outcome.value) in SINGLE_USE:
             refuse_result(f"get_or_fill: the fill for {self.state.name}", outcome.value)
         return outcome

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
+import itertools
+from collections.abc import Callable
+from typing import Any, Final
 
-__all__ = ["Outcome"]
+__all__ = ["Outcome", "moment"]
+
+moment: Final[Callable[[], int]] = itertools.count().__next__
+"""Gives a number above all that it has given: a clock may read the same before and after an invalidation."""
 
 
 class Outcome:
-    """The value of a flight, when its fill began, and until when it was known to be fresh: by `time.monotonic`.
+    """The value of a flight, when its fill began, and until which moment it was known to be fresh.
 
     A caller that began after `fresh_at`, and after the flight, must not take it. Another process may have invalidated
     the key before that caller came:
@@ -23,19 +27,20 @@ class Outcome:
     store failed nobody knows, and callers that began later fill again, once for all of them.
     """
 
-    __slots__ = ("began", "fresh_at", "leader", "payload", "value", "version")
+    __slots__ = ("began", "fresh_at", "is_filled", "leader", "payload", "value", "version")
 
     def __init__(self, leader: object) -> None:
         self.leader = leader
-        self.began = time.monotonic()
-        self.fresh_at: float | None = None
+        self.began = moment()
+        self.fresh_at: int | None = None
+        self.is_filled = False  # False: it was found, which is no answer to a refresh
         self.value: Any = None
         self.payload: bytes | None = None  # `value` packed, under `version`
         self.version: bytes | None = None  # of the namespace, before the fill began; none: it was found in the store
 
-    def serves(self, caller: object, began: float, version: bytes | None) -> bool:
+    def serves(self, caller: object, began: int, version: bytes | None) -> bool:
         """Say whether `caller` may take the value, which began then and has read that version since."""
-        if self.leader is caller or self.began >= began:
+        if self.leader is caller or self.began > began:
             return True
         if self.fresh_at is None or began > self.fresh_at:
             return False
