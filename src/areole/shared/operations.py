@@ -180,22 +180,36 @@ class Operations:
         """Store `value` unless there is one.
 
         What an old version has left counts as absent: it is replaced under a token, which a change would make void.
+        The key is looked at with the version. With the version alone
+
+        1. A's add reads the version, under which there is a value      3. B deletes what is left: "none"
+        2. B clears                                                     4. A stores, unseen, and says that it did.
         """
-        version = yield from self.current_version()
-        raw = yield from self.pack(value, name, version, seconds)
-        if seconds == 0:
-            return not (yield from self.is_live(name))
-        while not (yield self.call(self.backend.set, name, raw, seconds, True)):
-            found, seen, version_now = yield from self.look(name)
+        store: Any = self._store_first
+        while True:
+            found, seen, version = yield from self.look(name)
             if found is not Empty:
                 return False
-            if version_now != version:
-                version = yield from self.current_version(version_now)
-                raw = yield from self.pack(value, name, version, seconds)
-            unseen, token = yield self.call(self.backend.take, name, os.urandom(16), self.state.lease, seen)
-            if unseen is None and (yield self.call(self.backend.store_if_mine, name, raw, token, seconds)):
-                break
-        return True
+            if seconds == 0:
+                return True
+            version = yield from self.current_version(version)
+            raw = yield from self.pack(value, name, version, seconds)
+            if (yield from store(name, raw, seconds, seen)):
+                return True
+            store = self._store_over
+
+    def _store_first(self, name: str, raw: bytes, seconds: float | None, seen: bytes | None) -> Steps[bool]:
+        """Store `raw` by one step, if nothing is there at all."""
+        if seen is not None:
+            return (yield from self._store_over(name, raw, seconds, seen))
+        return (yield self.call(self.backend.set, name, raw, seconds, True))  # type: ignore[no-any-return]
+
+    def _store_over(self, name: str, raw: bytes, seconds: float | None, seen: bytes | None) -> Steps[bool]:
+        """Store `raw` if nothing is there but what was seen; say whether it was stored."""
+        unseen, token = yield self.call(self.backend.take, name, os.urandom(16), self.state.lease, seen)
+        if unseen is not None:
+            return False
+        return (yield self.call(self.backend.store_if_mine, name, raw, token, seconds))  # type: ignore[no-any-return]
 
     def set_many(self, items: list[tuple[Any, Any]], ttl: Any) -> Steps[int]:
         """Store all, or none where a value is refused; return how many."""
@@ -229,7 +243,10 @@ class Operations:
     def evict(self, names: Iterable[str]) -> Steps[None]:
         for name in names:
             self.state.counters.evictions.increment_and_get()
-            yield from self.forgive(self._kill_many([name]), 0)
+            yield from self.forgive(self._kill(name), None)
+
+    def _kill(self, name: str) -> Steps[None]:
+        yield self.call(self.backend.kill, name)
 
     def delete(self, key: Any) -> Steps[bool]:
         return bool((yield from self.delete_many([key])))
@@ -242,18 +259,31 @@ class Operations:
         return count  # type: ignore[no-any-return]
 
     def _kill_many(self, names: list[str]) -> Steps[int]:
-        """Remove the values, and make their tokens void; return how many stood."""
+        """Remove the values, and make their tokens void; return how many stood.
+
+        The version is read before. If it were only read after,
+
+        1. A's delete removes the value      3. C clears
+        2. B looks, and finds none           4. A reads the version, and takes what it has removed for old: "none".
+
+        What is of another version is old, or was stored under one that came between.
+        """
         if not names:
             return 0
         try:
+            before = yield from self.read_version()
             heads = yield self.call(self.backend.kill_many, names)
         finally:
             for name in names:
                 self.state.detach_fill(name)
-        if not any(heads):
-            return 0 if self.state.has_versions else sum(head is not None for head in heads)
-        version = (yield self.call(self.backend.get, self.state.keys.version_key)) if self.state.has_versions else None
-        return sum(self.envelope.is_stored(head, version) for head in heads)
+        stood = [self.envelope.is_stored(head, before) for head in heads]
+        if any(head is not None for head, did in zip(heads, stood, strict=True) if not did):
+            after = yield from self.read_version()
+            stood = [did or self.envelope.is_stored(head, after) for head, did in zip(heads, stood, strict=True)]
+        return sum(stood)
+
+    def read_version(self) -> Steps[bytes | None]:
+        return (yield self.call(self.backend.get, self.state.keys.version_key)) if self.state.has_versions else None
 
     def expire(self, key: Any, seconds: float | None) -> Steps[bool]:
         name = self.state.keys.name(key)
