@@ -10,7 +10,6 @@ invalidated.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -124,11 +123,11 @@ class FillOperations(Operations):
 
     def _take(self, call: _Fill, outcome: Outcome) -> Steps[tuple[bytes | None, bytes]]:
         """Take the key's token. None: there is a value meanwhile, which is in `outcome`."""
-        own, pause, ends = os.urandom(16), FIRST_PAUSE, time.monotonic() + (call.wait or 0.0)
+        pause, ends = FIRST_PAUSE, time.monotonic() + (call.wait or 0.0)
         version = yield from self.current_version(call.version)
         while True:
             sent = moment()
-            raw, token = yield self.call(self.backend.take, call.name, own, self.state.lease, call.raw)
+            raw, token = yield self.call(self.backend.take, call.name, outcome.own, self.state.lease, call.raw)
             if raw is not None:
                 value, call.raw, call.version = yield from self.look(call.name)
                 if value is not Empty and not call.is_refresh:
@@ -138,7 +137,7 @@ class FillOperations(Operations):
                 version = yield from self.current_version(call.version)
                 continue
             left = ends - time.monotonic()
-            if token == own or left <= 0:
+            if token == outcome.own or left <= 0:
                 # It may have been cleared while this one waited, and then the value would be one of before that.
                 return token, version if pause == FIRST_PAUSE else (yield from self.current_version())
             yield self.mode.sleep(min(pause, left))
@@ -146,22 +145,24 @@ class FillOperations(Operations):
 
     def _fill_and_store(self, call: _Fill, outcome: Outcome, token: bytes, version: bytes) -> Steps[Outcome]:
         state = self.state
-        number = renewer.add(self.mode.renewal(call.name, token, state.lease), state.lease)
+        renewal = renewer.make(self.mode.renewal(call.name, token, state.lease), state.lease)
         try:
+            renewer.start(renewal)
             value = yield self.mode.call_fill(call.fill, call.key)
             raw, seconds = yield from self._pack_result(call, value, version)
         except GeneratorExit:  # nobody runs these steps any more: the lease ends
             raise
         except BaseException:
-            yield from self._release(call.name, token)
+            if token == outcome.own:  # one that was joined is that of a fill that still runs
+                yield from self._release(call.name, token)
             raise
         finally:
-            renewer.remove(number)
+            renewal.release()
         outcome.value, outcome.version, outcome.is_filled = value, version, True
         sent = moment()
         try:
             stood = yield self.call(self.backend.store_if_mine, call.name, raw, token, None if raw is None else seconds)
-            if seconds == EXPIRED_AT_ONCE and call.is_refresh:
+            if stood and seconds == EXPIRED_AT_ONCE and call.is_refresh:
                 yield self.call(self.backend.kill, call.name)  # what it was to replace leaves
         except BackendError:
             if state.raises:
@@ -186,7 +187,7 @@ class FillOperations(Operations):
 
     def _release(self, name: str, token: bytes) -> Steps[None]:
         """Make the token of a fill that failed void, for those of other processes who wait for it."""
-        with suppress(BackendError):  # then its lease ends
+        with suppress(Exception):  # from a backend that failed, or was closed: then its lease ends
             yield self.call(self.backend.store_if_mine, name, None, token)
 
     def _fill_unstored(self, call: _Fill, outcome: Outcome) -> Steps[Outcome]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from copy import copy
 from functools import partial
 from typing import Any, Final, Self
@@ -168,12 +168,24 @@ class Tasks(_Mode):
 
     def renewal(self, name: str, token: bytes, lease: float) -> Callable[[], object]:
         """Return what renews a token from another thread: by the backend for threads, or on this loop."""
-        if self._sync_backend is not None:
-            return partial(self._sync_backend.renew, name, token, lease)
         import asyncio
 
-        loop, renew = asyncio.get_running_loop(), self.backend.renew
-        return lambda: asyncio.run_coroutine_threadsafe(renew(name, token, lease), loop)
+        loop = asyncio.get_running_loop()
+        if self._sync_backend is not None:
+            renew = partial(self._sync_backend.renew, name, token, lease)
+            return lambda: not loop.is_closed() and renew()  # what ran there will never end
+        return partial(_renew_on, loop, partial(self.backend.renew, name, token, lease))
+
+
+def _renew_on(loop: Any, renew: Callable[[], Coroutine[Any, Any, Any]]) -> object:
+    import asyncio
+
+    steps = renew()
+    try:
+        return asyncio.run_coroutine_threadsafe(steps, loop)
+    except RuntimeError:  # the loop is closed
+        steps.close()
+        return False
 
 
 def _as_backend_error(error: Exception) -> BackendError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -27,10 +28,11 @@ class Outcome:
     store failed nobody knows, and callers that began later fill again, once for all of them.
     """
 
-    __slots__ = ("began", "fresh_at", "is_filled", "leader", "payload", "value", "version")
+    __slots__ = ("began", "fresh_at", "is_filled", "leader", "own", "payload", "value", "version")
 
     def __init__(self, leader: object) -> None:
         self.leader = leader
+        self.own = os.urandom(16)  # the token that stands, if no other process has made one
         self.began = moment()
         self.fresh_at: int | None = None
         self.is_filled = False  # False: it was found, which is no answer to a refresh

@@ -7,11 +7,12 @@ what comes late.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from .._platform.fork import after_fork_in_child
@@ -26,56 +27,60 @@ IDLE_TICKS: Final = 30
 
 
 class Renewal:
-    """One fill that runs, and how its token is renewed."""
+    """The token of a fill, and how it is renewed: False means that there is nothing to renew any more.
 
-    __slots__ = ("due", "every", "renew")
+    `release` is one call of C code: in a `finally`, no interrupt comes between (see `locks`). Else the token of a fill
+    that is no more could be renewed for ever, and others would wait for it.
+    """
 
-    def __init__(self, renew: Callable[[], object], every: float) -> None:
+    __slots__ = ("due", "every", "key", "release", "renew")
+
+    def __init__(self, renew: Callable[[], object], lease: float, running: dict[object, Renewal]) -> None:
         self.renew = renew
-        self.every = every
-        self.due = time.monotonic() + every
+        self.every = lease / 3
+        self.due = time.monotonic() + self.every
+        self.key = object()
+        self.release: Callable[[], object] = partial(running.pop, self.key, None)
 
 
 class _Renewer(Guarded):
-    """Has the renewals that run. `_running` is stepped in by key alone, each time by one atomic step."""
+    """Has the renewals that run. `running` is stepped in by key alone, each time by one atomic step."""
 
-    __slots__ = ("_numbers", "_running", "_thread", "_tick")
+    __slots__ = ("_thread", "_tick", "running")
 
     def __init__(self) -> None:
         super().__init__()
-        self._running: dict[int, Renewal] = {}
-        self._numbers = itertools.count()
+        self.running: dict[object, Renewal] = {}
         self._tick = 60.0
         self._thread: threading.Thread | None = None
 
-    def add(self, renew: Callable[[], object], lease: float) -> int:
-        """Have `renew` called each third of `lease` seconds, until `remove` is called with the number returned."""
-        number = next(self._numbers)
-        self._running[number] = Renewal(renew, lease / 3)
-        if self._thread is None or lease / 6 < self._tick:
-            run_locked(self.lock, self._start, lease / 6)
-        return number
+    def make(self, renew: Callable[[], object], lease: float) -> Renewal:
+        return Renewal(renew, lease, self.running)
 
-    def remove(self, number: int) -> None:
-        self._running.pop(number, None)
+    def start(self, renewal: Renewal) -> None:
+        """Have `renew` called each third of the lease, until the renewal is released."""
+        self.running[renewal.key] = renewal
+        if self._thread is None or renewal.every / 2 < self._tick:
+            run_locked(self.lock, self._start, renewal.every / 2)
 
     def _start(self, tick: float) -> None:
         self._tick = min(self._tick, tick)
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="areole-renewer", daemon=True)
-            thread.start()
-            self._thread = thread
+            with suppress(RuntimeError):  # there is no thread to be had: that costs a store, if the fill takes long
+                thread.start()
+                self._thread = thread
 
     def _run(self) -> None:
         idle = 0
         while True:
             time.sleep(self._tick)
-            idle = 0 if self._running else idle + 1
+            idle = 0 if self.running else idle + 1
             if idle >= IDLE_TICKS and run_locked(self.lock, self._ends):
                 return
-            for renewal in list(self._running.values()):
-                if time.monotonic() >= renewal.due:
-                    _renew(renewal)
+            for renewal in list(self.running.values()):
+                if time.monotonic() >= renewal.due and not _renew(renewal):
+                    renewal.release()
 
     def _ends(self) -> bool:
         """Say whether the thread ends: not if a fill has begun. Either this sees it, or `add` sees no thread:
@@ -83,21 +88,23 @@ class _Renewer(Guarded):
         1. `_ends` says that there is none, and looks for fills      2. `add` adds its fill, and looks for a thread.
         """
         thread, self._thread = self._thread, None
-        if self._running:
+        if self.running:
             self._thread = thread
         return self._thread is None
 
     def forget(self) -> None:
-        self._running = {}
+        self.running = {}
         self._thread = None
 
 
-def _renew(renewal: Renewal) -> None:
+def _renew(renewal: Renewal) -> bool:
+    """Renew a token; say whether it may still be there."""
     renewal.due = time.monotonic() + renewal.every
     try:
-        renewal.renew()
+        return renewal.renew() is not False
     except Exception as error:
         _log.debug("a token was not renewed: %s", error)
+        return True
 
 
 renewer: Final = _Renewer()

@@ -19,13 +19,20 @@ Steps: TypeAlias = Generator[Any, Any, R]
 
 
 def run(steps: Steps[R]) -> R:
-    """Run an operation whose steps are results already."""
+    """Run an operation whose steps are results already.
+
+    What interrupts it between two steps is raised here, not in the operation: its `finally` blocks run by `close`, and
+    not when the traceback, which leads to it, is dropped.
+    """
     try:
         step = next(steps)
         while True:
             step = steps.send(step)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
+    except BaseException:
+        steps.close()
+        raise
 
 
 async def run_async(steps: Steps[R]) -> R:
@@ -41,3 +48,6 @@ async def run_async(steps: Steps[R]) -> R:
                 step = steps.send(result)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
+    except BaseException:
+        steps.close()
+        raise
