@@ -5,22 +5,37 @@ linearisation (Testing for Linearizability, 2017): the events are gone through i
 can explain them so far. A configuration is the key's state, and how many steps each open operation has taken. Steps are
 taken only when one must have been taken by now, and then also those of others that make it possible. A configuration
 met before is not looked at again. If none is left at an event, nothing explains the history.
+
+What operations may do is the model's: by default that of one process, see `model`; that of several is in tests/shared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from operator import attrgetter
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .model import EVERY_KEY, Operation, Rules, State, Step, Wrong, apply, steps_of
 
-__all__ = ["check", "check_key"]
+__all__ = ["Model", "check", "check_key"]
 
 UNBOUNDED: Final = Rules()
 
+
+@dataclass(frozen=True)
+class Model:
+    """The state of a key before anything is done, the steps of an operation, and the states that a step leads to."""
+
+    start: Any
+    steps_of: Callable[[Operation, Any], list[Step]]
+    apply: Callable[[Step, Any, bool, Any], Iterable[Any]]
+
+
+ONE_PROCESS: Final = Model(State(), steps_of, apply)
+
 _Taken: TypeAlias = tuple[tuple[int, int], ...]  # open operations, and how many steps each has taken
-_Configuration: TypeAlias = tuple[State, _Taken]
+_Configuration: TypeAlias = tuple[Any, _Taken]
 
 
 def check(operations: Iterable[Operation], rules: Rules = UNBOUNDED) -> list[str]:
@@ -31,12 +46,12 @@ def check(operations: Iterable[Operation], rules: Rules = UNBOUNDED) -> list[str
     return [message for message in messages if message]
 
 
-def check_key(operations: list[Operation], rules: Rules = UNBOUNDED) -> str:
+def check_key(operations: list[Operation], rules: Any = UNBOUNDED, model: Model = ONE_PROCESS) -> str:
     """The same for the operations of one key; the message is empty if all is well."""
-    search = _Search(rules)
+    search = _Search(rules, model)
     for operation in operations:
         try:
-            search.add(steps_of(operation, rules))
+            search.add(model.steps_of(operation, rules))
         except Wrong as wrong:
             return _describe(operations, str(wrong))
     unexplained = search.run()
@@ -44,8 +59,9 @@ def check_key(operations: list[Operation], rules: Rules = UNBOUNDED) -> str:
 
 
 class _Search:
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Any, model: Model) -> None:
         self._rules = rules
+        self._model = model
         self._steps: list[list[Step]] = []
         self._settles: dict[str, tuple[int, int]] = {}  # a fill's name: its operation, and which step settles it
         self._opened: dict[int, int] = {}  # of each open operation, how many steps may have been taken by now
@@ -59,7 +75,7 @@ class _Search:
 
     def run(self) -> Step | None:
         """Return the first step that cannot have been taken when it must have been; None, if all can."""
-        configurations: set[_Configuration] = {(State(), ())}
+        configurations: set[_Configuration] = {(self._model.start, ())}
         for _, closes, number, i in self._events():
             if not closes:
                 self._opened[number] = i + 1
@@ -102,7 +118,7 @@ class _Search:
         for number, done in taken:
             if done < self._opened[number]:
                 step = self._steps[number][done]
-                for after in apply(step, state, self._is_settled(step, taken), self._rules):
+                for after in self._model.apply(step, state, self._is_settled(step, taken), self._rules):
                     yield after, _with(taken, number, done + 1)
 
     def _is_settled(self, step: Step, taken: _Taken) -> bool:
