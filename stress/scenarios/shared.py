@@ -46,6 +46,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from areole import SharedCache
+
 from ..child import ChildScenario
 from ..shared.crew import Crew
 from ..shared.disturbances import DISTURBANCES
@@ -94,7 +96,7 @@ class Shared(ChildScenario):
 
     def start_engine(self, stack: ExitStack, name: str) -> str:
         if self.engine == "sqlite":
-            return f"sqlite:///{self.path}"
+            return f"sqlite:///{self.path}" + ("?max-bytes=262144" if name == "evicts" else "")
         from tests.shared.servers import redis_server
 
         self.server = stack.enter_context(redis_server(**self.disturbance.server))
@@ -136,7 +138,11 @@ class Shared(ChildScenario):
         return [key, self.ledger.source[NUMBERS[key]]]
 
     def write_others(self, keys: list[str], value: bytes) -> None:
-        """Store what is not the cache's, past the library."""
+        """Store what is not the cache's; over Redis past the library."""
+        if self.engine == "sqlite":
+            with SharedCache[bytes](self.settings[0].url, namespace="other", serializer="noop", timeout=5) as other:
+                other.set_many(dict.fromkeys(keys, value))
+            return
         import redis
 
         with redis.Redis(unix_socket_path=self.server.socket_path) as client:

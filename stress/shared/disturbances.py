@@ -36,8 +36,10 @@ def stopped(run: Shared) -> None:
         time.sleep(2 * LEASE)
         run.crew.wait_until_reads_go_on(1 - place)
     finally:
-        run.ledger.hold[place] = 0
         run.crew.signal(place, signal.SIGCONT)
+    if run.choices.random() < 0.5:
+        time.sleep(LEASE / 2)  # its token is renewed, or rather is not, before its fill goes on
+    run.ledger.hold[place] = 0
     run.crew.wait_until_reads_go_on(place)
 
 
@@ -115,7 +117,7 @@ class Disturbance:
     """Whether calls may raise BackendError: the first reader then takes a miss for it, all others see it."""
 
 
-BOTH: Final = ("redis",)
+BOTH: Final = ("redis", "sqlite")
 _AWAY: Final = {"timeout": 0.25, "sets": False}
 _LEASED: Final = {"lease": LEASE}
 
@@ -125,7 +127,7 @@ DISTURBANCES: Final[dict[str, Disturbance]] = {
     "killed": Disturbance(killed, BOTH, _LEASED, may_fail=True),
     "restart": Disturbance(restart, settings=_AWAY, may_fail=True),
     "stalled": Disturbance(stalled, BOTH, _AWAY, may_fail=True),
-    "evicts": Disturbance(evicts, server={"maxmemory": "3mb", "maxmemory_policy": "allkeys-lru"}),
+    "evicts": Disturbance(evicts, BOTH, server={"maxmemory": "3mb", "maxmemory_policy": "allkeys-lru"}),
     "fork": Disturbance(engines=BOTH, second={"forks": True}),
     "clock": Disturbance(engines=BOTH, second={"clock_off": HOUR}),
 }
