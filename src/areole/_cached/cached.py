@@ -90,36 +90,46 @@ def cached(
     """Memoize a function, `def` or `async def`, in a cache that exists already, beside whatever else is in it.
 
     Args:
-        cache: a Storage or Cache, or a read-through cache, whose own fill has no part in this; its Resilience has. Or a
-            callable that gives one at each call, or None: then the function is called, and nothing is stored. It gets
-            the arguments of the call if it cannot be called without any.
-        key: a callable of the arguments that returns the key, or a template such as "user:{user_id}", whose fields are
-            parameters of the function, their attributes and items. The keys of two decorated functions never meet.
+        cache: a Storage or Cache; a read-through cache, whose own fill has no part in this, but its Resilience has; or
+            a SharedCache. Or a callable that gives one at each call, or None: then the function is called, and nothing
+            is stored. It gets the arguments of the call if it cannot be called without any.
+        key: a callable of the arguments that returns the key, or a template such as "user:{user_id}": its fields are
+            parameters of the function, their attributes and items, of which the text is put in percent-escaped. In a
+            SharedCache that is the very key: `shared.get("user:7")`. Elsewhere the keys of two functions never meet.
         typed, ignore: those of `AtomicCache.memoize`.
         skip: called with a result; if it returns true, waiters get the result and it is not stored. A refresh then
             leaves the old result.
         exclude: the same, called as (key, result).
         ttl: as for `AtomicCache`; a callable of (key, result) may return DEFAULT_TTL too. By default, that of the
             cache.
-        allow_single_use: as for `AtomicCache`.
+        allow_single_use: as for `AtomicCache`; not for a SharedCache.
         lock: a context manager that is entered around each run of the function, an asynchronous one for an `async def`:
             with a lock, one run at a time over all keys. A hit does not enter it. Functions may share one. A function
             that calls itself, or another one, under the same lock, needs a re-entrant lock, such as `threading.RLock`;
             under a `threading.Lock` or an `asyncio.Lock` that raises FillDeadlockError.
+        name, version: for a SharedCache, where there is no `key`: the key is made of the function's module and name, or
+            of `name`, of the names of the parameters, and of the arguments. `version`: to be changed with the code.
+        serializer: for a SharedCache. By default the return annotation picks it where the cache has JSON, which would
+            refuse what pydantic can write; else it is the cache's.
+        wait: for a SharedCache: see its `get_or_fill`.
 
     Returns:
-        A function with the same signature and the helpers of `AtomicCache.memoize`. `cache_clear` removes the results
-        of this function only, and walks through the cache. In `cache_info`, evictions and expirations are the cache's.
-        Where a callable chooses the cache, `cache_info`, `cache_clear` and `cache_parameters` take the arguments by
-        which it chooses, if any, and `invalidate`, `purge`, `refresh`, `peek` and `cache_clear` of an `async def` are
-        awaited.
+        A function with the same signature and the helpers of `AtomicCache.memoize`; `purge` is `invalidate`.
+        `cache_clear` removes the results of this function only, and walks through the cache. In `cache_info`, evictions
+        and expirations are the cache's.
+        Of an `async def` in a SharedCache, `invalidate`, `purge`, `refresh`, `peek` and `cache_clear` are awaited; in a
+        cache that is chosen too. There `cache_info`, `cache_clear` and `cache_parameters` take the arguments by which
+        it is chosen.
 
     Under concurrency:
-        One thread or task runs the function per key, and the others wait for its outcome. `invalidate`, `cache_clear`,
-        and a `delete` or `clear` of the cache, win over a call that is running.
+        One thread or task of this process runs the function per key, and the others wait for its outcome. `invalidate`,
+        `cache_clear`, and a `delete` or `clear` of the cache, win over a call that is running; where the cache is
+        shared, by any process.
 
-    A method's instance is part of the key, and the cache keeps it alive: `AtomicCache.memoize` keeps results with their
-    instance. Once a decorated function has been freed, its results are removed as others are stored, or by `sweep`.
+    The user, the tenant and context variables are in a key only if they are arguments. A method's instance is part of
+    the key, and the cache keeps it alive: `AtomicCache.memoize` keeps results with their instance. For a SharedCache a
+    method needs a `key`. Once a function has been freed, its results are removed from a cache of this process as others
+    are stored, or by `sweep`.
 
     Raises:
         TypeError, ValueError: for an argument; the message names it.
