@@ -11,7 +11,7 @@ there already. `SharedCache` keeps values where other processes see them. `Resil
 source is slow or down. What contributors need is in docs/architecture.md.
 """
 
-from typing import TYPE_CHECKING, Any
+import typing as _typing
 
 from ._platform import requirements  # noqa: F401  (first: it says clearly where areole cannot be used)
 
@@ -36,7 +36,7 @@ from .errors import (
 from .serializers import Deserializer, Serializer
 from .typing import CacheInfo, RemovalCause
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from .shared.cache import SharedCache
 
 __all__ = [
@@ -67,7 +67,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _typing.Any:
     """Import what is needed for shared caches when it is first asked for."""
     if name == "SharedCache":
         from .shared.cache import SharedCache
