@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from areole import CACHE_MISS, SharedCache
+from areole import CACHE_MISS, CacheClosedError, SharedCache
 from areole.backends import MemoryBackend
 from areole.testing import ManualClock
 
@@ -198,3 +198,18 @@ def test_bare_values_are_what_others_wrote() -> None:
     assert backend.get("shop:b") == b"[2]"
     cache.clear()
     assert backend.get("shop:a") is None
+
+
+def test_to_close_a_cache_closes_the_backend_that_it_made_and_no_other() -> None:
+    backend = MemoryBackend()
+    with SharedCache[Any](backend, namespace="shop") as cache:
+        cache["a"] = 1
+    with pytest.raises(CacheClosedError, match="SharedCache 'shop' is closed"):
+        cache.get("a")
+    cache.close()
+    other = SharedCache[Any](backend, namespace="shop")
+    assert other["a"] == 1
+    own = make_cache()
+    own.close()
+    with pytest.raises(CacheClosedError):
+        own._sync_backend.get("a")

@@ -103,6 +103,7 @@ class SharedCache(Generic[V]):
         )
         timeout = seconds_of(timeout, "timeout")
         backend = backend_of(store, timeout, clock)
+        self._owns_backend = backend is not store and store is not None
         _check_safe(codec, backend, envelope)
         state.register(store if isinstance(store, str) and backend.is_shared else id(backend))
         sync, asynchronous = backends_for(backend, None if executor is INLINE else executor)
@@ -284,10 +285,13 @@ class SharedCache(Generic[V]):
         return self._state.info()
 
     def close(self) -> None:
-        """Close the backend and its connections; it may be closed more than once. What is stored stays."""
+        """Close this cache, and the backend, unless that was given, or is the default: others may use it.
+
+        It may be closed more than once. What is stored stays.
+        """
         self._is_closed = True
         self._aio._is_closed = True
-        if self._sync_backend is not None:
+        if self._owns_backend and self._sync_backend is not None:
             self._sync_backend.close()
 
     def __enter__(self) -> Self:

@@ -46,12 +46,13 @@ class Renewal:
 class _Renewer(Guarded):
     """Has the renewals that run. `running` is stepped in by key alone, each time by one atomic step."""
 
-    __slots__ = ("_thread", "_tick", "running")
+    __slots__ = ("_thread", "_tick", "_wakes", "running")
 
     def __init__(self) -> None:
         super().__init__()
         self.running: dict[object, Renewal] = {}
         self._tick = 60.0
+        self._wakes = threading.Event()
         self._thread: threading.Thread | None = None
 
     def make(self, renew: Callable[[], object], lease: float) -> Renewal:
@@ -65,6 +66,7 @@ class _Renewer(Guarded):
 
     def _start(self, tick: float) -> None:
         self._tick = min(self._tick, tick)
+        self._wakes.set()  # it may be in a wait that is longer than this
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="areole-renewer", daemon=True)
             with suppress(RuntimeError):  # there is no thread to be had: that costs a store, if the fill takes long
@@ -74,7 +76,8 @@ class _Renewer(Guarded):
     def _run(self) -> None:
         idle = 0
         while True:
-            time.sleep(self._tick)
+            self._wakes.wait(self._tick)
+            self._wakes.clear()
             idle = 0 if self.running else idle + 1
             if idle >= IDLE_TICKS and run_locked(self.lock, self._ends):
                 return
@@ -95,6 +98,7 @@ class _Renewer(Guarded):
     def forget(self) -> None:
         self.running = {}
         self._thread = None
+        self._wakes = threading.Event()
 
 
 def _renew(renewal: Renewal) -> bool:
