@@ -70,11 +70,16 @@ def restart(run: Shared) -> None:
 def cut(run: Shared) -> None:
     """Cut all connections in the midst of what they say; now and then let nothing through for a while."""
     time.sleep(0.05 * run.choices.random())
-    if run.choices.random() < 0.1:
+    drawn = run.choices.random()
+    if drawn < 0.1:
         run.proxy.stall()
         time.sleep(0.4)
-        run.proxy.resume()
+        run.proxy.pass_through()
         run.crew.wait_until_reads_go_on(0, 1)
+    elif drawn < 0.5:
+        run.proxy.cut_after(run.choices.randrange(300))
+        time.sleep(0.02)
+        run.proxy.pass_through()
     else:
         run.proxy.cut()
 
@@ -126,6 +131,7 @@ DISTURBANCES: Final[dict[str, Disturbance]] = {
     "stopped": Disturbance(stopped, BOTH, _LEASED, may_fail=True),
     "killed": Disturbance(killed, BOTH, _LEASED, may_fail=True),
     "restart": Disturbance(restart, settings=_AWAY, may_fail=True),
+    "cut": Disturbance(cut, settings=_AWAY, may_fail=True),
     "stalled": Disturbance(stalled, BOTH, _AWAY, may_fail=True),
     "evicts": Disturbance(evicts, BOTH, server={"maxmemory": "3mb", "maxmemory_policy": "allkeys-lru"}),
     "fork": Disturbance(engines=BOTH, second={"forks": True}),

@@ -18,6 +18,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib import import_module
 from typing import Any, Final
 
 from .ledger import Counts, Ledger
@@ -244,6 +245,8 @@ def main() -> None:
     if settings.clock_off:
         put_clocks_off(settings.clock_off)
     warnings.simplefilter("ignore", DeprecationWarning)  # of fork, in a process with threads: that is what is tried
+    # Registers what a fork calls; imported while another thread forks, it releases a lock that nobody holds.
+    import_module("concurrent.futures.thread")
     end_with_parent()
     with make_cache(settings) as cache:
         Reader(settings, cache).run()
