@@ -29,6 +29,7 @@ def ask_the_bank(currency, day): return currency, day
 def fetch_page(url): return b"page"
 def load(key): return b"value"
 def load_price(key): return 1.0
+def load_menu(key): return ["tea", "cake"]
 
 from areole import Storage
 storage = Storage()
@@ -41,8 +42,8 @@ def examples_in(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if examples_in(name)])
-def test_the_examples_run_one_after_the_other(name: str) -> None:
-    run_python(ASSUMED + "\n".join(examples_in(name)))
+def test_the_examples_run_one_after_the_other(name: str, tmp_path: Path) -> None:
+    run_python(ASSUMED + "\n".join(examples_in(name)), folder=tmp_path)
 
 
 def test_the_values_that_an_example_shows() -> None:
@@ -93,6 +94,31 @@ def test_the_map_for_contributors_names_each_module_once_in_its_folder() -> None
     modules = {path.relative_to(package).as_posix() for path in package.rglob("[!_]*.py")}
     missing, gone = sorted(modules - mapped), sorted(mapped - modules)
     assert not missing and not gone, f"docs/architecture.md lacks {missing}, and names {gone}, which are gone"
+
+
+# ---- the rows of features
+
+
+def rows_named(text: str) -> set[str]:
+    """The rows of features that a text names, such as "C1, C27", "C18 to C24" or "test_c18_to_c24_all"."""
+    found = set()
+    for letter, first, last in re.findall(
+        r"\b([A-E])(\d+)(?: to [A-E](\d+))?", text.replace("_", " ").upper().replace("TO", "to")
+    ):
+        found |= {f"{letter}{number}" for number in range(int(first), int(last or first) + 1)}
+    return found
+
+
+def test_each_row_of_the_features_of_others_is_in_the_tables_and_each_new_one_has_a_test() -> None:
+    """Of atomic_lru and cereggii (A, B) those alone that are worth a word: tests/storage and tests/fills show them."""
+    tables = {row for cell in rows_of("moving.md") for row in rows_named(cell)}
+    rows = [
+        f"{letter}{number}" for letter, last in {"C": 41, "D": 14, "E": 38}.items() for number in range(1, last + 1)
+    ]
+    assert [row for row in rows if row not in tables] == []
+    text = (ROOT / "tests/shared/test_features.py").read_text()
+    tested = {row for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE) for row in rows_named(name)}
+    assert [row for row in rows if row not in tested and (row[0] != "D" or row == "D14")] == []
 
 
 # ---- figures
