@@ -73,6 +73,8 @@ class AsyncReadThrough(ReadThrough[K, V]):
         check_on_abandon(on_abandon)
         fills = open_fills(TaskFills, "AsyncAtomicCache", fill, ttl, **options)
         fills.cancels = on_abandon == "cancel"
+        if fills.rules.tier is not None:
+            fill = fills.rules.tier.fill_for_tasks(fill, inline)
         fills.offloads = not inline and not is_async_function(fill)
         self._fill_by(fills, fill)
         defer(self)
@@ -130,4 +132,4 @@ class AsyncReadThrough(ReadThrough[K, V]):
         Joins a fill of the key that is running. If the fill raises or is cancelled, the old value stays; if the key is
         invalidated meanwhile, the result is not stored.
         """
-        return await self._fills.refresh(key, self._call_for(key))  # type: ignore[no-any-return]
+        return await self._fills.refresh(key, self._refresh_for(key))  # type: ignore[no-any-return]

@@ -55,6 +55,9 @@ class AtomicCache(ReadThrough[K, V]):
         allow_single_use: store results that can be used only once. Otherwise a fill that returns a coroutine, a
             generator (asynchronous or not), or the context manager of a function under `contextlib`'s decorators is a
             TypeError.
+        shared: a SharedCache, which a miss asks before it fills, and which stores what is filled, for `ttl`. What this
+            process keeps of it, other processes' `invalidate`, `set`, `delete` and `clear` remove within `lag`.
+        local_ttl: seconds or a timedelta: for how long values of the shared cache are kept here, at most.
 
     Under concurrency:
         A hit takes no lock. A miss runs `fill` in exactly one thread; the others that ask for the key wait for its
@@ -90,6 +93,8 @@ class AtomicCache(ReadThrough[K, V]):
         policy: PolicyName = "s3fifo",
         resilience: Resilience | None = None,
         allow_single_use: bool = False,
+        shared: Any = None,
+        local_ttl: float | timedelta | None = None,
     ) -> None:
         check_callable("fill", fill)
         if is_async_function(fill) and allow_single_use is not True:
@@ -115,8 +120,10 @@ class AtomicCache(ReadThrough[K, V]):
             policy=policy,
             resilience=resilience,
             allow_single_use=allow_single_use,
+            shared=shared,
+            local_ttl=local_ttl,
         )
-        self._fill_by(fills, fill)
+        self._fill_by(fills, fill if shared is None else fills.rules.tier.fill_for_threads(fill))
         defer(self)
 
     if not TYPE_CHECKING:
@@ -199,7 +206,7 @@ class AtomicCache(ReadThrough[K, V]):
         Joins a fill of the key that is running. If the fill raises, the old value stays; if the key is invalidated
         meanwhile, the result is not stored.
         """
-        return self._fills.refresh(key, self._call_for(key))  # type: ignore[no-any-return]
+        return self._fills.refresh(key, self._refresh_for(key))  # type: ignore[no-any-return]
 
     @property
     def aio(self) -> AsyncAtomicCache[K, V]:
@@ -267,7 +274,8 @@ def _class_for(fill: object = None, ttl: object = None, /, *_: object, **options
         return AtomicCache
     if options.get("stats"):
         return _CountingAtomicCache
-    return AtomicCache if ttl is None and options.get("ttl") is None else _AtomicCacheWithTtl
+    has_ttl = ttl is not None or options.get("ttl") is not None or options.get("shared") is not None
+    return _AtomicCacheWithTtl if has_ttl else AtomicCache
 
 
 class AsyncAtomicCache(AsyncReadThrough[K, V]):

@@ -54,6 +54,30 @@ class ReadThrough(Memoizing, Lookups[K, V]):
         own._fill_by(self._fills.over(self._state.with_own_entries()), self._fill)
         return own
 
+    def invalidate(self, key: K) -> bool:
+        """Remove the value of `key`, and detach a fill that is running; say whether there was either.
+
+        Does not wait. A lookup that starts after this has returned never gets a value whose fill began before it; a
+        running fill finishes for its waiters and is not stored (invariant 3).
+
+        With `shared`: removes it in all processes too. An asynchronous cache does so for this process in the call, and
+        returns something to await for the rest, which is done either way.
+        """
+        tier = self._fills.rules.tier
+        return super().invalidate(key) if tier is None else tier.invalidate(key, self._fills)
+
+    def clear(self) -> Any:
+        """Invalidate everything that is there when the call begins. What is filled meanwhile may stay.
+
+        With `shared`: clears its namespace, in all processes, as `invalidate` does.
+        """
+        tier = self._fills.rules.tier
+        return super().clear() if tier is None else tier.clear(self._fills)
+
+    def _refresh_for(self, key: K) -> Callable[[], Any]:
+        """Return the fill's call for a refresh of `key`."""
+        return self._call_for(key) if self._fills.rules.tier is None else partial(self._fill.refresh, key)  # type: ignore[attr-defined]
+
     def _call_for(self, key: K) -> Callable[[], Any]:
         """Return the fill's call for `key`; it refuses the keys of functions that are cached here."""
         state = self._state
@@ -92,10 +116,15 @@ def open_fills(
     policy: Any = "s3fifo",
     resilience: Resilience | None = None,
     allow_single_use: bool = False,
+    shared: Any = None,
+    local_ttl: Any = None,
 ) -> F:
     """Check the options of a cache, and return the fills over its new state; `of` is what is called, for messages."""
     check_bool("allow_single_use", allow_single_use)
     check_name(name)
+    tier = open_tier(shared, ttl, local_ttl)
+    if tier is not None:
+        ttl = tier.ttl
     stale = None if resilience is None else stale_rules_of(resilience)
     if stale is not None:
         stale.check_cache(ttl, cache_exceptions, wait_timeout)
@@ -115,9 +144,23 @@ def open_fills(
     state.stores_live_only = not stored_errors and (stale is None or stale.stale_ttl is None)
     refused = frozenset() if allow_single_use else SINGLE_USE
     rules = FillRules(state.deadline_of, make_seconds(ttl), stale, refused, f"{of}: the fill of {state.name}")
+    if tier is not None:
+        rules.tier, rules.dump = tier, tier.value_of
+        tier.use(state)
     state.fills_plainly = stale is None
     defer(state.entries)
     return kind(state, rules, stored_errors, None if wait_timeout is None else seconds_of(wait_timeout, "wait_timeout"))
+
+
+def open_tier(shared: Any, ttl: Any, local_ttl: Any) -> Any:
+    """Return what has to do with the shared cache behind; None: there is none."""
+    if shared is None:
+        if local_ttl is not None:
+            raise TypeError("local_ttl is for a cache with shared=; for a cache of this process alone, give it a ttl")
+        return None
+    if not hasattr(shared, "_open_tier"):
+        raise TypeError(f"shared must be a SharedCache, not {type(shared).__name__}")
+    return shared._open_tier(ttl, None if local_ttl is None else seconds_of(local_ttl, "local_ttl"))
 
 
 def name_of(fill: object) -> str:

@@ -16,7 +16,6 @@ import functools
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from hashlib import blake2b
 from typing import Any
 
 from .._core.entry import UNPUBLISHED, Empty
@@ -32,12 +31,11 @@ from .._platform.arguments import is_async_function
 from ..errors import BackendError
 from ..shared.cache import SharedCache
 from ..shared.fills import FillOperations
+from ..shared.picked import picked_serializer
 from ..shared.steps import Steps, run, run_async
-from ..shared.wire_keys import canonical
+from ..shared.wire_names import as_fill, key_of_parts, wire_name_of
 from ..typing import SharedCacheInfo
 from .options import CachedOptions
-from .picked import picked_serializer
-from .wire_names import wire_name_of
 
 __all__ = ["FunctionInShared"]
 
@@ -73,8 +71,7 @@ class FunctionInShared:
 
     def make_key(self, *parts: Any) -> str:
         """Return the key of the arguments, or of what is made of them."""
-        data = canonical((self.signature.labels, parts))
-        return f"{self.prefix}{blake2b(data, digest_size=20).hexdigest()}"
+        return key_of_parts(self.prefix, self.signature, parts)
 
     # ---- over the cache
 
@@ -113,7 +110,7 @@ class FunctionInShared:
             if fills.has_lock():
                 wait = None  # another fill of this process may be what it would wait for
             call = fills.inside(operations.state.keys.name(key), call, is_refresh)
-        return operations.get_or_fill(key, _as_fill(call, self.is_async), self.seconds_of, wait, is_refresh)
+        return operations.get_or_fill(key, as_fill(call, self.is_async), self.seconds_of, wait, is_refresh)
 
     def look(self, args: Any, kwargs: Any, default: Any) -> Steps[Any]:
         operations = self.operations
@@ -181,12 +178,3 @@ class FunctionInShared:
         for name in HELPERS:
             setattr(wrapper, name, getattr(self, name))
         return wrapper
-
-
-def _as_fill(call: Callable[[], Any], is_async: bool) -> Callable[[Any], Any]:
-    """Return `call` as a fill, which is given the key."""
-
-    async def fill_async(key: Any) -> Any:
-        return await call()
-
-    return fill_async if is_async else lambda key: call()

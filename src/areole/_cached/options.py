@@ -15,7 +15,7 @@ from .._memoize.key_template import KeyTemplate
 from .._memoize.kinds import check_suitable, full_name_of
 from .._memoize.signature import KeyOptions, parameter_names
 from .._platform.arguments import check_bool, check_plain
-from .wire_names import check_names
+from ..shared.wire_names import check_names
 
 __all__ = ["CachedOptions"]
 

@@ -43,3 +43,5 @@ class FillRules:
     """What the message about a refused result begins with: the function called, and what it calls."""
     dump: Callable[[Any], Any] | None = None
     """Makes what is stored, and what waiters get, of a result."""
+    tier: Any = None
+    """What a cache in front of a shared one has to do with that; see `shared.tier`."""

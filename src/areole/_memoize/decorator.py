@@ -48,6 +48,8 @@ class CacheOptions(TypedDict, total=False):
     policy: PolicyName
     resilience: Resilience | None
     allow_single_use: bool
+    shared: Any
+    local_ttl: float | timedelta | None
 
 
 class MemoizeOptions(CacheOptions, total=False):
@@ -153,6 +155,8 @@ class Memoizing:
             more = for_cache | more | {"name": options.get("name") or name}
             kind: Any = cls.for_tasks if is_async else cls.for_threads
             kind = cls if issubclass(cls, kind) else kind
+            if hasattr(options.get("shared"), "_for_function"):
+                more["shared"] = options["shared"]._for_function(function)
             cache: Any = kind(fill, ttl, inline=True, **for_tasks | more) if is_async else kind(fill, ttl, **more)
             return cache
 

@@ -213,6 +213,11 @@ def memoize(make_cache: Callable[..., Any], function: Any, parameters: dict[str,
     inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
     kinds.check_suitable(inner, allows_single_use=parameters.get("allow_single_use", False))
     name = kinds.full_name_of(inner)
+    if parameters.get("shared") is not None and (isinstance(function, classmethod) or kinds.classes_of(inner)):
+        raise TypeError(
+            f"{name}: memoize(shared=...) is for functions, as an instance has no name that other processes know: "
+            "use cached(shared, key=...), or memoize a function that gets what the result depends on"
+        )
     make_cache = functools.partial(
         make_cache, functools.partial(_refuse_direct_fill, name), name=name, is_async=is_async_function(inner)
     )

@@ -266,9 +266,20 @@ class MemoizedFunction(Wrapper):
         options = KeyOptions(parameters["typed"], parameters["key"], parameters["ignore"])
         super().__init__(function, cache._fills, options, is_method=is_method)
         cache._state.explain_key = self.signature.explain_key
+        tier = cache._fills.rules.tier
+        self.to_fill: Any = None if tier is None else tier.memoize(self, parameters.get("name"))
+        if tier is not None:
+            self.names["function"] = self.to_fill
         self.liveness: tuple[str, ...] = ("entry{s}.deadline is None",)
         if cache._state.ttl is not None:
             self.liveness = "entry{s}.deadline > now{s}", "now{s} = clock{s}()"
+
+    def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Make this call again, store and return its result; others get the old one meanwhile."""
+        if self.to_fill is None:
+            return super().refresh(*args, **kwargs)
+        cache, key = self.locate(args, kwargs)
+        return cache._fills.refresh(key, functools.partial(self.to_fill.refresh, *args, **kwargs))
 
     def cache_info(self) -> CacheInfo:
         """Return the counters so far, and how many results there are."""

@@ -24,10 +24,13 @@ from typing import Final, Protocol, Self, runtime_checkable
 
 from .._cache.sentinels import CacheMissSentinel
 
-__all__ = ["HEAD_BYTES", "AsyncBackend", "Backend"]
+__all__ = ["ALL_THAT_BEGIN", "HEAD_BYTES", "AsyncBackend", "Backend"]
 
 HEAD_BYTES: Final = 64
 """How much of a value `kill` gives back at least, and `take` compares at most."""
+
+ALL_THAT_BEGIN: Final = "\t"
+"""Ends a name by which a listener says that all keys that begin with what is before it were changed."""
 
 
 @runtime_checkable

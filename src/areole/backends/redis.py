@@ -17,6 +17,7 @@ from .redis_clients import check_timeout, servers_of
 from .redis_commands import Commands, Steps
 from .redis_errors import as_backend_error
 from .redis_links import Links
+from .redis_listener import RedisListener
 from .redis_routes import route_to
 from .redis_servers import import_redis
 
@@ -66,6 +67,7 @@ class RedisBackend:
         made: AsyncRedisBackend | None = self.__dict__.get("_aio")
         if made is None:
             made = AsyncRedisBackend(self._servers, timeout=self.timeout)
+            made._commands.origin = self._commands.origin
             made = self.__dict__.setdefault("_aio", made)  # one atomic step: all threads get the same one
             made._is_closed = self._links.is_closed
         return made
@@ -118,6 +120,13 @@ class RedisBackend:
 
     def kill_many(self, keys: Sequence[str], /) -> list[bytes | None]:
         return self._run("kill_many", self._commands.kill_many(keys))
+
+    # ---- what others change
+
+    def listen(self) -> RedisListener:
+        """Connect, and subscribe to the changes that other backends make; see `shared.plane`."""
+        addresses = self._run("listen", self._commands.primaries())
+        return RedisListener(self._links.connect, addresses, self._commands.origin)
 
     # ---- life
 

@@ -6,17 +6,18 @@ a `Route` (see `redis_routes`), which knows the servers. Keys become bytes here,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from .._cache.sentinels import CACHE_MISS, CacheMissSentinel
 from . import redis_scripts as scripts
-from .protocol import HEAD_BYTES
+from .protocol import ALL_THAT_BEGIN, HEAD_BYTES
 from .redis_keys import escaped, is_cleared, ms, token_of
 from .redis_scripts import Script
 
-__all__ = ["Address", "Commands", "Request", "Route", "Steps", "pack"]
+__all__ = ["CHANNEL", "Address", "Commands", "Request", "Route", "Steps", "pack"]
 
 Address: TypeAlias = tuple[str, int]
 R = TypeVar("R")
@@ -25,6 +26,8 @@ Steps: TypeAlias = Generator[Any, Any, R]
 MOST_KEYS: Final = 500
 """In one command, which nothing else on the server can interrupt."""
 SCAN_COUNT: Final = b"1000"
+CHANNEL: Final = b"areole:changes:v1"
+"""On which changes are published."""
 
 
 @dataclass(slots=True)
@@ -66,6 +69,7 @@ def _options(ttl: float | None) -> tuple[bytes, ...]:
 
 
 def _run(script: Script, keys: Sequence[bytes], *arguments: bytes) -> Request:
+    """Run a script on the values and the tokens of `keys`."""
     tokens = [token_of(key) for key in keys]
     words = (b"EVALSHA", script.digest, b"%d" % (2 * len(keys)), *keys, *tokens, *arguments)
     return Request(keys[0], words, script)
@@ -79,6 +83,8 @@ class Commands:
 
     def __init__(self, route: Route) -> None:
         self._route = route
+        self.origin = os.urandom(8).hex().encode()
+        """Says who has made a change, to those who hear of it."""
 
     def get(self, key: str) -> Steps[bytes | None]:
         return self._one(Request(name := key.encode(), (b"GET", name)))
@@ -101,7 +107,7 @@ class Commands:
 
     def set(self, key: str, value: bytes, ttl: float | None, only_if_absent: bool) -> Steps[bool]:
         options = (*_options(ttl), b"NX") if only_if_absent else _options(ttl)
-        stored: int = yield from self._one(_run(scripts.SET, [key.encode()], value, *options))
+        stored: int = yield from self._one(self._change(scripts.SET, [key.encode()], value, *options))
         return stored == 1
 
     def set_many(self, items: Mapping[str, bytes], ttl: float | None) -> Steps[None]:
@@ -109,7 +115,7 @@ class Commands:
         values = list(items.values())
         yield from self._route.exchange(
             [
-                _run(scripts.SET, [names[i] for i in group], *[values[i] for i in group], *_options(ttl))
+                self._change(scripts.SET, [names[i] for i in group], *[values[i] for i in group], *_options(ttl))
                 for group in self._route.grouped(names)
             ]
         )
@@ -119,12 +125,8 @@ class Commands:
         return sum(removed)
 
     def expire(self, key: str, ttl: float | None) -> Steps[bool]:
-        name = key.encode()
-        if ttl is None:
-            request = _run(scripts.PERSIST, [name])
-        else:
-            request = Request(name, (b"PEXPIRE", name, b"0" if ttl <= 0 else ms(ttl)))
-        existed: int = yield from self._one(request)
+        words = () if ttl is None else (b"0" if ttl <= 0 else ms(ttl),)
+        existed: int = yield from self._one(self._change(scripts.EXPIRE, [key.encode()], *words))
         return existed == 1
 
     # ---- the fence
@@ -142,7 +144,7 @@ class Commands:
 
     def store_if_mine(self, key: str, value: bytes | None, token: bytes, ttl: float | None) -> Steps[bool]:
         words = () if value is None else (value, *_options(ttl))
-        stood: int = yield from self._one(_run(scripts.STORE, [key.encode()], token, *words))
+        stood: int = yield from self._one(self._change(scripts.STORE, [key.encode()], token, *words))
         return stood == 1
 
     def kill_many(self, keys: Sequence[str]) -> Steps[list[bytes | None]]:
@@ -159,6 +161,8 @@ class Commands:
         for pattern in (b"*%b*!token*", b"%b*"):
             for address in addresses:
                 yield from self._clear(address, pattern % escaped(start), start)
+        message = b"%b %b%b" % (self.origin, start, ALL_THAT_BEGIN.encode())
+        yield from self._one(Request(b"", (b"PUBLISH", CHANNEL, message)))
 
     def _clear(self, address: Address | None, pattern: bytes, prefix: bytes) -> Steps[None]:
         cursor = b"0"
@@ -175,6 +179,13 @@ class Commands:
 
     # ---- how
 
+    def primaries(self) -> Steps[list[Address | None]]:
+        return (yield from self._route.primaries())
+
+    def _change(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Request:
+        """Run a script that publishes what it changes."""
+        return _run(script, keys, CHANNEL, self.origin, *arguments)
+
     def _one(self, request: Request) -> Steps[Any]:
         (answer,) = yield from self._route.exchange([request])
         return answer
@@ -183,7 +194,7 @@ class Commands:
         self, script: Script, names: list[bytes], *arguments: bytes
     ) -> Steps[tuple[list[Sequence[int]], list[Any]]]:
         groups = self._route.grouped(names)
-        requests = [_run(script, [names[index] for index in group], *arguments) for group in groups]
+        requests = [self._change(script, [names[index] for index in group], *arguments) for group in groups]
         return groups, (yield from self._route.exchange(requests))
 
 

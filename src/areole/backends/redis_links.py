@@ -92,7 +92,7 @@ class Links:
             if connection.pid == os.getpid() and self._is_clean(connection):
                 return connection
             connection.disconnect()  # that of a parent process only forgets it
-        return self._connect(address)
+        return self.connect(address)
 
     def _is_clean(self, connection: Any) -> bool:
         try:
@@ -108,7 +108,8 @@ class Links:
         if self.is_closed:  # since this call began, and `close` may have looked here already
             disconnect_all(idle)
 
-    def _connect(self, address: Address | None) -> Any:
+    def connect(self, address: Address | None) -> Any:
+        """Return a new connection, which is the caller's own."""
         if self._servers.kind == "sentinel":
             address = self._primary()
         connection = self._servers.connection(address, self._timeout)

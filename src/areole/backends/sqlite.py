@@ -25,6 +25,7 @@ from ..typing import Clock
 from .base import BaseBackend, is_unseen
 from .protocol import HEAD_BYTES
 from .sqlite_file import Connection, SQLiteFile, close_connections
+from .sqlite_listener import SQLiteListener
 from .sqlite_upkeep import LEAST_MAX_BYTES, Upkeep, is_live, marks
 
 __all__ = ["SQLiteBackend"]
@@ -246,6 +247,12 @@ class SQLiteBackend(BaseBackend):
         for some in _slices(keys):
             heads |= self._threads.connection.transact(_kill, some, self._clock())
         return [heads.get(key) for key in keys]
+
+    # ---- what others change
+
+    def listen(self) -> SQLiteListener:
+        """Read, on a connection of its own, what other processes have changed; see `shared.plane`."""
+        return SQLiteListener(self._file)
 
     # ---- life
 

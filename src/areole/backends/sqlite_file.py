@@ -38,7 +38,7 @@ from .._platform.locks import Guarded, run_locked
 from .._platform.weak import WeakTable
 from ..errors import BackendError, BackendTimeout, CacheClosedError
 
-__all__ = ["Connection", "SQLiteFile"]
+__all__ = ["KEPT_CHANGES", "Connection", "SQLiteFile"]
 
 R = TypeVar("R")
 Parameters: TypeAlias = Sequence[Any] | dict[str, Any]
@@ -60,6 +60,24 @@ CREATE TABLE entries (
     value BLOB                         -- last, so that the columns before it are read without it; NULL: no value
 )
 """
+
+KEPT_CHANGES: Final = 500
+"""How many of the last changes stay for those who listen; one that has missed more drops all that it keeps."""
+
+CHANGES: Final = "CREATE TABLE changes (id INTEGER PRIMARY KEY, key TEXT NOT NULL)"
+TRIGGER: Final = f"""
+CREATE TRIGGER on_{{event}} AFTER {{event}} {{columns}} ON entries WHEN old.value IS NOT NULL
+BEGIN
+    INSERT INTO changes (key) VALUES (old.key);
+    DELETE FROM changes WHERE id <= (SELECT max(id) FROM changes) - {KEPT_CHANGES};
+END
+"""
+TABLES: Final = (
+    SCHEMA,
+    CHANGES,
+    TRIGGER.format(event="DELETE", columns=""),
+    TRIGGER.format(event="UPDATE", columns="OF value, deadline"),
+)
 
 PRAGMAS: Final = ("synchronous=NORMAL", "secure_delete=OFF", f"journal_size_limit={16 << 20}")
 
@@ -158,8 +176,10 @@ class SQLiteFile:
 
     def _make_tables(self, raw: sqlite3.Connection) -> None:
         """Make the tables; those of an earlier version are dropped, with what was cached in them."""
-        raw.execute("DROP TABLE IF EXISTS entries")
-        raw.execute(SCHEMA)
+        for table in ("entries", "changes"):
+            raw.execute(f"DROP TABLE IF EXISTS {table}")
+        for statement in TABLES:
+            raw.execute(statement)
         raw.execute(f"PRAGMA application_id={APPLICATION_ID}")
         raw.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 

@@ -22,9 +22,12 @@ from .aio import AsyncSharedCache
 from .envelope import Bare, Envelope
 from .fills import FillOperations
 from .modes import INLINE, Tasks, Threads
+from .picked import picked_serializer
+from .plane import plane_of
 from .shared_state import SharedState
 from .steps import run
 from .stores import backend_of, backends_for
+from .tier import Tier
 
 __all__ = ["SharedCache"]
 
@@ -137,6 +140,26 @@ class SharedCache(Generic[V]):
         whole = view._aio._operations if is_async else view._steps()
         state = self._state.with_own_counters(name)
         return FillOperations(state, whole.mode.over(state.counters, state.flights, make_fills), whole.envelope)
+
+    def _for_function(self, function: Callable[..., Any]) -> Self:
+        """Return this cache, with the serializer that the annotation of `function` picks, if that picks one."""
+        picked = picked_serializer(function, self._serializer)
+        return self if picked is None else self._view(picked)
+
+    def _open_tier(self, ttl: Any, local_ttl: float | None) -> Tier:
+        """Return what a read-through cache of this process needs to be in front of this one."""
+        state = self._state
+        plane = plane_of(self._sync_backend or self._tasks.backend)
+        tier = Tier(
+            self._operations,
+            self._aio._operations,
+            plane,
+            state.seconds_for(DEFAULT_TTL if ttl is None else ttl),
+            local_ttl,
+        )
+        if not state.planes:
+            state.planes.append(plane)
+        return tier
 
     @property
     def aio(self) -> AsyncSharedCache[V]:

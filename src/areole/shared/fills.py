@@ -17,6 +17,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
+from .._cache.sentinels import CACHE_MISS
 from .._core.entry import Empty
 from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf
 from .._fill.single_use import SINGLE_USE, refuse_result
@@ -35,7 +36,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
 class _Fill:
     """One call of `get_or_fill` or `refresh`: what it was given, and what it has seen."""
 
-    __slots__ = ("began", "fill", "is_refresh", "key", "name", "raw", "seconds_of", "version", "wait")
+    __slots__ = ("began", "fill", "is_refresh", "key", "name", "raw", "seconds", "seconds_of", "version", "wait")
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class _Fill:
         self.began = moment()
         self.raw: bytes | None = None
         self.version: bytes | None = None
+        self.seconds: Any = 0.0  # for how many the value may be kept in front of the store; None: for ever
 
 
 class FillOperations(Operations):
@@ -69,11 +71,22 @@ class FillOperations(Operations):
         is_refresh: bool = False,
     ) -> Steps[Any]:
         """Return the value of `key`; if it has none, fill it, or wait for who does. A refresh fills it again."""
-        state = self.state
-        call = _Fill(state.keys.name(key), key, fill, seconds_of, wait, is_refresh)
+        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, wait, is_refresh)
+        return (yield from self._find_or_fill(call, self._look_first))
+
+    def find_or_fill(
+        self, key: Any, fill: Callable[[Any], Any], seconds_of: SecondsOf[Any, Any], is_refresh: bool
+    ) -> Steps[tuple[Any, float | None]]:
+        """Return the value, and for how many seconds it may be kept in front of the store: None for ever, 0 not."""
+        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, None, is_refresh)
+        value = yield from self._find_or_fill(call, self._look_and_measure)
+        return value, call.seconds
+
+    def _find_or_fill(self, call: _Fill, look: Callable[[_Fill], Steps[Any]]) -> Steps[Any]:
+        state, is_refresh = self.state, call.is_refresh
         is_counted = is_refresh
         while True:
-            value = yield from self._look_first(call)
+            value = yield from look(call)
             if value is not Empty and not is_refresh:
                 if not is_counted:
                     state.counters.hits.increment_and_get()
@@ -84,6 +97,7 @@ class FillOperations(Operations):
             outcome = yield self.mode.fly(call.name, partial(self._lead, call), is_refresh)
             if outcome.serves(call, call.began, call.version) and (outcome.is_filled or not is_refresh):
                 value = yield from self._value_of(outcome, call)
+                call.seconds = outcome.seconds
                 break
         if state.item_limit is not None:
             yield from self.evict(state.item_limit.note(call.name))
@@ -98,6 +112,16 @@ class FillOperations(Operations):
                 raise
             return Empty
         return value
+
+    def _look_and_measure(self, call: _Fill) -> Steps[Any]:
+        """Look, and note how long the value is good: asked before, so that it is no newer one's time."""
+        call.seconds = left = yield from self.forgive(self._left(call.name), CACHE_MISS)
+        if left is CACHE_MISS:
+            call.seconds = 0.0
+        return (yield from self._look_first(call))
+
+    def _left(self, name: str) -> Steps[Any]:
+        return (yield self.call(self.backend.ttl_of, name))
 
     def _value_of(self, outcome: Outcome, call: _Fill) -> Steps[Any]:
         """Return the value: to its leader as it is, to each other caller an object of its own, if it was packed."""
@@ -171,6 +195,7 @@ class FillOperations(Operations):
         outcome.payload = raw
         if stood:
             outcome.fresh_at = sent
+            outcome.seconds = 0.0 if raw is None else seconds
         else:
             state.counters.refused_stores.increment_and_get()
         return outcome

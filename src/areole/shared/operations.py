@@ -19,6 +19,7 @@ from typing import Any
 
 from .._cache.sentinels import CACHE_MISS
 from .._core.entry import Empty
+from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError, SerializationError
 from .envelope import VERSION_BYTES
 from .modes import LARGE
@@ -162,9 +163,12 @@ class Operations:
         state = self.state
         name, seconds = state.keys.name(key), state.seconds_of(ttl)
         store = self.store_if_absent if only_if_absent else self.store
-        is_stored = yield from self.forgive(store(name, value, seconds), False)
-        if is_stored:
-            yield from self.after_store(name)
+        try:
+            is_stored = yield from self.forgive(store(name, value, seconds), False)
+        finally:  # also where the store failed: it may have been stored
+            state.detach_fill(name)
+        if is_stored and state.item_limit is not None:
+            yield from self.evict(state.item_limit.note(name))
         return is_stored  # type: ignore[no-any-return]
 
     def store(self, name: str, value: Any, seconds: float | None) -> Steps[bool]:
@@ -216,12 +220,15 @@ class Operations:
         state = self.state
         seconds = state.seconds_of(ttl)
         named = [(state.keys.name(key), value) for key, value in items]
-        is_stored = yield from self.forgive(self._store_many(named, seconds), False)
-        if not is_stored:
-            return 0
-        for name, _ in named:
-            yield from self.after_store(name)
-        return len(named)
+        try:
+            is_stored = yield from self.forgive(self._store_many(named, seconds), False)
+        finally:
+            for name, _ in named:
+                state.detach_fill(name)
+        if is_stored and state.item_limit is not None:
+            for name, _ in named:
+                yield from self.evict(state.item_limit.note(name))
+        return len(named) if is_stored else 0
 
     def _store_many(self, named: list[tuple[str, Any]], seconds: float | None) -> Steps[bool]:
         version = yield from self.current_version()
@@ -233,12 +240,6 @@ class Operations:
         elif raws:
             yield self.call(self.backend.set_many, raws, seconds)
         return True
-
-    def after_store(self, name: str) -> Steps[None]:
-        """Detach a fill of this process, and keep to the limit in items."""
-        self.state.detach_fill(name)
-        if self.state.item_limit is not None:
-            yield from self.evict(self.state.item_limit.note(name))
 
     def evict(self, names: Iterable[str]) -> Steps[None]:
         for name in names:
@@ -287,7 +288,10 @@ class Operations:
 
     def expire(self, key: Any, seconds: float | None) -> Steps[bool]:
         name = self.state.keys.name(key)
-        return (yield from self.forgive(self._expire(name, seconds), False))  # type: ignore[no-any-return]
+        try:
+            return (yield from self.forgive(self._expire(name, seconds), False))  # type: ignore[no-any-return]
+        finally:
+            self.state.drop_kept(name)
 
     def _expire(self, name: str, seconds: float | None) -> Steps[bool]:
         value, raw, version = yield from self.look(name)
@@ -324,6 +328,7 @@ class Operations:
                 yield self.call(self.backend.clear, state.keys.prefix)
         finally:
             state.flights.clear()
+            state.drop_kept(state.keys.version_key)
             if state.item_limit is not None:
                 state.item_limit.clear()
 
@@ -347,6 +352,7 @@ class Operations:
             for entry in flights.index.snapshot():
                 if entry.key.startswith(prefix):
                     self.state.detach_fill(entry.key)
+            self.state.drop_kept(prefix + ALL_THAT_BEGIN)
 
 
 def _may_be_large(value: Any) -> bool:

@@ -28,7 +28,7 @@ class Outcome:
     store failed nobody knows, and callers that began later fill again, once for all of them.
     """
 
-    __slots__ = ("began", "fresh_at", "is_filled", "leader", "own", "payload", "value", "version")
+    __slots__ = ("began", "fresh_at", "is_filled", "leader", "own", "payload", "seconds", "value", "version")
 
     def __init__(self, leader: object) -> None:
         self.leader = leader
@@ -37,6 +37,7 @@ class Outcome:
         self.fresh_at: int | None = None
         self.is_filled = False  # False: it was found, which is no answer to a refresh
         self.value: Any = None
+        self.seconds: float | None = 0.0  # for how many it may be kept in front of the store; None: for ever
         self.payload: bytes | None = None  # `value` packed, under `version`
         self.version: bytes | None = None  # of the namespace, before the fill began; none: it was found in the store
 

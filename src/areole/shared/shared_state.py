@@ -17,6 +17,7 @@ from ..typing import Clock, SharedCacheInfo
 from .breaker import CircuitBreaker
 from .counters import SharedCounters
 from .item_limit import ItemLimit
+from .plane import Plane
 from .wire_keys import WireKeys, check_namespace
 
 __all__ = ["SharedState"]
@@ -53,6 +54,8 @@ class SharedState:
         self.item_limit = None if max_items is None else ItemLimit(max_items)
         self.flights = new_state(self.name, make_index("dict", keeps_keys=False), clock, None, False)
         self.breaker = CircuitBreaker(FAILURES, PAUSE, clock)
+        self.planes: list[Plane] = []
+        """Has the plane of the store, once this process keeps something in front of it; for all parts of a cache."""
 
     def with_own_counters(self, name: str) -> SharedState:
         """Return a state over the same flights that counts for a part of the cache, and for the whole too."""
@@ -73,8 +76,14 @@ class SharedState:
             )
 
     def detach_fill(self, name: str) -> None:
-        """Detach the fill of this process, so that no later caller joins it."""
+        """Detach the fill of this process, so that no later caller joins it, and drop what is kept in front."""
         self.flights.invalidate(name, 0.0)
+        self.drop_kept(name)
+
+    def drop_kept(self, name: str) -> None:
+        """Drop what this process keeps of `name` in front of the store; the version's name stands for everything."""
+        for plane in self.planes:
+            plane.changed(name)
 
     def seconds_of(self, ttl: Any) -> float | None:
         """Return for how many seconds a value is to be stored; None: for ever."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from hashlib import blake2b
 from types import ModuleType
 from typing import Any, Final
 
 from .._memoize.kinds import classes_of, full_name_of
+from .._memoize.signature import Signature
+from .wire_keys import canonical
 
-__all__ = ["check_names", "wire_name_of"]
+__all__ = ["as_fill", "check_names", "has_own_keys", "key_of_arguments", "key_of_parts", "wire_name_of"]
 
 LONGEST: Final = 120
 """Letters that a name may have: with a digest it has to stand in a store as it is."""
@@ -33,18 +36,34 @@ def check_names(options: Any) -> None:
             raise TypeError(f"{argument}= is a part of the key that is made without key=: put it into the key itself")
 
 
-def wire_name_of(function: Callable[..., Any], options: Any, is_bound: bool = False) -> str:
+def wire_name_of(function: Callable[..., Any], options: Any = None, is_bound: bool = False) -> str:
     """Return the name of `function`, which no other function has; raise ValueError if it has none.
 
     `is_bound`: it is in a class, whose instances, or itself, are no part of the key.
     """
-    name = options.name or _own_name(function)
+    name = getattr(options, "name", None) or _own_name(function)
     if not is_bound and classes_of(function):
         raise ValueError(
             f"{full_name_of(function)} is a method, whose instance has no name that other processes know: pass key=, "
             "such as key='price:{self.id}:{item}', or put cached above @staticmethod"
         )
-    return name if options.version is None else f"{name}@{options.version}"
+    version = getattr(options, "version", None)
+    return name if version is None else f"{name}@{version}"
+
+
+def has_own_keys(signature: Signature) -> bool:
+    """Say whether `key=` makes the whole key."""
+    return signature.names["key_function"] is not None
+
+
+def key_of_parts(prefix: str | None, signature: Signature, parts: Any) -> str:
+    """Return the key of a call, of the parts that its arguments give."""
+    return f"{prefix}{blake2b(canonical((signature.labels, parts)), digest_size=20).hexdigest()}"
+
+
+def key_of_arguments(name: str, signature: Signature, key: Any) -> str:
+    """Return the key, in a shared cache, of a call that has this key in a cache of this process."""
+    return key_of_parts(f"{name}:", signature, (key,) if len(signature.key_parts) == 1 else key)
 
 
 def _own_name(function: Callable[..., Any]) -> str:
@@ -63,3 +82,12 @@ def _own_name(function: Callable[..., Any]) -> str:
     if why is not None:
         raise ValueError(f"{full_name_of(function)} {why}: pass name=, by which all processes know it, or key=")
     return f"{module}:{name}"
+
+
+def as_fill(call: Callable[[], Any], is_async: bool) -> Callable[[Any], Any]:
+    """Return `call` as a fill, which is given the key."""
+
+    async def fill_async(key: Any) -> Any:
+        return await call()
+
+    return fill_async if is_async else lambda key: call()

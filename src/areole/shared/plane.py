@@ -1,0 +1,209 @@
+"""The plane: how a process hears what others have changed, so that it drops its own copies.
+
+A `Tier` is what this process keeps of a namespace: a read-through cache whose misses ask the store. Every change of a
+key is reported to the tiers of this process by the call that makes it, and to other processes by a message of the
+store, after the change, on one connection of each: see `Listener`.
+
+What is kept is right because of the order of these steps. (Reading at the primary, and one connection whose messages
+come in order, are what they rest on.)
+
+    store:     the key is changed, then the message is sent
+    listener:  connected, then every tier is emptied, then what is read may be kept
+    tier:      a lookup has its flight in the index, then reads the store
+
+  P1. A value that was read before a change was heard is not kept after that: hearing it removes the key's entry, or
+      detaches its flight, whose value nobody finds then.
+
+      1. A reads the old value       3. the message comes: A's flight is detached
+      2. B changes the key           4. A's value goes to those who waited. (Without a flight, it would be kept here.)
+
+  P2. Nothing is kept for longer than `lag` if messages do not come: a store or a network that stops without a word is
+      seen by the answers to a PING, each half second. What counts is when the answered PING was sent, as a network may
+      be late in both directions. Then every tier is emptied, flights too, and until there is a connection again what is
+      read is not kept at all. (A process that was stopped itself may give a few values before its thread runs.)
+  P3. After a connection was lost, messages may be lost: so every tier is emptied before what is read is kept again.
+
+      1. A connects      2. A reads, and keeps      3. A empties its tiers    -- emptied first, a change between the
+      last message and 1 would be missed; emptied last, what is read in between is dropped, which costs a miss.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from .._platform.fork import after_fork_in_child
+from .._platform.locks import Guarded, run_locked
+from .._platform.weak import WeakTable
+from ..backends.protocol import ALL_THAT_BEGIN
+
+__all__ = ["LAG", "Listener", "Plane", "TierOfPlane", "plane_of"]
+
+_log = logging.getLogger("areole")
+
+LAG: Final = 2.0
+"""Seconds after which a process that hears nothing keeps nothing."""
+
+HEARTBEAT: Final = 0.5
+"""Seconds between two PINGs."""
+
+RETRY: Final = 0.5
+"""Seconds until the next try to connect."""
+
+
+class TierOfPlane(Protocol):
+    """What is notified of changes."""
+
+    version_key: str
+
+    def drop(self, name: str) -> None:
+        """Drop what is kept under a wire name, and detach its fill."""
+
+    def drop_beginning(self, prefix: str) -> None:
+        """The same for all names that begin like this."""
+
+    def drop_all(self) -> None:
+        """Drop everything, and detach all fills."""
+
+
+class Listener(Protocol):
+    """A connection on which a backend tells of changes, in their order."""
+
+    heard: float
+    """When the last PING was sent, by `time.monotonic`, that has been answered; at first, when this was connected."""
+
+    def receive(self, timeout: float) -> Sequence[str]:
+        """Return the wire names that others have changed; wait for some, up to `timeout` seconds.
+
+        One that ends with ALL_THAT_BEGIN stands for all that begin with what is before it.
+        """
+
+    def ping(self) -> None:
+        """Ask for an answer."""
+
+    def close(self) -> None: ...
+
+
+class Plane(Guarded):
+    """The tiers of one backend in this process, and the thread that listens for them.
+
+    `lock` guards the start of that thread. `_is_live` is written by that thread alone, once it runs.
+    """
+
+    __slots__ = ("_is_closed", "_is_live", "_lag", "_listen", "_needs_thread", "_thread", "_tiers")
+
+    def __init__(self, backend: Any, lag: float) -> None:
+        super().__init__()
+        self._listen: Callable[[], Listener] | None = getattr(backend, "listen", None)
+        if self._listen is None and backend.is_shared:
+            raise TypeError(
+                f"{type(backend).__name__} cannot tell a process what others have changed, so that values must not be "
+                "kept in front of it: use Redis or SQLite, or the SharedCache alone"
+            )
+        self._lag = lag
+        self._tiers: WeakTable[None] = WeakTable()
+        self._thread: threading.Thread | None = None
+        self._is_live = self._listen is None  # no other process can change what is there
+        self._is_closed = False
+
+    def add(self, tier: TierOfPlane) -> None:
+        """Tell `tier` of changes from now on."""
+        self._tiers.add_if_absent(tier, None)
+
+    def is_live(self) -> bool:
+        """Say whether what is read now may be kept. Starts the thread."""
+        if self._thread is None and self._listen is not None:
+            run_locked(self.lock, self._start)
+        return self._is_live
+
+    def _start(self) -> None:
+        if self._thread is None and not self._is_closed:
+            thread = threading.Thread(target=self._run, name="areole-plane", daemon=True)
+            thread.start()
+            self._thread = thread
+
+    def forget(self) -> None:
+        """In the child of a fork: there is no thread, and what was copied from the parent is not kept."""
+        self._is_live, self._thread = self._listen is None, None
+        self._drop_all()
+
+    def close(self) -> None:
+        """End the thread within a moment. What is read from now on is not kept."""
+        self._is_closed, self._is_live = True, False
+
+    def changed(self, name: str) -> None:
+        """Tell the tiers of this process that `name` was changed; the name of a version stands for its namespace."""
+        for tier in self._tiers.objects():
+            if name == tier.version_key:
+                tier.drop_all()
+            elif name.endswith(ALL_THAT_BEGIN):
+                tier.drop_beginning(name[:-1])
+            else:
+                tier.drop(name)
+
+    def _drop_all(self) -> None:
+        for tier in self._tiers.objects():
+            tier.drop_all()
+
+    # ---- the thread
+
+    def _run(self) -> None:
+        while not self._is_closed:
+            try:
+                self._listen_once()
+            except Exception as error:  # of any client library
+                _log.info("what others change is not heard now, so that nothing is kept: %s", error)
+            self._is_live = False  # first: what is read from here on is not kept
+            self._drop_all()
+            time.sleep(RETRY)
+
+    def _listen_once(self) -> None:
+        assert self._listen is not None
+        listener = self._listen()
+        try:
+            self._drop_all()
+            self._is_live = not self._is_closed
+            self._hear(listener)
+        finally:
+            listener.close()
+
+    def _hear(self, listener: Listener) -> None:
+        """Tell the tiers what comes, until nothing has come for too long."""
+        asked = 0.0
+        while not self._is_closed:
+            now = time.monotonic()
+            if now - listener.heard > self._lag - HEARTBEAT / 2:
+                return
+            if now - asked >= HEARTBEAT:
+                listener.ping()
+                asked = now
+            for name in listener.receive(HEARTBEAT / 2):
+                self.changed(name)
+
+
+_planes: Final[weakref.WeakKeyDictionary[Any, Plane]] = weakref.WeakKeyDictionary()
+_making: Final = Guarded()
+
+
+def plane_of(backend: Any, lag: float = LAG) -> Plane:
+    """Return the plane of a backend; one for all caches that use it."""
+    return run_locked(_making.lock, _plane_of, backend, lag)
+
+
+def _plane_of(backend: Any, lag: float) -> Plane:
+    plane = _planes.get(backend)
+    if plane is None:
+        plane = _planes[backend] = Plane(backend, lag)
+    return plane
+
+
+def _forget_all() -> None:
+    for plane in list(_planes.values()):
+        plane.forget()
+
+
+after_fork_in_child("threads", _forget_all)

@@ -1,0 +1,236 @@
+"""Tier: what a read-through cache of this process has to do with a shared cache behind it.
+
+A miss of the cache asks the shared one, in the flight of its key, and that fills. So what the plane hears of the key
+meanwhile detaches that flight: see P1 in `plane`. A hit knows nothing of all this: it is a hit of the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from math import inf
+from types import SimpleNamespace
+from typing import Any, Final
+
+from .._core.ttl import SecondsOf
+from .._fill.blocking import call_fill
+from .._fill.protocol import Fills
+from .._fill.task_waiter import running_loop
+from .._fill.tasks import TaskFills
+from .._platform.arguments import is_async_function
+from .._platform.locks import Guarded, run_locked
+from .._state.cache_state import CacheState
+from .background import Done, in_background
+from .fills import FillOperations
+from .plane import Plane
+from .steps import Steps, run, run_async
+from .wire_names import as_fill, has_own_keys, key_of_arguments, wire_name_of
+
+__all__ = ["Found", "Tier"]
+
+LEAST_NAMES: Final = 1000
+"""So many names are kept before those of keys that are not there any more are dropped."""
+
+
+class Found:
+    """A value of the shared cache, and for how many seconds it may be kept here: None for ever, 0 not at all."""
+
+    __slots__ = ("seconds", "value")
+
+    def __init__(self, value: Any, seconds: float | None) -> None:
+        self.value = value
+        self.seconds = seconds
+
+
+class Tier(Guarded):
+    """One cache in front of a shared one; `threads` and `tasks` are the shared cache's operations.
+
+    `lock` guards `_key_of`, from wire names to keys; one of them is looked up without it.
+    """
+
+    def __init__(
+        self,
+        threads: FillOperations | None,
+        tasks: FillOperations,
+        plane: Plane,
+        ttl: SecondsOf[Any, Any],
+        local_ttl: float | None,
+    ) -> None:
+        super().__init__()
+        self._threads = threads
+        self._tasks = tasks
+        self._plane = plane
+        self._seconds_of = ttl
+        self._most_seconds = inf if local_ttl is None else local_ttl
+        self._keys = tasks.state.keys
+        self._key_of: dict[str, Any] = {}
+        self._most_names = LEAST_NAMES
+        self._state: CacheState | None = None
+        self._wire_key: Callable[[Any], Any] = _itself
+        self._prefix: str | None = None  # of a memoized function's keys
+        self.version_key = self._keys.version_key
+
+    def use(self, state: CacheState) -> None:
+        """Be in front of the shared cache with the entries of `state`."""
+        self._state = state
+        self._plane.add(self)
+
+    # ---- fills
+
+    def find(self, operations: FillOperations, key: Any, fill: Callable[[Any], Any], is_refresh: bool) -> Steps[Found]:
+        """Return what the shared cache has for `key`; it fills what it has not."""
+        wire_key = self._wire_key(key)
+        self._note(self._keys.name(wire_key), key)
+        is_live = self._plane.is_live()  # before anything is read: see P3
+        value, seconds = yield from operations.find_or_fill(wire_key, fill, self._seconds_of, is_refresh)
+        return Found(value, seconds if is_live else 0.0)
+
+    def fill_for_threads(self, fill: Callable[[Any], Any]) -> TierFill:
+        if self._threads is None:
+            raise TypeError(f"SharedCache {self._keys.prefix!r} has an asynchronous backend: use AsyncAtomicCache")
+        return TierFill(lambda is_refresh, args, _: self._find_now(fill, args[0], is_refresh))
+
+    def _find_now(self, fill: Callable[[Any], Any], key: Any, is_refresh: bool) -> Found:
+        assert self._threads is not None
+        return run(self.find(self._threads, key, fill, is_refresh))
+
+    def fill_for_tasks(self, fill: Callable[[Any], Any], inline: bool) -> TierFill:
+        called = partial(_call_inline, fill) if inline and not is_async_function(fill) else fill
+        return AsyncTierFill(lambda is_refresh, args, _: self._find_later(called, args[0], is_refresh))
+
+    def _find_later(self, fill: Callable[[Any], Any], key: Any, is_refresh: bool) -> Awaitable[Found]:
+        return run_async(self.find(self._tasks, key, fill, is_refresh))
+
+    def memoize(self, memoized: Any, name: str | None) -> TierFill:
+        """Return what a memoized function calls for a miss, with the function's arguments, and for a refresh.
+
+        Its keys are those of `cached` over the shared cache.
+        """
+        function, cache_key, signature = memoized.function, memoized.cache_key, memoized.signature
+        if not has_own_keys(signature):
+            named = wire_name_of(function, SimpleNamespace(name=name, version=None, key=None))
+            self._prefix, self._wire_key = f"{named}:", partial(key_of_arguments, named, signature)
+        is_async = is_async_function(function)
+        find: Any = self._find_later if is_async else self._find_now
+
+        def find_call(is_refresh: bool, args: Any, kwargs: Any) -> Any:
+            call = partial(function, *args, **kwargs)
+            return find(as_fill(call, is_async), cache_key(*args, **kwargs), is_refresh)
+
+        return AsyncTierFill(find_call) if is_async else TierFill(find_call)
+
+    def ttl(self, key: Any, found: Any) -> float | None:
+        """Be the ttl of the cache: for how long what was found, or a stored exception, is kept here."""
+        seconds = found.seconds if isinstance(found, Found) else None
+        least = self._most_seconds if seconds is None else min(seconds, self._most_seconds)
+        return None if least == inf else least
+
+    @staticmethod
+    def value_of(found: Found) -> Any:
+        """Return what is stored in this process, and given to those who wait."""
+        return found.value
+
+    # ---- removal
+
+    def invalidate(self, key: Any, fills: Fills) -> Any:
+        """Remove `key` here and there; say whether there was something. For tasks: return that to be awaited."""
+        return self._change(fills, partial(self._invalidate, key, self._drop_key(key)))
+
+    def _invalidate(self, key: Any, was_here: bool, operations: FillOperations) -> Steps[bool]:
+        try:
+            return (yield from operations.delete(self._wire_key(key))) or was_here
+        finally:
+            self._drop_key(key)  # again: it may have been read before it was removed there
+
+    def clear(self, fills: Fills) -> Any:
+        """Clear the namespace, or what belongs to a memoized function, here and there."""
+        self.drop_all()
+        return self._change(fills, self._clear)
+
+    def _clear(self, operations: FillOperations) -> Steps[None]:
+        try:
+            yield from operations.clear(None) if self._prefix is None else operations.clear_keys(self._prefix)
+        finally:
+            self.drop_all()
+
+    def _change(self, fills: Fills, steps: Callable[[FillOperations], Steps[Any]]) -> Any:
+        if not isinstance(fills, TaskFills):
+            assert self._threads is not None
+            return run(steps(self._threads))
+        if running_loop() is None and self._threads is not None:
+            return Done(run(steps(self._threads)))
+        return in_background(run_async(steps(self._tasks)))
+
+    def _drop_key(self, key: Any) -> bool:
+        assert self._state is not None
+        return self._state.invalidate(key, self._state.clock())
+
+    def drop(self, name: str) -> None:
+        """Drop what is kept under a wire name, and detach its fill."""
+        if self._state is not None and name.startswith(self._keys.prefix):
+            self._drop_key(self._key_of.get(name, name[len(self._keys.prefix) :]))
+
+    def drop_beginning(self, prefix: str) -> None:
+        """The same for all names that begin like this."""
+        if self._state is not None and (prefix.startswith(self._keys.prefix) or self._keys.prefix.startswith(prefix)):
+            for entry in self._state.index.snapshot():
+                if self._keys.name(self._wire_key(entry.key)).startswith(prefix):
+                    self._drop_key(entry.key)
+
+    def drop_all(self) -> None:
+        """Drop everything, and detach all fills."""
+        if self._state is not None:
+            self._state.clear()
+
+    # ---- names
+
+    def _note(self, name: str, key: Any) -> None:
+        """Note the key of a name that does not show it: by its flight, before that reads, so that it can be dropped."""
+        if name[len(self._keys.prefix) :] != key:
+            run_locked(self.lock, self._note_name, name, key)
+
+    def _note_name(self, name: str, key: Any) -> None:
+        self._key_of[name] = key
+        if len(self._key_of) > self._most_names:
+            self._drop_names()
+
+    def _drop_names(self) -> None:
+        """Drop the names of keys that have no entry; in all, a constant time for each that is noted.
+
+        Under the lock: else a name could be noted again, by a flight that is not in the snapshot, and be dropped then.
+        """
+        assert self._state is not None
+        kept = {self._keys.name(self._wire_key(entry.key)) for entry in self._state.index.snapshot()}
+        for name in list(self._key_of):
+            if name not in kept:
+                self._key_of.pop(name, None)
+        self._most_names = max(LEAST_NAMES, 2 * len(self._key_of))
+
+
+class TierFill:
+    """The fill of a cache that is in front of a shared one: called with a key, or with a function's arguments."""
+
+    def __init__(self, find: Callable[[bool, Any, Any], Any]) -> None:
+        self._find = find
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self._find(False, args, kwargs)
+
+    def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Have the shared cache fill this again."""
+        return self._find(True, args, kwargs)
+
+
+class AsyncTierFill(TierFill):
+    """The same for tasks."""
+
+    async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return await self._find(False, args, kwargs)
+
+
+def _itself(key: Any) -> Any:
+    return key
+
+
+async def _call_inline(fill: Callable[[Any], Any], key: Any) -> Any:
+    return await call_fill(partial(fill, key), offloads=False)
