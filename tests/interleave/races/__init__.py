@@ -1,6 +1,6 @@
 """The races, by the step of the protocol that they are about; to add one, write it under `@race` in its file."""
 
 from ..race import RACES
-from . import claims, errors, evictions, expiries, refreshes, removals, stores
+from . import claims, errors, evictions, expiries, refreshes, removals, stores, under_lock
 
-__all__ = ["RACES", "claims", "errors", "evictions", "expiries", "refreshes", "removals", "stores"]
+__all__ = ["RACES", "claims", "errors", "evictions", "expiries", "refreshes", "removals", "stores", "under_lock"]
