@@ -165,6 +165,39 @@ def test_a_fill_that_is_running_is_not_stored_after_cache_clear_or_invalidate(ca
         assert here.peek(1) is None and elsewhere.peek(1) is None
 
 
+class WalkedSlowly(MemoryBackend):
+    """Its clear passes the values, does `between`, once, and then comes to the tokens, as a SCAN may."""
+
+    between: Callable[[], object] | None = None
+
+    def clear(self, prefix: str, /) -> None:
+        values = [each for each in self._storage if each.startswith(prefix)]
+        act, self.between = self.between, None
+        if act is not None:
+            act()
+        for each in values:
+            self._storage.delete(each)
+        for each in list(self._tokens):
+            if each.startswith(prefix):
+                del self._tokens[each]
+
+
+def test_a_fill_that_stores_while_the_store_is_walked_through_is_removed_too() -> None:
+    """1. the walk has passed the place of a key    2. the key's fill stores    3. the walk comes to its token."""
+    backend, gate = WalkedSlowly(), Gate()
+
+    @cached(SharedCache(backend, namespace="shop"), name="slow")
+    def slow(a: int) -> int:
+        gate.enter()
+        return a
+
+    join = start_threads(lambda: slow(1))
+    gate.wait_until_entered()
+    backend.between = lambda: (gate.open(), join())
+    slow.cache_clear()
+    assert slow.peek(1) is None
+
+
 def test_cache_clear_says_where_it_cannot_know_the_keys() -> None:
     for key in ("{user_id}", lambda user_id: user_id):
         get_user = cached(make_cache(), key=key)(user)
