@@ -54,6 +54,8 @@ def test_the_signature_is_the_one_that_is_documented() -> None:
         "policy",
         "resilience",
         "allow_single_use",
+        "shared",
+        "local_ttl",
     ]
     assert [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY] == list(parameters)[2:]
     assert parameters["clock"].default is time.monotonic
