@@ -15,8 +15,8 @@ Forks
     3. the parent closes its connection; no process has the lock, so that the write-ahead log is removed
     4. the child writes to the removed log, which nobody else reads: what it deletes stays valid everywhere.
 
-    A connection whose thread is in a long call is not waited for. The child keeps it for ever, and neither uses nor
-    closes it.
+    So there must be none when the fork comes. Where one cannot be closed in time, since its thread is in a long call,
+    the child refuses to use that file; and it never closes what it has inherited.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ from ..errors import BackendError, BackendTimeout, CacheClosedError
 __all__ = ["KEPT_CHANGES", "Connection", "SQLiteFile"]
 
 R = TypeVar("R")
+Identity: TypeAlias = tuple[int, int]
+"""A file, whatever it is called: its device and number."""
 Parameters: TypeAlias = Sequence[Any] | dict[str, Any]
 
 APPLICATION_ID: Final = 0x61726C65
@@ -87,6 +89,8 @@ LOOK_SECONDS: Final = 1.0
 PATIENCE: Final = 1.0
 """Seconds for which a fork, or `close`, waits for a call that another thread is in."""
 
+IS_FREE_THREADED: Final = "t" in getattr(sys, "abiflags", "")
+
 BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 
 HINTS: Final = {
@@ -120,7 +124,7 @@ class SQLiteFile:
             hint = "is a folder: name a file in it"
         return BackendError(f"SQLiteBackend: {self.path!r} {hint} ({error})")
 
-    def identity(self) -> tuple[int, int] | None:
+    def identity(self) -> Identity | None:
         """Return which file there is now; None if there is none."""
         try:
             found = os.stat(self.path)
@@ -128,16 +132,24 @@ class SQLiteFile:
             return None
         return found.st_dev, found.st_ino
 
-    def connect(self) -> sqlite3.Connection:
-        """Make a connection, the file if there is none, and its tables if it is empty."""
+    def connect(self) -> tuple[sqlite3.Connection, Identity | None]:
+        """Make a connection, the file if there is none, and its tables if it is empty; say which file it is."""
         self._create()
+        identity = self.identity()
+        if identity in _unsafe:
+            raise BackendError(
+                f"SQLiteBackend: {self.path!r} cannot be used in this process: it was open in the parent, in a "
+                "long call or by another library, when that forked. Fork before it is used, or spawn"
+            )
+        if identity is not None:
+            _opened.add(identity)
         raw = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(raw)
         except BaseException:
             raw.close()
             raise
-        return raw
+        return raw, identity
 
     def _create(self) -> None:
         """Create the file, for its owner alone.
@@ -219,12 +231,13 @@ class Connection:
         self.file = file
         self._raw: sqlite3.Connection | None = None
         self._process = os.getpid()
-        self._identity: tuple[int, int] | None = None
+        self._identity: Identity | None = None
         self._look_at = 0.0
         _connections.add_if_absent(self, None)
 
-    def __del__(self) -> None:
-        self._close()  # its thread has ended, or the backend was dropped
+    def __del__(self, process_id: Callable[[], int] = os.getpid) -> None:
+        """Close it: its thread has ended, or the backend was dropped; or the interpreter ends, and `os` is gone."""
+        self._close(process_id())
 
     # ---- statements
 
@@ -272,7 +285,7 @@ class Connection:
     def _failed(self, error: sqlite3.Error) -> BackendError:
         failure = self.file.failure(error)
         if not isinstance(failure, BackendTimeout):
-            self._close()
+            self._close(os.getpid())
         return failure
 
     # ---- life
@@ -286,7 +299,7 @@ class Connection:
     def _look(self) -> sqlite3.Connection:
         """Return the connection; open it if there is none, or its file was removed or replaced."""
         if self._raw is None or self.file.is_closed or self.file.identity() != self._identity:
-            self._close()
+            self._close(os.getpid())
             run_locked(_opening.lock, self._open)
         assert self._raw is not None
         self._look_at = time.monotonic() + LOOK_SECONDS
@@ -296,19 +309,18 @@ class Connection:
         if self.file.is_closed:
             raise CacheClosedError("SQLiteBackend is closed: make another one")
         try:
-            self._raw = self.file.connect()
+            raw, self._identity = self.file.connect()
         except (OSError, sqlite3.Error) as error:
             raise self.file.failure(error) from error
         self._process = os.getpid()
-        self._identity = self.file.identity()
+        self._raw = raw
 
-    def _close(self) -> None:
+    def _close(self, process: int) -> None:
+        """Close it, unless it is the parent's, which a child must not close."""
         raw, self._raw = self._raw, None
-        if raw is None:
-            return
-        if self._process == os.getpid():
+        if raw is not None and self._process == process:
             raw.close()
-        else:
+        elif raw is not None:
             _inherited.append(raw)
 
     def shut(self) -> bool:
@@ -319,16 +331,18 @@ class Connection:
             if self._raw is not None:
                 taken += filter(None, map(call, (partial(self.lock.acquire, timeout=PATIENCE),)))
             if taken:
-                self._close()
+                self._close(os.getpid())
             return bool(taken)
         finally:
             if taken:
                 self.lock.release()
 
     def after_fork(self) -> None:
-        """In the child: forget a connection that is still the parent's, and the thread that held the lock."""
+        """In the child: free the lock, unless the thread that holds it is the one that forked."""
         if self._process != os.getpid():
-            self._close()
+            if self._raw is not None and self._identity is not None:
+                _unsafe.add(self._identity)
+            self._close(os.getpid())
             if not self.lock._is_owned():  # type: ignore[attr-defined]
                 self.lock._at_fork_reinit()  # type: ignore[attr-defined]
 
@@ -350,8 +364,12 @@ def _transact(raw: sqlite3.Connection, function: Callable[..., R], *args: Any) -
 
 _opening: Final = Guarded()
 _connections: Final[WeakTable[None]] = WeakTable()
+
+_opened: Final[set[Identity]] = set()
+"""All files to which this process has ever made a connection."""
+_unsafe: set[Identity] = set()
+"""Those that were open in the parent when it forked this process."""
 _inherited: Final[list[sqlite3.Connection]] = []
-"""What a child has inherited, and must not close."""
 
 
 def close_connections(file: SQLiteFile) -> None:
@@ -363,23 +381,47 @@ def close_connections(file: SQLiteFile) -> None:
 def _shut(connections: list[Connection]) -> None:
     """Close connections of any threads.
 
-    On free-threaded builds a statement that another thread has made is freed by that thread, when it runs next, or by
-    the collector; and SQLite closes nothing before. The statements are in a cache: it is freed first.
+    On a free-threaded build a statement that another thread has made is freed by that thread, when it runs next, or by
+    the collector, once what it is kept in was freed; and SQLite closes nothing before.
     """
-    is_closed = [each.shut() for each in connections]
-    if any(is_closed) and "t" in getattr(sys, "abiflags", ""):
+    are_open = [each.shut() for each in connections]
+    if any(are_open) and IS_FREE_THREADED:
         gc.collect()
         gc.collect()
+
+
+def _still_open() -> set[Identity]:
+    """Return which of the files that were ever opened are open in this process, by anybody."""
+    found = set()
+    with suppress(OSError):
+        for name in os.listdir("/dev/fd"):
+            with suppress(OSError):
+                status = os.fstat(int(name))
+                found.add((status.st_dev, status.st_ino))
+    return found & _opened
+
+
+_fork: tuple[int, set[Identity]] = (0, set())
+"""The process that forks, and what is open in it."""
 
 
 def _before_fork() -> None:
+    """Close all connections, and wait for threads that are in the midst of freeing a statement."""
+    global _fork
     _opening.lock.acquire(timeout=PATIENCE)  # released by `_after_fork`: no connection is made meanwhile
     _shut(_connections.objects())
+    ends = time.monotonic() + PATIENCE
+    while (left := _still_open()) and time.monotonic() < ends:
+        time.sleep(0.001)
+    _fork = os.getpid(), left
 
 
 def _after_fork() -> None:
     if _opening.is_held():
         _opening.lock.release()
+    parent, left = _fork
+    if parent != os.getpid():
+        _unsafe.update(left)
     for each in _connections.objects():
         each.after_fork()
 
