@@ -67,8 +67,9 @@ KEPT_CHANGES: Final = 500
 """How many of the last changes stay for those who listen; one that has missed more drops all that it keeps."""
 
 CHANGES: Final = "CREATE TABLE changes (id INTEGER PRIMARY KEY, key TEXT NOT NULL)"
+# an entry without a value has no deadline; to ask for the value itself would read it
 TRIGGER: Final = f"""
-CREATE TRIGGER on_{{event}} AFTER {{event}} {{columns}} ON entries WHEN old.value IS NOT NULL
+CREATE TRIGGER on_{{event}} AFTER {{event}} {{columns}} ON entries WHEN old.deadline > 0
 BEGIN
     INSERT INTO changes (key) VALUES (old.key);
     DELETE FROM changes WHERE id <= (SELECT max(id) FROM changes) - {KEPT_CHANGES};
@@ -231,7 +232,7 @@ class Connection:
         self.file = file
         self._raw: sqlite3.Connection | None = None
         self._process = os.getpid()
-        self._identity: Identity | None = None
+        self.identity: Identity | None = None
         self._look_at = 0.0
         _connections.add_if_absent(self, None)
 
@@ -298,7 +299,7 @@ class Connection:
 
     def _look(self) -> sqlite3.Connection:
         """Return the connection; open it if there is none, or its file was removed or replaced."""
-        if self._raw is None or self.file.is_closed or self.file.identity() != self._identity:
+        if self._raw is None or self.file.is_closed or self.file.identity() != self.identity:
             self._close(os.getpid())
             run_locked(_opening.lock, self._open)
         assert self._raw is not None
@@ -309,7 +310,7 @@ class Connection:
         if self.file.is_closed:
             raise CacheClosedError("SQLiteBackend is closed: make another one")
         try:
-            raw, self._identity = self.file.connect()
+            raw, self.identity = self.file.connect()
         except (OSError, sqlite3.Error) as error:
             raise self.file.failure(error) from error
         self._process = os.getpid()
@@ -340,8 +341,8 @@ class Connection:
     def after_fork(self) -> None:
         """In the child: free the lock, unless the thread that holds it is the one that forked."""
         if self._process != os.getpid():
-            if self._raw is not None and self._identity is not None:
-                _unsafe.add(self._identity)
+            if self._raw is not None and self.identity is not None:
+                _unsafe.add(self.identity)
             self._close(os.getpid())
             if not self.lock._is_owned():  # type: ignore[attr-defined]
                 self.lock._at_fork_reinit()  # type: ignore[attr-defined]

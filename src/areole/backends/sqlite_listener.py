@@ -1,23 +1,21 @@
 """How a process hears what others have changed in a file of SQLite: triggers write it down, in the same transaction.
 
 A change is written down where a value is replaced, gets another deadline, or goes. What was stored where nothing
-was, nobody keeps. `PRAGMA data_version` says, without reading the file, whether another connection has written. A
-process hears its own changes too.
+was, nobody keeps. A process hears its own changes too.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from typing import Final
 
 from ..errors import BackendError
-from .sqlite_file import KEPT_CHANGES, SQLiteFile
+from .sqlite_file import KEPT_CHANGES, Connection, SQLiteFile
 
 __all__ = ["SQLiteListener"]
 
 LOOK_EVERY: Final = 0.005
-"""Seconds between two looks at `data_version`, which takes microseconds."""
+"""Seconds between two looks, which take microseconds."""
 
 
 class SQLiteListener:
@@ -26,13 +24,9 @@ class SQLiteListener:
     def __init__(self, file: SQLiteFile) -> None:
         self._file = file
         self.heard = time.monotonic()
-        self._raw = file.connect()
-        self._identity = file.identity()
-        self._version = self._data_version()
-        self._last: int = self._raw.execute("SELECT ifnull(max(id), 0) FROM changes").fetchone()[0]
-
-    def _data_version(self) -> int:
-        return self._raw.execute("PRAGMA data_version").fetchone()[0]  # type: ignore[no-any-return]
+        self._connection = Connection(file)
+        [(self._last,)] = self._connection.rows("SELECT ifnull(max(id), 0) FROM changes", ())
+        self._identity = self._connection.identity
 
     def ping(self) -> None:
         """Look whether the file is the same still: one that was replaced would never say anything."""
@@ -51,19 +45,12 @@ class SQLiteListener:
             time.sleep(LOOK_EVERY)
 
     def _look(self) -> list[str]:
-        try:
-            version = self._data_version()
-            if version == self._version:
-                return []
-            rows = self._raw.execute("SELECT id, key FROM changes WHERE id > ? ORDER BY id", (self._last,)).fetchall()
-        except sqlite3.Error as error:
-            raise self._file.failure(error) from error
-        self._version = version  # read before the rows: what comes in between is seen now, and looked for again
-        if len(rows) >= KEPT_CHANGES:
+        rows = self._connection.rows("SELECT id, key FROM changes WHERE id > ? ORDER BY id", (self._last,))
+        if self._connection.identity != self._identity or len(rows) >= KEPT_CHANGES:
             raise BackendError("more was changed than is kept")
         if rows:
             self._last = rows[-1][0]
         return [key for _, key in rows]
 
     def close(self) -> None:
-        self._raw.close()
+        self._connection.shut()
