@@ -44,6 +44,13 @@ def on_loop(request: pytest.FixtureRequest) -> Callable[..., Any]:
     return partial(run, new_loop=request.param)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a name with an address: processes that share the tests (pytest-xdist) would not agree about them."""
+    for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"{item.nodeid}: pass ids=repr_without_address, of tests.kit")
+
+
 def pytest_collection_finish() -> None:
     """Keep what was loaded until here out of all collections: many tests make some, and each would walk through it.
 

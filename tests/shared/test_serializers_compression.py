@@ -22,7 +22,7 @@ from areole.serializers import (
     ZstdCompression,
 )
 
-from ..kit import run_threads
+from ..kit import repr_without_address, run_threads
 from .serializers import COMPRESSIONS, each, needed, package_zstd, standard_zstd, typed, without
 
 pytest.importorskip("hypothesis")
@@ -96,7 +96,9 @@ def test_a_chain_takes_compressions_and_serializers_of_others() -> None:
     assert chain.loads(chain.dumps(b"abab")) == b"abab" and chain.dumps(b"abab") == b"\x01ab"
 
 
-@pytest.mark.parametrize("compression", [None, "zlib", zlib, ZlibCompression, JsonSerializer(), object()], ids=repr)
+@pytest.mark.parametrize(
+    "compression", [None, "zlib", zlib, ZlibCompression, JsonSerializer(), object()], ids=repr_without_address
+)
 def test_a_chain_takes_nothing_else_for_a_compression(compression: Any) -> None:
     with pytest.raises(TypeError, match=r"Chain: compression must be a compression such as ZlibCompression\(\), not"):
         Chain(JsonSerializer(), compression)

@@ -28,6 +28,7 @@ from areole.serializers import (
 )
 from areole.serializers.same import is_same
 
+from ..kit import repr_without_address
 from .serializers import Colour, Level, Name, Number, Point, Text, instead_of, needed, without
 
 pytest.importorskip("hypothesis")
@@ -273,7 +274,7 @@ def test_without_pydantic_the_error_says_what_to_install() -> None:
         (collections.deque([1]), collections.deque([1.0])),
         (Pair(1, "a"), (1, "a")),
     ],
-    ids=repr,
+    ids=repr_without_address,
 )
 def test_what_differs_in_a_type_or_a_part_is_not_the_same(one: Any, other: Any) -> None:
     assert not is_same(one, other) and not is_same(other, one) and is_same(one, one)
@@ -416,7 +417,7 @@ def picked_type(function: Callable[..., Any]) -> Any:
         (lambda: 1, NoneType),
         (Shop, NoneType),
     ],
-    ids=repr,
+    ids=repr_without_address,
 )
 def test_the_return_annotation_picks_whatever_those_of_the_arguments_are(function: Any, picked: Any) -> None:
     assert picked_type(function) == picked

@@ -27,6 +27,7 @@ from areole.serializers import (
     serializer_from_url,
 )
 
+from ..kit import repr_without_address
 from .serializers import KEY, NOT_PLAIN, needed
 
 # ---- by name
@@ -111,7 +112,7 @@ def test_what_names_no_serializer_is_refused_and_named(url: str, message: str) -
     assert message in str(caught.value) and str(caught.value).startswith("serializer_from_url: ")
 
 
-@pytest.mark.parametrize("url", [None, b"json", JsonSerializer()], ids=repr)
+@pytest.mark.parametrize("url", [None, b"json", JsonSerializer()], ids=repr_without_address)
 def test_a_url_is_a_text(url: Any) -> None:
     with pytest.raises(TypeError, match='url must be a str such as "json'):
         serializer_from_url(url)
@@ -197,7 +198,7 @@ HERE = __name__
         ((pickle_serializer, pickle_deserializer), "areole.serializers.pickle.pickle_serializer", True),
         ((PickleSerializer().dumps, PickleSerializer().loads), None, True),
     ],
-    ids=lambda each: None if isinstance(each, str | bool | None) else repr(each)[:30],
+    ids=lambda each: None if isinstance(each, str | bool | None) else repr_without_address(each)[:30],
 )
 def test_those_of_others_have_a_name_and_run_code_only_if_they_are_known_to(
     thing: Any, name: str | None, runs_code: bool
@@ -236,7 +237,7 @@ def test_a_text_that_one_makes_is_stored_as_utf_8() -> None:
         serializer.dumps("\ud800")
 
 
-@pytest.mark.parametrize("result", [None, 1, bytearray(b"a"), memoryview(b"a")], ids=repr)
+@pytest.mark.parametrize("result", [None, 1, bytearray(b"a"), memoryview(b"a")], ids=repr_without_address)
 def test_one_that_makes_no_bytes_is_an_error(result: Any) -> None:
     with pytest.raises(SerializationError, match=f"must return bytes, not {type(result).__name__}"):
         as_serializer((lambda value: result, bytes)).dumps(1)
@@ -274,7 +275,7 @@ def test_what_they_raise_is_chained_and_their_texts_which_may_show_the_value_are
         (Late(), "codec: what serializes must be a plain function, not the async def"),
         ((to_bytes, Late().loads), "codec: what deserializes must be a plain function, not the async def"),
     ],
-    ids=repr,
+    ids=repr_without_address,
 )
 def test_what_is_no_serializer_is_refused_by_the_name_of_its_argument(thing: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):

@@ -23,7 +23,16 @@ from areole.serializers import (
 )
 from areole.testing import ManualClock
 
-from ..kit import Gate, Told, check_books, every_policy, run_threads, start_threads, wait_until_waiting
+from ..kit import (
+    Gate,
+    Told,
+    check_books,
+    every_policy,
+    repr_without_address,
+    run_threads,
+    start_threads,
+    wait_until_waiting,
+)
 
 pytestmark = every_policy
 
@@ -143,7 +152,7 @@ class CalledDigits(Digits):
         *("json", "json+zlib://?min-size=0", JsonSerializer(), SignedPickle([b"k" * 16])),
         *(Digits(), CalledDigits(), (repr_bytes, int), json),
     ],
-    ids=repr,
+    ids=repr_without_address,
 )
 @every_form
 @every_read
@@ -165,7 +174,7 @@ def test_a_serializer_may_be_a_name_an_object_or_a_pair(policy: str, serializer:
         ({"serializer": Digits(), "deserializer": bytes}, TypeError, "deserializer is for a serializer that is a func"),
         ({"serializer": len, "deserializer": 5}, TypeError, "deserializer must be callable, not int"),
     ],
-    ids=repr,
+    ids=repr_without_address,
 )
 def test_what_is_no_serializer_is_refused(policy: str, options: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
@@ -217,7 +226,7 @@ def test_a_serializer_that_fails_is_a_value_error_with_the_type_and_the_cause(po
 
 
 @every_form
-@pytest.mark.parametrize("data", ["text", bytearray(3), None, 7], ids=repr)
+@pytest.mark.parametrize("data", ["text", bytearray(3), None, 7], ids=repr_without_address)
 def test_a_serializer_that_gives_no_bytes_is_a_value_error(policy: str, put: Any, data: Any) -> None:
     cache = make_cache(policy, serializer=lambda value: data)
     with pytest.raises(ValueError, match=f"serializer must return bytes, not {type(data).__name__}"):
