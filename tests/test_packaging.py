@@ -82,12 +82,13 @@ def test_the_sdist_holds_what_is_needed_to_test_and_build_it(sdist: list[str]) -
         "SECURITY.md",
         "benchmarks",
         "docs",
+        "examples",
         "pyproject.toml",
         "src",
         "stress",
         "tests",
     }
-    for folder in ("docs", "src", "stress", "tests"):
+    for folder in ("docs", "examples", "src", "stress", "tests"):
         assert files_in(ROOT / folder) == {
             name.removeprefix(f"{folder}/") for name in sdist if name.startswith(f"{folder}/")
         }
