@@ -17,7 +17,7 @@ import random
 from collections.abc import Iterator, Sequence
 from functools import partial
 from types import GeneratorType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from areole import CACHE_MISS
 from areole._core.flight import Flight
@@ -30,6 +30,9 @@ __all__ = ["Fault", "Program", "Run", "explore", "sample"]
 
 Program: TypeAlias = Sequence[Sequence[tuple[str, int]]]
 """For each thread, its operations: what, and in which process. The fill of "ask fails" fails."""
+
+
+MOST_STEPS: Final = 300
 
 
 class Failed(Exception):
@@ -94,6 +97,7 @@ class Run:
 
     def go_on(self, thread: int) -> None:
         """Let a thread take its next step. If it is fine, what comes of the step is looked at in another one."""
+        assert len(self.choices) < MOST_STEPS, f"the threads turn in circles: {self.log[-10:]}"
         self.choices.append(thread)
         if self._results[thread] is not None:
             value, error = self._results[thread]

@@ -59,12 +59,30 @@ def test_two_operations_in_every_interleaving(make_world: MakeWorld, start: str)
 
 @pytest.mark.parametrize("one", ["ask", "wait", "refresh", "set", "add", "delete", "expire", "ttl_of"])
 def test_an_operation_beside_a_change_and_what_comes_after_it(make_world: MakeWorld, one: str) -> None:
-    """Every interleaving with two preemptions; of a quarter of the programs."""
+    """Every interleaving with two preemptions; where a fill makes them many, of a third of the programs."""
     world, choices = make_world(), random.Random(one)
     for change in CHANGES:
         for after in ("get", "add", "delete", "expire", "ask", "refresh", "ask fails"):
-            start, where, there = choices.choice(("absent", "live", "old")), *choices.choices((0, 1), k=2)
-            check(explore(world, start, [[(one, 0)], [(change, where), (after, there)]], preemptions=2))
+            starts = ["absent", "live", "old"]
+            for start in [choices.choice(starts)] if one in FILLS or after in FILLS else starts:
+                where, there = choices.choices((0, 1), k=2)
+                check(explore(world, start, [[(one, 0)], [(change, where), (after, there)]], preemptions=2))
+
+
+@pytest.mark.parametrize("change", ["set", "delete", "clear"])
+def test_an_operation_beside_a_look_and_a_change(make_world: MakeWorld, change: str) -> None:
+    world = make_world()
+    for one in ("set", "add", "delete", "expire", "ask"):
+        for look in ("get", "ttl_of", "ask"):
+            check(explore(world, "live", [[(one, 0)], [(look, 1), (change, 1)]], preemptions=2))
+
+
+@pytest.mark.parametrize("change", ["set", "add", "delete", "clear"])
+def test_a_fill_beside_a_change_by_another_process_and_a_caller_after_it(make_world: MakeWorld, change: str) -> None:
+    """Also between a step and what is done with its result: what has stood may have fallen meanwhile."""
+    world = make_world()
+    for one, after in (("ask", "ask"), ("ask", "refresh"), ("refresh", "ask")):
+        check(explore(world, "absent", [[(one, 0)], [(change, 1), (after, 0)]], preemptions=2, is_fine=True))
 
 
 @pytest.mark.parametrize("seed", range(3))
