@@ -7,19 +7,28 @@ whose messages a test holds back, loses, or lets come.
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import threading
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from areole import AsyncAtomicCache, AtomicCache, SharedCache
-from areole.backends import MemoryBackend
-from areole.errors import BackendError
+from areole import AsyncAtomicCache, AtomicCache, Resilience, SharedCache, cached
+from areole._core.flight import Flight
+from areole._platform.locks import run_locked
+from areole.backends import MemoryBackend, RedisBackend, SQLiteBackend
+from areole.backends.redis_listener import MOST_MESSAGES
+from areole.errors import BackendError, BackendTimeout
 from areole.shared import plane as planes
 
 from ..kit import PATIENCE
+from .servers import RedisServer, redis_server
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +186,12 @@ CHANGES: dict[str, Callable[[Side], Any]] = {
     "set_many": lambda side: side.shared.set_many({"a": "new"}),
     "delete": lambda side: side.shared.delete("a"),
     "shared clear": lambda side: side.shared.clear(reclaim=False),
+    "shared refresh": lambda side: side.shared.refresh("a", lambda key: "new"),
     "expire_in": lambda side: side.shared.expire_in("a", 0),
+    "set by another cache over the backend": lambda side: SharedCache[Any](side.backend, namespace="shop").set("a", 1),
+    "set by tasks alone": lambda side: asyncio.run(
+        SharedCache[Any](side.backend.aio, namespace="shop").aio.set("a", 1)  # type: ignore[arg-type]
+    ),
 }
 
 
@@ -303,3 +317,193 @@ def test_bad_arguments_are_refused() -> None:
 
     with pytest.raises(TypeError, match="Deaf cannot tell a process what others have changed"):
         AtomicCache(str, shared=SharedCache(Deaf(), namespace="shop"))
+
+
+@dataclass(frozen=True, eq=False)
+class Same:
+    """All of them have one name, and none equals another."""
+
+
+def test_keys_that_have_one_name_and_are_not_equal_are_dropped_together(sides: tuple[Side, Side]) -> None:
+    one, other = sides
+    first, second = Same(), Same()
+    assert other.local[first] == other.local[second]
+    one.shared.set(first, "new")
+    eventually(lambda: other.local[first] == other.local[second] == "new")
+
+
+def test_a_key_that_has_no_name_harms_no_other(sides: tuple[Side, Side]) -> None:
+    _, other = sides
+    tier: Any = other.local._fills.rules.tier
+    nameless = object()
+    other.local[1]
+    tier._state.insert_if_absent(Flight(nameless, tier._state.entry_type).entry)  # its lookup is about to raise
+    run_locked(tier.lock, tier._drop_names)
+    tier.drop_beginning("shop:v1:")
+    assert not other.keeps(1)
+
+
+def test_exceptions_are_kept_for_their_ttl_and_no_longer_than_a_change_may_go_unheard(sides: tuple[Side, Side]) -> None:
+    def fail(key: str) -> Any:
+        raise BackendError("down") if key == "store" else KeyError(key)
+
+    def kept(cache: AtomicCache[str, Any], key: str) -> float | None:
+        began = time.monotonic()
+        with pytest.raises((KeyError, BackendError)):
+            cache[key]
+        entry = cache._state.find(key)
+        return None if entry is None or entry.flight is None else entry.flight.deadline - began
+
+    alone = AtomicCache(fail, 10, cache_exceptions=True, shared=SharedCache("memory://", namespace="shop"))
+    assert 9 < (kept(alone, "a") or 0) < 11
+    assert kept(alone, "store") is None  # the store, or the one behind it, is back in a moment
+    one, _ = sides
+    shared = AtomicCache(fail, 10, cache_exceptions=True, shared=one.shared)
+    assert 1 < (kept(shared, "a") or 0) < 3
+    negative = Resilience(negative_ttl=60)
+    assert 1 < (kept(AtomicCache(fail, cache_exceptions=True, resilience=negative, shared=one.shared), "a") or 0) < 3
+    planes.plane_of(one.backend).close()
+    assert kept(shared, "b") is None
+
+
+def test_a_ttl_of_a_memoized_function_gets_the_key_of_the_call() -> None:
+    keys = []
+    shared = SharedCache[Any]("memory://", namespace="shop")
+    memoize: Any = AtomicCache.memoize(ttl=lambda key, value: keys.append(key) or 5, shared=shared, name="twice")
+    assert memoize(lambda x: 2 * x)(4) == 8 and keys == [4]
+
+
+def test_the_view_for_threads_of_a_cache_for_tasks_refreshes() -> None:
+    cache = AsyncAtomicCache(Counted(), shared=SharedCache("memory://", namespace="shop"))
+    view = cache.sync
+    assert view["a"] == ["'a'", 1] and view.refresh("a") == ["'a'", 2] == view["a"]
+    assert view.invalidate("a") and view["a"] == ["'a'", 3]
+
+
+def test_what_one_tier_raises_holds_up_no_other(sides: tuple[Side, Side], caplog: pytest.LogCaptureFixture) -> None:
+    one, other = sides
+
+    class Broken:
+        version_key = "shop:#v1"
+
+        def drop(self, name: str) -> None:
+            raise ValueError(name)
+
+        drop_beginning = drop
+
+        def drop_all(self) -> None:
+            raise ValueError
+
+    broken = Broken()
+    plane = planes.plane_of(other.backend)
+    plane._tiers.records = {0: (lambda: broken, None), **plane._tiers.records}  # type: ignore[dict-item]
+    assert other.local["a"]
+    one.shared.set("a", "new")
+    eventually(lambda: other.local["a"] == "new")
+    one.shared.clear()
+    eventually(lambda: not other.keeps("a"))
+    assert "could not be dropped" in caplog.text
+
+
+def test_a_plane_ends_with_its_backend() -> None:
+    side = Side(Sea())
+    plane, backend = planes.plane_of(side.backend), weakref.ref(side.backend)
+    thread = plane._thread
+    assert thread is not None and thread.is_alive()
+    del side
+    gc.collect()
+    assert backend() is None
+    thread.join(PATIENCE)
+    assert not thread.is_alive() and not plane.is_live()
+
+
+def test_functions_cannot_be_cached_in_a_cache_in_front_of_a_shared_one() -> None:
+    with pytest.raises(TypeError, match="is in front of a SharedCache"):
+        cached(AtomicCache(str, shared=SharedCache("memory://", namespace="shop")))(len)
+
+
+# ---- with a server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+def kept_of(backend: Any) -> tuple[SharedCache[Any], AtomicCache[str, Any]]:
+    shared = SharedCache[Any](backend, namespace="shop")
+    cache = AtomicCache(str, shared=shared)
+    eventually(planes.plane_of(backend).is_live)
+    return shared, cache
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_parent_hears_its_child_and_the_child_keeps_nothing_of_the_parents(server: RedisServer) -> None:
+    with RedisBackend(server.url, timeout=5) as backend:
+        shared, cache = kept_of(backend)
+        shared.set("a", "old")
+        eventually(lambda: cache["a"] == "old" and "a" in cache)
+        child = os.fork()
+        if not child:
+            kept = "a" in cache
+            shared.set("a", "new")
+            os._exit(int(kept))
+        assert os.waitpid(child, 0)[1] == 0
+        eventually(lambda: cache["a"] == "new")
+
+
+def test_a_change_that_the_server_makes_after_its_call_has_failed_is_heard(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RedisBackend(server.url, timeout=5) as backend:
+        shared, cache = kept_of(backend)
+        shared.set("a", "old")
+        eventually(lambda: cache["a"] == "old" and "a" in cache)
+
+        def in_time(names: Any) -> Any:
+            raise BackendTimeout("the server is too slow")
+
+        with monkeypatch.context() as patch, pytest.raises(BackendTimeout):
+            patch.setattr(backend, "kill_many", in_time)
+            shared.delete("a")
+        eventually(lambda: cache["a"] == "old" and "a" in cache)
+        backend.kill("shop:v1:a")  # now it does what was asked for
+        eventually(lambda: cache["a"] == "a")
+
+
+def test_a_listener_that_has_more_to_hear_than_it_can_read_obeys_what_it_has(server: RedisServer) -> None:
+    with RedisBackend(server.url, timeout=5) as backend:
+        listener = backend.listen()
+        try:
+            for _ in range(3):
+                backend.kill_many([f"k{i}" for i in range(400)])
+            for i in range(MOST_MESSAGES + 10):
+                backend.kill(str(i))
+            assert len(listener.receive(1.0)) == 3 * 400 + MOST_MESSAGES - 3
+            assert len(listener.receive(1.0)) == 13
+        finally:
+            listener.close()
+
+
+def test_closing_a_backend_ends_its_plane(server: RedisServer) -> None:
+    backend = RedisBackend(server.url, timeout=5)
+    kept_of(backend)
+    thread = planes.plane_of(backend)._thread
+    assert thread is not None
+    backend.close()
+    thread.join(PATIENCE)
+    assert not thread.is_alive() and not planes.plane_of(backend).is_live()
+
+
+@pytest.mark.parametrize("change", ["delete", "set"])
+def test_a_value_that_was_too_large_for_the_file_is_dropped_as_all_others(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "cache.db"
+    with SQLiteBackend(path, max_bytes=65_536) as backend, SQLiteBackend(path) as other:
+        shared, _ = kept_of(backend)
+        large = AtomicCache(lambda key: "x" * 60_000, shared=shared)
+        assert len(large["a"]) == 60_000 and "a" in large and shared.get("a") is None
+        changing = SharedCache[Any](other, namespace="shop")
+        changing.delete("a") if change == "delete" else changing.set("a", "new")
+        eventually(lambda: "a" not in large)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from .._core.entry import TimedEntry
 from .._core.ttl import make_deadline, make_seconds, seconds_of
+from .._fill.blocking import BlockingFill
 from .._fill.protocol import Fills
 from .._fill.resilience import Resilience, stale_rules_of
 from .._fill.rules import FillRules
@@ -76,7 +77,13 @@ class ReadThrough(Memoizing, Lookups[K, V]):
 
     def _refresh_for(self, key: K) -> Callable[[], Any]:
         """Return the fill's call for a refresh of `key`."""
-        return self._call_for(key) if self._fills.rules.tier is None else partial(self._fill.refresh, key)  # type: ignore[attr-defined]
+        fill: Any = self._fill
+        if self._fills.rules.tier is None:
+            return self._call_for(key)
+        if isinstance(fill, BlockingFill):
+            again: Any = fill.fill
+            return partial(BlockingFill(again.refresh, self.name), key)
+        return partial(fill.refresh, key)
 
     def _call_for(self, key: K) -> Callable[[], Any]:
         """Return the fill's call for `key`; it refuses the keys of functions that are cached here."""
@@ -140,7 +147,10 @@ def open_fills(
     )
     stored_errors = _error_types(cache_exceptions)
     if stale is not None and stale.negative_ttl is not None:
-        state.error_deadline_of = make_deadline(stale.negative_ttl, clock)
+        negative: Any = stale.negative_ttl
+        if tier is not None:
+            negative = partial(tier.error_ttl, make_seconds(negative))
+        state.error_deadline_of = make_deadline(negative, clock)
     state.stores_live_only = not stored_errors and (stale is None or stale.stale_ttl is None)
     refused = frozenset() if allow_single_use else SINGLE_USE
     rules = FillRules(state.deadline_of, make_seconds(ttl), stale, refused, f"{of}: the fill of {state.name}")

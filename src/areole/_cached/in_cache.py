@@ -58,6 +58,11 @@ class FunctionInCache(Wrapper):
     is_freed = True
 
     def __init__(self, cache: Any, function: Callable[..., Any], options: CachedOptions) -> None:
+        if getattr(getattr(cache, "_fills", None), "rules", None) and cache._fills.rules.tier is not None:
+            raise TypeError(
+                f"cached: {cache.name} is in front of a SharedCache, for its own fill alone: "
+                "use memoize(shared=...), or cached(shared)"
+            )
         namespace = KeyNamespace(full_name_of(function))
         own_hits = None if cache._state.hits is None else make_hit_counter()
         state = cache._state.with_own_counters(own_hits)

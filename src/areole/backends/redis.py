@@ -126,7 +126,7 @@ class RedisBackend:
     def listen(self) -> RedisListener:
         """Connect, and subscribe to the changes that other backends make; see `shared.plane`."""
         addresses = self._run("listen", self._commands.primaries())
-        return RedisListener(self._links.connect, addresses, self._commands.origin)
+        return RedisListener(self._links, addresses)
 
     # ---- life
 

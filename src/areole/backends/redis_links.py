@@ -108,11 +108,11 @@ class Links:
         if self.is_closed:  # since this call began, and `close` may have looked here already
             disconnect_all(idle)
 
-    def connect(self, address: Address | None) -> Any:
-        """Return a new connection, which is the caller's own."""
+    def connect(self, address: Address | None, most: float | None = None) -> Any:
+        """Return a new connection, which is the caller's own, and waits for an answer for `most` seconds at most."""
         if self._servers.kind == "sentinel":
             address = self._primary()
-        connection = self._servers.connection(address, self._timeout)
+        connection = self._servers.connection(address, self._timeout, most)
         try:
             connection.connect()
             if not self._is_clean(connection):

@@ -1,30 +1,44 @@
-"""How a process hears what others have changed in Redis: published by each change, in the step that makes it.
+"""How a process hears what was changed in Redis: published by each change, in the step that makes it.
 
-A message is the origin of the change, which is a backend, and the keys' names. A backend does not hear its own.
+A message is the origin of the change, which is a backend, and the keys' names. A process hears its own changes too.
+If it did not,
+
+    1. A's `set` gets no answer in time, and raises     3. the server does what was asked for: A keeps the old value
+    2. A reads the key, and keeps the old value
+
+and a child of a fork, whose backend has the origin of its parent's, would hear nothing of that, nor of its siblings.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
+from ..errors import CacheClosedError
 from .redis_commands import CHANNEL, Address, pack
+from .redis_links import Links
 
 __all__ = ["RedisListener"]
+
+MOST_MESSAGES: Final = 1000
+"""So many are read at once, then obeyed: while others come without a pause, too."""
+
+READ_SECONDS: Final = 0.25
+"""How long the rest of a message may take: nothing else is heard meanwhile."""
 
 
 class RedisListener:
     """Subscriptions to one server, or to each primary of a cluster: a change is published where its key lies."""
 
-    def __init__(self, connect: Callable[[Address | None], Any], addresses: Sequence[Address | None], origin: bytes):
-        self._origin = origin
+    def __init__(self, links: Links, addresses: Sequence[Address | None]):
+        self._links = links
         self._connections: list[Any] = []
         self._heard: dict[int, float] = {}
         began = time.monotonic()
         try:
             for address in addresses:
-                self._subscribe(connect(address), began)
+                self._subscribe(links.connect(address, READ_SECONDS), began)
         except BaseException:
             self.close()
             raise
@@ -42,16 +56,21 @@ class RedisListener:
         return min(self._heard.values())
 
     def ping(self) -> None:
+        """Ask for an answer. CacheClosedError: the backend was closed, and this is to end."""
+        if self._links.is_closed:
+            raise CacheClosedError("RedisBackend is closed: make another one")
         words = b"PING", b"%r" % time.monotonic()
         for connection in self._connections:
             connection.send_packed_command((pack(words),), check_health=False)
 
     def receive(self, timeout: float) -> list[str]:
-        """Return the names that others have changed; wait up to `timeout` seconds for some."""
+        """Return the names that were changed; wait up to `timeout` seconds for some."""
         names: list[str] = []
         for connection in self._connections:
             left = timeout / len(self._connections)
-            while connection.can_read(timeout=left):
+            for _ in range(MOST_MESSAGES):
+                if not connection.can_read(timeout=left):
+                    break
                 names += self._read(connection)
                 left = 0.0
         return names
@@ -62,8 +81,7 @@ class RedisListener:
             self._heard[id(connection)] = float(rest[0])
         if kind != b"message":
             return []
-        origin, _, names = rest[1].partition(b" ")
-        return [] if origin == self._origin else names.decode().split("\n")
+        return rest[1].partition(b" ")[2].decode().split("\n")  # type: ignore[no-any-return]
 
     def close(self) -> None:
         for connection in self._connections:

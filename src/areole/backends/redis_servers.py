@@ -99,9 +99,9 @@ class Servers:
     def secrets(self) -> list[str]:
         return [str(kwargs["password"]) for kwargs in (self.kwargs, self.ask_kwargs) if kwargs.get("password")]
 
-    def connection(self, address: Address | None, timeout: float | None) -> Any:
-        """Make a connection, which is not connected yet; with an address, to that server."""
-        return _connection(self.make, self.kwargs, address, timeout)
+    def connection(self, address: Address | None, timeout: float | None, most: float | None = None) -> Any:
+        """Make a connection, which is not connected yet; with an address, to that server. `most`: of each read."""
+        return _connection(self.make, self.kwargs, address, timeout, most)
 
     def connection_to_sentinel(self, address: Address, timeout: float | None) -> Any:
         return _connection(self.ask, self.ask_kwargs, address, timeout)
@@ -115,9 +115,12 @@ class Servers:
         return replace(self, make=make, kwargs=kwargs, ask=ask, ask_kwargs=ask_kwargs, is_async=True)
 
 
-def _connection(make: Any, kwargs: dict[str, Any], address: Address | None, timeout: float | None) -> Any:
+def _connection(
+    make: Any, kwargs: dict[str, Any], address: Address | None, timeout: float | None, most: float | None = None
+) -> Any:
     to = {} if address is None else {"host": address[0], "port": address[1]}
-    times = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    shortest = timeout if most is None or timeout is None else min(timeout, most)
+    times = {"socket_timeout": shortest, "socket_connect_timeout": timeout}
     return make(**kwargs, **to, **times, **_nameless(make), protocol=2)
 
 

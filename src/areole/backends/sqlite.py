@@ -71,6 +71,8 @@ RENEW: Final = f"UPDATE entries SET lease = :lease WHERE {IS_MINE}"
 STORE_IF_MINE: Final = f"""
     UPDATE entries SET deadline = :deadline, written = :now, value = :value, token = NULL, lease = 0 WHERE {IS_MINE}
 """
+LEAVE_MARK: Final = f"UPDATE entries SET deadline = :now, value = NULL, token = NULL, lease = 0 WHERE {IS_MINE}"
+"""With a deadline, later changes of the key are reported to those who keep the value that is not stored."""
 GIVE_BACK: Final = f"UPDATE entries SET token = NULL, lease = 0 WHERE {IS_MINE}"
 
 HEADS: Final = f"""
@@ -234,8 +236,10 @@ class SQLiteBackend(BaseBackend):
     def store_if_mine(self, key: str, value: bytes | None, token: bytes, ttl: float | None = None, /) -> bool:
         now = self._clock()
         row = {"key": key, "token": token, "now": now}
-        if value is None or self._upkeep.is_too_large(value):
+        if value is None:
             return self._threads.connection.change(GIVE_BACK, row) == 1
+        if self._upkeep.is_too_large(value):
+            return self._threads.connection.change(LEAVE_MARK, row) == 1
         row |= {"deadline": _deadline(now, ttl), "value": value}
         return self._store(STORE_IF_MINE, row, now, 1, len(value)) == 1
 

@@ -67,7 +67,7 @@ KEPT_CHANGES: Final = 500
 """How many of the last changes stay for those who listen; one that has missed more drops all that it keeps."""
 
 CHANGES: Final = "CREATE TABLE changes (id INTEGER PRIMARY KEY, key TEXT NOT NULL)"
-# an entry without a value has no deadline; to ask for the value itself would read it
+# an entry that has had no value has no deadline; to ask for the value itself would read it
 TRIGGER: Final = f"""
 CREATE TRIGGER on_{{event}} AFTER {{event}} {{columns}} ON entries WHEN old.deadline > 0
 BEGIN

@@ -39,7 +39,6 @@ def in_background(steps: Coroutine[Any, Any, Any]) -> Any:
 
 def _end(task: Any) -> None:
     _running.discard(task)
-    if not task.cancelled() and task.exception() is not None:
-        _log.warning(
-            "an invalidation has failed in the store, and was made in this process alone: %s", task.exception()
-        )
+    error = "it was cancelled, as its event loop ended" if task.cancelled() else task.exception()
+    if error is not None:
+        _log.warning("an invalidation has failed in the store, and was made in this process alone: %s", error)

@@ -111,6 +111,7 @@ class SharedCache(Generic[V]):
         state.register(store if isinstance(store, str) and backend.is_shared else id(backend))
         sync, asynchronous = backends_for(backend, None if executor is INLINE else executor)
         self._state = state
+        state.backend = asynchronous if sync is None else sync
         self._sync_backend = sync
         self._is_closed = False
         self._by_choice: WeakTable[Any] = WeakTable()  # what functions that choose their cache are in this one
@@ -149,17 +150,8 @@ class SharedCache(Generic[V]):
     def _open_tier(self, ttl: Any, local_ttl: float | None) -> Tier:
         """Return what a read-through cache of this process needs to be in front of this one."""
         state = self._state
-        plane = plane_of(self._sync_backend or self._tasks.backend)
-        tier = Tier(
-            self._operations,
-            self._aio._operations,
-            plane,
-            state.seconds_for(DEFAULT_TTL if ttl is None else ttl),
-            local_ttl,
-        )
-        if not state.planes:
-            state.planes.append(plane)
-        return tier
+        seconds_of = state.seconds_for(DEFAULT_TTL if ttl is None else ttl)
+        return Tier(self._operations, self._aio._operations, plane_of(state.backend), seconds_of, local_ttl)
 
     @property
     def aio(self) -> AsyncSharedCache[V]:

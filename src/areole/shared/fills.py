@@ -192,6 +192,9 @@ class FillOperations(Operations):
             if state.raises:
                 raise
             return outcome
+        finally:
+            if call.is_refresh:  # also where the store failed; this drops what this refresh would keep, too
+                state.drop_kept(call.name)
         outcome.payload = raw
         if stood:
             outcome.fresh_at = sent

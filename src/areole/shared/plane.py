@@ -34,14 +34,17 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from .._platform.fork import after_fork_in_child
 from .._platform.locks import Guarded, run_locked
 from .._platform.weak import WeakTable
+from ..backends.in_executor import InPlace
 from ..backends.protocol import ALL_THAT_BEGIN
+from ..errors import CacheClosedError
 
-__all__ = ["LAG", "Listener", "Plane", "TierOfPlane", "plane_of"]
+__all__ = ["LAG", "Listener", "Plane", "TierOfPlane", "find_plane", "plane_of"]
 
 _log = logging.getLogger("areole")
 
@@ -89,25 +92,26 @@ class Listener(Protocol):
 
 
 class Plane(Guarded):
-    """The tiers of one backend in this process, and the thread that listens for them.
+    """The tiers of one backend in this process, and the thread that listens for them, which ends with the backend.
 
     `lock` guards the start of that thread. `_is_live` is written by that thread alone, once it runs.
     """
 
-    __slots__ = ("_is_closed", "_is_live", "_lag", "_listen", "_needs_thread", "_thread", "_tiers")
+    __slots__ = ("_backend", "_is_closed", "_is_live", "_thread", "_tiers", "lag", "listens")
 
     def __init__(self, backend: Any, lag: float) -> None:
         super().__init__()
-        self._listen: Callable[[], Listener] | None = getattr(backend, "listen", None)
-        if self._listen is None and backend.is_shared:
+        self.listens = hasattr(backend, "listen")
+        if backend.is_shared and not self.listens:
             raise TypeError(
                 f"{type(backend).__name__} cannot tell a process what others have changed, so that values must not be "
                 "kept in front of it: use Redis or SQLite, or the SharedCache alone"
             )
-        self._lag = lag
+        self.lag = lag
+        self._backend = weakref.ref(backend)
         self._tiers: WeakTable[None] = WeakTable()
         self._thread: threading.Thread | None = None
-        self._is_live = self._listen is None  # no other process can change what is there
+        self._is_live = not self.listens  # then no other process can change what is there
         self._is_closed = False
 
     def add(self, tier: TierOfPlane) -> None:
@@ -116,19 +120,20 @@ class Plane(Guarded):
 
     def is_live(self) -> bool:
         """Say whether what is read now may be kept. Starts the thread."""
-        if self._thread is None and self._listen is not None:
+        if self._thread is None and self.listens:
             run_locked(self.lock, self._start)
         return self._is_live
 
     def _start(self) -> None:
         if self._thread is None and not self._is_closed:
             thread = threading.Thread(target=self._run, name="areole-plane", daemon=True)
-            thread.start()
-            self._thread = thread
+            with suppress(RuntimeError):  # the interpreter ends
+                thread.start()
+                self._thread = thread
 
     def forget(self) -> None:
         """In the child of a fork: there is no thread, and what was copied from the parent is not kept."""
-        self._is_live, self._thread = self._listen is None, None
+        self._is_live, self._thread = not self.listens, None
         self._drop_all()
 
     def close(self) -> None:
@@ -139,44 +144,50 @@ class Plane(Guarded):
         """Tell the tiers of this process that `name` was changed; the name of a version stands for its namespace."""
         for tier in self._tiers.objects():
             if name == tier.version_key:
-                tier.drop_all()
+                _have_dropped(tier.drop_all)
             elif name.endswith(ALL_THAT_BEGIN):
-                tier.drop_beginning(name[:-1])
+                _have_dropped(tier.drop_beginning, name[:-1])
             else:
-                tier.drop(name)
+                _have_dropped(tier.drop, name)
 
     def _drop_all(self) -> None:
         for tier in self._tiers.objects():
-            tier.drop_all()
+            _have_dropped(tier.drop_all)
 
     # ---- the thread
 
     def _run(self) -> None:
         while not self._is_closed:
+            listener = None
             try:
-                self._listen_once()
+                listener = self._connect()
+                self._hear(listener)
             except Exception as error:  # of any client library
                 _log.info("what others change is not heard now, so that nothing is kept: %s", error)
             self._is_live = False  # first: what is read from here on is not kept
             self._drop_all()
+            if listener is not None:
+                listener.close()
             time.sleep(RETRY)
 
-    def _listen_once(self) -> None:
-        assert self._listen is not None
-        listener = self._listen()
+    def _connect(self) -> Listener:
+        backend = self._backend()
         try:
-            self._drop_all()
-            self._is_live = not self._is_closed
-            self._hear(listener)
-        finally:
-            listener.close()
+            if backend is None:
+                raise CacheClosedError("the backend is gone")
+            return backend.listen()  # type: ignore[no-any-return]
+        except CacheClosedError:
+            self.close()
+            raise
 
     def _hear(self, listener: Listener) -> None:
         """Tell the tiers what comes, until nothing has come for too long."""
+        self._drop_all()
+        self._is_live = not self._is_closed
         asked = 0.0
-        while not self._is_closed:
+        while not self._is_closed and self._backend() is not None:
             now = time.monotonic()
-            if now - listener.heard > self._lag - HEARTBEAT / 2:
+            if now - listener.heard > self.lag - HEARTBEAT:  # what follows takes that long at most
                 return
             if now - asked >= HEARTBEAT:
                 listener.ping()
@@ -185,24 +196,39 @@ class Plane(Guarded):
                 self.changed(name)
 
 
-_planes: Final[weakref.WeakKeyDictionary[Any, Plane]] = weakref.WeakKeyDictionary()
+def _have_dropped(drop: Callable[..., None], *of: str) -> None:
+    """Have one tier drop something; what it raises, as from a clock of the user's, holds up no other."""
+    try:
+        drop(*of)
+    except Exception as error:
+        _log.warning("what was changed could not be dropped: %s: %s", type(error).__name__, error)
+
+
+_planes: Final[WeakTable[Plane]] = WeakTable()
 _making: Final = Guarded()
 
 
 def plane_of(backend: Any, lag: float = LAG) -> Plane:
     """Return the plane of a backend; one for all caches that use it."""
-    return run_locked(_making.lock, _plane_of, backend, lag)
+    return run_locked(_making.lock, _plane_of, _unwrapped(backend), lag)
 
 
 def _plane_of(backend: Any, lag: float) -> Plane:
-    plane = _planes.get(backend)
-    if plane is None:
-        plane = _planes[backend] = Plane(backend, lag)
-    return plane
+    plane = _planes.find(backend)
+    return _planes.add_if_absent(backend, Plane(backend, lag)) if plane is None else plane
+
+
+def find_plane(backend: Any) -> Plane | None:
+    """Return the plane of a backend, if this process keeps something in front of it."""
+    return _planes.find(_unwrapped(backend))
+
+
+def _unwrapped(backend: Any) -> Any:
+    return backend._backend if isinstance(backend, InPlace) else backend
 
 
 def _forget_all() -> None:
-    for plane in list(_planes.values()):
+    for _, plane in list(_planes.records.values()):
         plane.forget()
 
 

@@ -17,7 +17,7 @@ from ..typing import Clock, SharedCacheInfo
 from .breaker import CircuitBreaker
 from .counters import SharedCounters
 from .item_limit import ItemLimit
-from .plane import Plane
+from .plane import find_plane
 from .wire_keys import WireKeys, check_namespace
 
 __all__ = ["SharedState"]
@@ -54,8 +54,8 @@ class SharedState:
         self.item_limit = None if max_items is None else ItemLimit(max_items)
         self.flights = new_state(self.name, make_index("dict", keeps_keys=False), clock, None, False)
         self.breaker = CircuitBreaker(FAILURES, PAUSE, clock)
-        self.planes: list[Plane] = []
-        """Has the plane of the store, once this process keeps something in front of it; for all parts of a cache."""
+        self.backend: Any = None
+        """The store, which other caches of this process may use too: its plane tells all that is in front of it."""
 
     def with_own_counters(self, name: str) -> SharedState:
         """Return a state over the same flights that counts for a part of the cache, and for the whole too."""
@@ -82,7 +82,8 @@ class SharedState:
 
     def drop_kept(self, name: str) -> None:
         """Drop what this process keeps of `name` in front of the store; the version's name stands for everything."""
-        for plane in self.planes:
+        plane = find_plane(self.backend)
+        if plane is not None:
             plane.changed(name)
 
     def seconds_of(self, ttl: Any) -> float | None:

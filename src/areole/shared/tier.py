@@ -7,6 +7,7 @@ meanwhile detaches that flight: see P1 in `plane`. A hit knows nothing of all th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from math import inf
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from .._fill.tasks import TaskFills
 from .._platform.arguments import is_async_function
 from .._platform.locks import Guarded, run_locked
 from .._state.cache_state import CacheState
+from ..errors import BackendError
 from .background import Done, in_background
 from .fills import FillOperations
 from .plane import Plane
@@ -82,17 +84,21 @@ class Tier(Guarded):
         wire_key = self._wire_key(key)
         self._note(self._keys.name(wire_key), key)
         is_live = self._plane.is_live()  # before anything is read: see P3
-        value, seconds = yield from operations.find_or_fill(wire_key, fill, self._seconds_of, is_refresh)
+        seconds_of = self._seconds_of if wire_key is key else lambda _, value: self._seconds_of(key, value)
+        value, seconds = yield from operations.find_or_fill(wire_key, fill, seconds_of, is_refresh)
         return Found(value, seconds if is_live else 0.0)
 
     def fill_for_threads(self, fill: Callable[[Any], Any]) -> TierFill:
-        if self._threads is None:
-            raise TypeError(f"SharedCache {self._keys.prefix!r} has an asynchronous backend: use AsyncAtomicCache")
+        self._for_threads()
         return TierFill(lambda is_refresh, args, _: self._find_now(fill, args[0], is_refresh))
 
+    def _for_threads(self) -> FillOperations:
+        if self._threads is None:
+            raise TypeError(f"SharedCache {self._tasks.state.name!r} has an asynchronous backend: use AsyncAtomicCache")
+        return self._threads
+
     def _find_now(self, fill: Callable[[Any], Any], key: Any, is_refresh: bool) -> Found:
-        assert self._threads is not None
-        return run(self.find(self._threads, key, fill, is_refresh))
+        return run(self.find(self._for_threads(), key, fill, is_refresh))
 
     def fill_for_tasks(self, fill: Callable[[Any], Any], inline: bool) -> TierFill:
         called = partial(_call_inline, fill) if inline and not is_async_function(fill) else fill
@@ -121,8 +127,17 @@ class Tier(Guarded):
 
     def ttl(self, key: Any, found: Any) -> float | None:
         """Be the ttl of the cache: for how long what was found, or a stored exception, is kept here."""
-        seconds = found.seconds if isinstance(found, Found) else None
-        least = self._most_seconds if seconds is None else min(seconds, self._most_seconds)
+        if not isinstance(found, Found):
+            return self.error_ttl(self._seconds_of, key, found)
+        least = self._most_seconds if found.seconds is None else min(found.seconds, self._most_seconds)
+        return None if least == inf else least
+
+    def error_ttl(self, seconds_of: SecondsOf[Any, Any], key: Any, error: Exception) -> float | None:
+        """Return for how long an exception is kept: it is not in the store, so others' changes may not tell of it."""
+        if isinstance(error, BackendError) or not self._plane.is_live():
+            return 0.0
+        given, most = seconds_of(key, error), self._plane.lag if self._plane.listens else inf
+        least = min(inf if given is None else given, most, self._most_seconds)
         return None if least == inf else least
 
     @staticmethod
@@ -155,10 +170,9 @@ class Tier(Guarded):
 
     def _change(self, fills: Fills, steps: Callable[[FillOperations], Steps[Any]]) -> Any:
         if not isinstance(fills, TaskFills):
-            assert self._threads is not None
-            return run(steps(self._threads))
-        if running_loop() is None and self._threads is not None:
-            return Done(run(steps(self._threads)))
+            return run(steps(self._for_threads()))
+        if running_loop() is None:
+            return Done(run(steps(self._for_threads())))
         return in_background(run_async(steps(self._tasks)))
 
     def _drop_key(self, key: Any) -> bool:
@@ -168,13 +182,17 @@ class Tier(Guarded):
     def drop(self, name: str) -> None:
         """Drop what is kept under a wire name, and detach its fill."""
         if self._state is not None and name.startswith(self._keys.prefix):
-            self._drop_key(self._key_of.get(name, name[len(self._keys.prefix) :]))
+            text = name[len(self._keys.prefix) :]
+            key = self._key_of.get(name, text)
+            self._drop_key(key)
+            if key is not text:  # text of a class with another equality may stand beside plain text
+                self._drop_key(text)
 
     def drop_beginning(self, prefix: str) -> None:
         """The same for all names that begin like this."""
         if self._state is not None and (prefix.startswith(self._keys.prefix) or self._keys.prefix.startswith(prefix)):
             for entry in self._state.index.snapshot():
-                if self._keys.name(self._wire_key(entry.key)).startswith(prefix):
+                if self._name_of(entry.key).startswith(prefix):
                     self._drop_key(entry.key)
 
     def drop_all(self) -> None:
@@ -185,14 +203,29 @@ class Tier(Guarded):
     # ---- names
 
     def _note(self, name: str, key: Any) -> None:
-        """Note the key of a name that does not show it: by its flight, before that reads, so that it can be dropped."""
-        if name[len(self._keys.prefix) :] != key:
-            run_locked(self.lock, self._note_name, name, key)
+        """Note the key of a name that does not show it: by its flight, before that reads, so that it can be dropped.
 
-    def _note_name(self, name: str, key: Any) -> None:
+        A name stands for one key here. Keys that have one name, and are not equal (NaN; frozen dataclasses without an
+        equality) are dropped as another one comes.
+        """
+        if name[len(self._keys.prefix) :] != key:
+            noted = run_locked(self.lock, self._note_name, name, key)
+            if noted is not key and noted != key:
+                self._drop_key(noted)
+
+    def _note_name(self, name: str, key: Any) -> Any:
+        """Return the key that had this name before."""
+        noted = self._key_of.get(name, key)
         self._key_of[name] = key
         if len(self._key_of) > self._most_names:
             self._drop_names()
+        return noted
+
+    def _name_of(self, key: Any) -> str:
+        """Return the name of a key in the index; it may be one that has none, whose lookup is about to raise."""
+        with suppress(Exception):
+            return self._keys.name(self._wire_key(key))
+        return ""
 
     def _drop_names(self) -> None:
         """Drop the names of keys that have no entry; in all, a constant time for each that is noted.
@@ -200,7 +233,7 @@ class Tier(Guarded):
         Under the lock: else a name could be noted again, by a flight that is not in the snapshot, and be dropped then.
         """
         assert self._state is not None
-        kept = {self._keys.name(self._wire_key(entry.key)) for entry in self._state.index.snapshot()}
+        kept = {self._name_of(entry.key) for entry in self._state.index.snapshot()}
         for name in list(self._key_of):
             if name not in kept:
                 self._key_of.pop(name, None)
