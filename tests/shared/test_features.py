@@ -197,14 +197,20 @@ class CountingExecutor(ThreadPoolExecutor):
 
 def test_c25_large_values_are_coded_in_the_executor_if_there_is_one(backend: MemoryBackend) -> None:
     async def use(cache: SharedCache[Any]) -> None:
+        asyncio.get_running_loop().set_default_executor(of_loop)
         await cache.aio.set("large", ["x" * 100] * 10_000)
         assert len(await cache.aio.get("large")) == 10_000
 
+    of_loop = CountingExecutor(1)
     with CountingExecutor(1) as executor:
         asyncio.run(use(SharedCache(backend, namespace="shop", executor=executor)))
-        assert executor.calls == 2
+        assert (executor.calls, of_loop.calls) == (2, 0)
+        of_loop = CountingExecutor(1)  # the other one has ended with its loop
         asyncio.run(use(SharedCache(backend, namespace="other")))
-        assert executor.calls == 2
+        assert (executor.calls, of_loop.calls) == (2, 0)
+        of_loop = CountingExecutor(1)
+        asyncio.run(use(SharedCache(backend, namespace="third", executor=None)))
+        assert (executor.calls, of_loop.calls) == (2, 2)
 
 
 class Reversed:
