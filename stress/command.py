@@ -14,6 +14,7 @@ from .frame import run
 from .oracle import KINDS
 from .report import Progress, print_findings
 from .scenarios import SCENARIOS
+from .shared.disturbances import ENGINES
 from .subject import INDEXES, POLICIES
 
 __all__ = ["Run", "add_choice_of_runs", "choose_runs", "open_output", "run_one"]
@@ -27,6 +28,7 @@ def add_choice_of_runs(command: argparse.ArgumentParser) -> None:
     command.add_argument("--all", action="store_true", help="all scenarios")
     command.add_argument("--index", choices=(*INDEXES, "both"), default="both")
     command.add_argument("--policy", choices=(*POLICIES, "both"), default="both")
+    command.add_argument("--engine", choices=(*ENGINES, "both"), default="both", help="of shared caches")
 
 
 def choose_runs(options: argparse.Namespace, refuse: Callable[[str], object]) -> list[Run]:
@@ -48,8 +50,9 @@ def choose_runs(options: argparse.Namespace, refuse: Callable[[str], object]) ->
 
 
 def _fits(variant: str, options: argparse.Namespace) -> bool:
-    for kinds, chosen in ((INDEXES, options.index), (POLICIES, options.policy)):
-        if variant in kinds and chosen not in (variant, "both"):
+    kind = variant.partition("-")[0]
+    for kinds, chosen in ((INDEXES, options.index), (POLICIES, options.policy), (ENGINES, options.engine)):
+        if kind in kinds and chosen not in (kind, "both"):
             return False
     return True
 

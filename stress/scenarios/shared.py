@@ -50,7 +50,7 @@ from areole import SharedCache
 
 from ..child import ChildScenario
 from ..shared.crew import Crew
-from ..shared.disturbances import DISTURBANCES
+from ..shared.disturbances import DISTURBANCES, none
 from ..shared.ledger import Ledger
 from ..shared.reader import NUMBERS
 from ..shared.settings import Settings, make_cache
@@ -125,7 +125,7 @@ class Shared(ChildScenario):
         self.disturbance.play(self)
         while self.has_time and not self.has_found:
             self.disturbance.play(self)
-            self.counts["disturbances"] += 1
+            self.counts["disturbances"] += self.disturbance.play is not none
         if not self.has_found:
             self.crew.wait_until_reads_go_on(0, 1)
 

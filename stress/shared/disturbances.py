@@ -14,7 +14,7 @@ from .settings import KEYS
 if TYPE_CHECKING:
     from ..scenarios.shared import Shared
 
-__all__ = ["DISTURBANCES", "LEASE", "Disturbance"]
+__all__ = ["DISTURBANCES", "ENGINES", "LEASE", "Disturbance", "none"]
 
 LEASE: Final = 0.5
 """Seconds that a token stands in a run in which it is to end."""
@@ -122,18 +122,18 @@ class Disturbance:
     """Whether calls may raise BackendError: the first reader then takes a miss for it, all others see it."""
 
 
-BOTH: Final = ("redis", "sqlite")
+ENGINES: Final = ("redis", "sqlite")
 _AWAY: Final = {"timeout": 0.25, "sets": False}
 _LEASED: Final = {"lease": LEASE}
 
 DISTURBANCES: Final[dict[str, Disturbance]] = {
-    "": Disturbance(engines=BOTH),
-    "stopped": Disturbance(stopped, BOTH, _LEASED, may_fail=True),
-    "killed": Disturbance(killed, BOTH, _LEASED, may_fail=True),
+    "": Disturbance(engines=ENGINES),
+    "stopped": Disturbance(stopped, ENGINES, _LEASED, may_fail=True),
+    "killed": Disturbance(killed, ENGINES, _LEASED, may_fail=True),
     "restart": Disturbance(restart, settings=_AWAY, may_fail=True),
     "cut": Disturbance(cut, settings=_AWAY, may_fail=True),
-    "stalled": Disturbance(stalled, BOTH, _AWAY, may_fail=True),
-    "evicts": Disturbance(evicts, BOTH, server={"maxmemory": "3mb", "maxmemory_policy": "allkeys-lru"}),
-    "fork": Disturbance(engines=BOTH, second={"forks": True}),
-    "clock": Disturbance(engines=BOTH, second={"clock_off": HOUR}),
+    "stalled": Disturbance(stalled, ENGINES, _AWAY, may_fail=True),
+    "evicts": Disturbance(evicts, ENGINES, server={"maxmemory": "3mb", "maxmemory_policy": "allkeys-lru"}),
+    "fork": Disturbance(engines=ENGINES, second={"forks": True}),
+    "clock": Disturbance(engines=ENGINES, second={"clock_off": HOUR}),
 }

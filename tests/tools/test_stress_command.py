@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from stress.__main__ import main
+from stress.__main__ import _make_parser, main
 from stress.case import Case, Result
 from stress.child import run_children
+from stress.command import choose_runs
 from stress.report import Progress, print_findings
 from stress.scenario import Scenario
 from stress.scenarios import SCENARIOS
@@ -117,6 +118,18 @@ def test_an_index_and_a_policy_choose_among_the_variants(
     assert [f"{each['scenario']}/{each['variant']}" for each in results] == runs
 
 
+def test_an_engine_chooses_among_the_variants_of_shared_caches() -> None:
+    def names(*arguments: str) -> list[str]:
+        runs = choose_runs(_make_parser().parse_args(["run", *arguments]), pytest.fail)
+        return [f"{scenario.name()}/{variant}" for scenario, variant in runs]
+
+    of_sqlite = names("shared", "--engine", "sqlite")
+    assert "shared/sqlite" in of_sqlite and "shared/sqlite-killed" in of_sqlite
+    assert not [name for name in of_sqlite if "redis" in name]
+    assert len(names("shared")) == len(of_sqlite) + len(names("shared", "--engine", "redis"))
+    assert names("shared/redis-cut", "primes/dict", "--engine", "redis") == ["primes/dict", "shared/redis-cut"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -126,6 +139,7 @@ def test_an_index_and_a_policy_choose_among_the_variants(
         ["run", "expiry", "--index", "atomic"],
         ["run", "--all", "--seconds", "0"],
         ["run", "--all", "--index", "list"],
+        ["run", "shared/sqlite", "--engine", "redis"],
         ["soak", "nothing"],
         ["faults", "--only", "nothing"],
     ],
