@@ -22,7 +22,7 @@ that of one process.
                   another fill of the same token has left may be in the way
     take(v)       needs the value v, or the fill v attached
     join(v)       needs the fill v attached
-    set, add, delete, clear, and what else changes the key, detach all fills
+    set, add, delete, clear, and an expire_in of 0 seconds, detach all fills
 
 So no value of a fill that began before a change is stored after it, nor given to a caller that began after it.
 
@@ -205,9 +205,9 @@ def _after(does: str, what: Any, state: State) -> State:
     match does:
         case "set" | "add":
             return State(what, TTLS.get(what, TTLS[does]))
-        case "delete" | "clear":
+        case "delete" | "clear" | "expire_now":
             return State()
-        case "fade" | "expire_now":
+        case "fade":
             return State(None, None, state.fills)
         case "expire":
             return state._replace(ttl=TTLS[does]) if what else state

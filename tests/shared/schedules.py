@@ -218,7 +218,7 @@ class Run:
             found = cache.get(self.world.key, ABSENT)
             self.history.append(Operation(-2 - process, "get", "key", None, self.tick(), self.tick(), found))
         self._check_fills()
-        self.world.end()
+        self.world.end(may_leave_token=self.fault is not None or self.start == "token")
         return self.history
 
     def _check_fills(self) -> None:
@@ -233,7 +233,7 @@ class Run:
                     ), "two fills at once in one process"
 
     def _changes(self, each: Operation, process: int, after: int, before: int) -> bool:
-        kinds = ("set", "add", "delete", "clear", "reclaim")
+        kinds = ("set", "add", "delete", "expire_now", "clear", "reclaim")
         if each.thread < 0 or each.kind not in kinds or each.began > before or (each.ended or before) < after:
             return False
         return any(kind == each.kind and where == process for kind, where in self.program[each.thread])

@@ -93,23 +93,27 @@ class Renewals(_Renewer):
 class World:
     """Two processes over one store. It is used for one run after the other, each with a key of its own."""
 
-    def __init__(self, on_error: Any = "raise") -> None:
+    def __init__(self, **options: Any) -> None:
         self.clock = ManualClock(1000.0)
         self.backend = MemoryBackend(clock=self.clock)
         self.renewals = Renewals()
-        self.caches = [self._make_cache(on_error) for _ in range(2)]
+        self.caches = [self._make_cache(options) for _ in range(2)]
         self._operations = [self._operations_of(cache) for cache in self.caches]
         self.key = ""
         self._keys = count()
 
-    def _make_cache(self, on_error: Any) -> SharedCache[Any]:
-        return SharedCache(self.backend, namespace="shop", lease=LEASE, on_error=on_error, clock=self.clock)
+    def _make_cache(self, options: dict[str, Any]) -> SharedCache[Any]:
+        return SharedCache(self.backend, namespace="shop", lease=LEASE, clock=self.clock, **options)
 
     def _operations_of(self, cache: SharedCache[Any]) -> FillOperations:
         state, made = cache._state, cache._operations
         assert made is not None
         mode = Stepped(self.backend, state.breaker, state.counters, state.flights)
         return FillOperations(state, mode, made.envelope)
+
+    @property
+    def name(self) -> str:
+        return self.caches[0]._state.keys.name(self.key)
 
     def begin(self, start: str) -> None:
         """Make a fresh key, with what is there at first."""
@@ -124,19 +128,20 @@ class World:
         if start == "old":
             first.clear(False)
         if start == "token":
-            self.backend.take(f"shop:v1:{self.key}", b"of a dead fill", 0.006)
+            self.backend.take(self.name, b"of a dead fill", 0.006)
         if start == "expired":
             first.set(self.key, START, 0.001)
             self.clock.advance(0.002)
 
-    def end(self) -> None:
+    def end(self, may_leave_token: bool) -> None:
         """Check that nothing is left behind, and remove the key."""
+        assert may_leave_token or self.name not in self.backend._tokens, "a token stays"
         for cache in self.caches:
             state = cache._state
             assert not list(state.flights.entries), "a flight stays"
             state.breaker.succeeded()
         assert not self.renewals.running, "a renewal stays"
-        self.backend.kill(f"shop:v1:{self.key}")
+        self.backend.kill(self.name)
 
     def patched(self) -> Any:
         """Return what is to be put in the place of the names of `fills`."""

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from areole.errors import BackendError
+from areole.serializers import SignedPickle
 from areole.shared import fills
 
 from .schedules import Fault, Run, explore, sample
@@ -31,8 +32,8 @@ MakeWorld = Callable[..., World]
 
 @pytest.fixture
 def make_world(monkeypatch: pytest.MonkeyPatch) -> MakeWorld:
-    def make(on_error: Any = "raise") -> World:
-        world = World(on_error)
+    def make(**options: Any) -> World:
+        world = World(**options)
         for name, value in world.patched().items():
             monkeypatch.setattr(fills, name, value)
         return world
@@ -85,6 +86,24 @@ def test_a_fill_beside_a_change_by_another_process_and_a_caller_after_it(make_wo
         check(explore(world, "absent", [[(one, 0)], [(change, 1), (after, 0)]], preemptions=2, is_fine=True))
 
 
+SIGNED = {"serializer": SignedPickle(keys=[b"a secret of 16 b"])}
+
+
+@pytest.mark.parametrize("options", [SIGNED, {"envelope": False}], ids=["signed", "bare"])
+def test_signed_values_and_bare_ones(make_world: MakeWorld, options: dict[str, Any]) -> None:
+    """A signed value is stored again where its end changes; bare ones have no version."""
+    world, choices = make_world(**options), random.Random(1)
+    for start in ("absent", "live", "token"):
+        for one, other in combinations_with_replacement(OPERATIONS[3:], 2):
+            if one != "reclaim" and (options is SIGNED or "clear" not in (one, other)):
+                check(explore(world, start, [[(one, 0)], [(other, choices.choice((0, 1)))]], preemptions=2))
+    for change in CHANGES:
+        for after in ("expire", "get", "ask"):
+            where, there = choices.choices((0, 1), k=2)
+            check(explore(world, "live", [[("expire", 0)], [(change, where), (after, there)]], preemptions=2))
+    check(explore(world, "live", [[("expire", 0)], [("refresh", 1)], [("set", 1)]], preemptions=3))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_three_threads(make_world: MakeWorld, seed: int) -> None:
     """Random programs, and random interleavings, in which others also come between a step and its result."""
@@ -106,7 +125,7 @@ def test_an_operation_that_is_stopped_at_each_of_its_steps(
 
     What others do meanwhile and after it is right, and nothing is left behind.
     """
-    world, choices = make_world(on_error), random.Random(f"{error} {on_error}")
+    world, choices = make_world(on_error=on_error), random.Random(f"{error} {on_error}")
     for one in OPERATIONS:
         for is_after in (False, True):
             at, steps = 0, 1
@@ -123,7 +142,7 @@ def test_an_operation_that_is_stopped_at_each_of_its_steps(
 def test_a_fill_of_which_a_call_fails_beside_a_change_and_a_caller_after_it(
     make_world: MakeWorld, on_error: str, change: str
 ) -> None:
-    world = make_world(on_error)
+    world = make_world(on_error=on_error)
     for at in range(4):
         program = [[("ask", 0)], [(change, 1), ("ask", 0)]]
         check(explore(world, "absent", program, Fault(0, at, BackendError), preemptions=2))

@@ -278,7 +278,7 @@ class SharedCache(Generic[V]):
         return run(self._steps().delete_many(list(keys)))
 
     def expire_in(self, key: Any, ttl: float | timedelta | None = None) -> bool:
-        """Let `key` expire `ttl` from now, in seconds (None: never; 0: at once); say whether it had a value."""
+        """Let `key` expire `ttl` from now, in seconds (None: never; 0: delete it); say whether it had a value."""
         return run(self._steps().expire(key, self._state.seconds_of(ttl)))
 
     def expire_at(self, key: Any, when: datetime | None = None) -> bool:

@@ -297,23 +297,35 @@ class Operations:
             self.state.drop_kept(name)
 
     def _expire(self, name: str, seconds: float | None) -> Steps[bool]:
-        value, raw, version = yield from self.look(name)
+        if seconds == 0:
+            return bool((yield from self._kill_many([name])))
+        value, raw, _ = yield from self.look(name)
         if value is Empty:
             return False
-        if not self.envelope.is_signed or seconds == 0:
+        if not self.envelope.is_signed:
             return (yield self.call(self.backend.expire, name, seconds))  # type: ignore[no-any-return]
-        return (yield from self._sign_again(name, value, raw, version, seconds))
+        return (yield from self._sign_again(name, raw, seconds))
 
-    def _sign_again(self, name: str, value: Any, raw: Any, version: Any, seconds: float | None) -> Steps[bool]:
-        """Store a signed value with its new end, which is signed with it, unless it was changed meanwhile."""
-        while value is not Empty:
-            unseen, token = yield self.call(self.backend.take, name, os.urandom(16), self.state.lease, raw)
+    def _sign_again(self, name: str, raw: bytes | None, seconds: float | None) -> Steps[bool]:
+        """Store a signed value with its new end, which is signed with it, unless it was changed meanwhile.
+
+        It is read under the token that it is stored under:
+
+        1. A looks: there is a value      3. A takes a token, as there is nothing new
+        2. B deletes, and returns         4. A stores what it had read: it is back.
+        """
+        while True:
+            own = os.urandom(16)  # another one each time: a fill may have joined the last one, before a change
+            unseen, token = yield self.call(self.backend.take, name, own, self.state.lease, raw)
+            value, raw, version = yield from self.look(name)
+            if value is Empty:
+                if token == own:
+                    yield self.call(self.backend.store_if_mine, name, None, own)
+                return False
             if unseen is None:
-                packed = yield from self.pack(value, name, version, seconds)
+                packed = yield from self.pack(value, name, version, seconds)  # type: ignore[arg-type]
                 if (yield self.call(self.backend.store_if_mine, name, packed, token, seconds)):
                     return True
-            value, raw, version = yield from self.look(name)
-        return False
 
     def clear(self, reclaim: bool | None) -> Steps[None]:
         """Let no value that is there be found again; `reclaim` their memory too."""
