@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import sys
 import time
@@ -68,7 +69,7 @@ def test_nobody_listens() -> None:
     backend = RedisBackend(f"redis://127.0.0.1:{servers.free_port()}")
     began = time.monotonic()
     for get in (backend.get, lambda key: run(lambda: backend.aio.get(key))):
-        with pytest.raises(BackendError, match=r"Connection refused|Connect call failed") as caught:
+        with pytest.raises(BackendError, match=r"Error 111 connecting|Connection refused") as caught:
             get("a")
         assert not isinstance(caught.value, BackendTimeout)
         assert "See whether the server runs" in str(caught.value)
@@ -107,7 +108,7 @@ def test_an_answer_that_comes_twice_is_taken_once(proxy: Proxy) -> None:
 
 def test_a_new_connection_that_says_more_than_it_was_asked_is_not_used(proxy: Proxy) -> None:
     filled(proxy.url).close()
-    backend = RedisBackend(proxy.url.removesuffix("0") + "1")  # a database is asked for as it connects
+    backend = RedisBackend(proxy.url.removesuffix("0") + "1", timeout=SOON)  # a database is asked for as it connects
     proxy.repeat()
     for call in (lambda: backend.get("a"), lambda: run(lambda: backend.aio.get("a"))):
         with pytest.raises(BackendError, match="answers more than was asked"):
@@ -165,7 +166,7 @@ def interrupted_at(function: Callable[[], Any], line: int) -> bool:
     sys.settrace(trace)
     try:
         function()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, UnboundLocalError):  # a `finally` of redis-py 7 raises the latter instead
         pass
     finally:
         sys.settrace(before)
@@ -189,6 +190,7 @@ def test_an_interrupt_between_any_two_lines_leaves_no_answer_to_others(
                 break
             assert backend.get("b") == b"of b", f"interrupted at line {line}"
         assert line > 50, "it was not traced"
+        gc.collect()
 
 
 # ---- the same on a loop

@@ -120,7 +120,6 @@ class AsyncRedisBackend:
     async def aclose(self) -> None:
         """Close the idle connections of the running loop; a later call on it makes others."""
         await self._links().close()
-        await asyncio.sleep(0)  # the transports close their sockets
 
     async def __aenter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from operator import methodcaller
 from typing import Any
 from weakref import ref
 
@@ -53,17 +54,22 @@ class LoopLinks:
             await self._put_back(address, connection)
         return answers
 
-    async def close(self, *addresses: Address | None) -> None:
-        """Close what is idle, to these addresses or to all."""
-        for address in addresses or list(self._idle):
-            for connection in self._idle.pop(address, ()):
-                await disconnect(connection)
+    async def close(self) -> None:
+        """Close what is idle, and wait for that, together for no longer than a request may take."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout):
+                await self._disconnect_idle(nowait=False)
+        await self._disconnect_idle()
+
+    async def _disconnect_idle(self, nowait: bool = True) -> None:
+        for idle in list(self._idle.values()):
+            while idle:
+                await disconnect(idle.pop(), nowait)
 
     async def end(self) -> None:
-        """Close what is idle, and from now on what is put back; let the transports close their sockets."""
+        """Close what is idle, and from now on what is put back."""
         self._is_at_end = True
         await self.close()
-        await asyncio.sleep(0)
 
     def abandon(self) -> None:
         """Close the sockets of a loop that is closed, from anywhere."""
@@ -86,7 +92,9 @@ class LoopLinks:
         """Close what a broken call had, and what is idle to the same servers: they may be gone."""
         for address, connection in used:
             await disconnect(connection)
-            await self.close(address)
+            idle = self._idle.get(address)
+            while idle:
+                await disconnect(idle.pop())
 
     async def _take(self, address: Address | None) -> Any:
         idle = self._idle.get(address)
@@ -114,7 +122,7 @@ class LoopLinks:
         expect_to_be_lost(connection)
         try:
             await connection.connect()
-            if not await is_clean(connection):
+            if not self._servers.has_tls and not await is_clean(connection):
                 raise self._errors.InvalidResponse(UNASKED)
         except BaseException:
             await disconnect(connection)
@@ -165,25 +173,24 @@ async def _greet(connection_of: Callable[[], Any], name: str, *args: Any, **kwar
 async def is_clean(connection: Any) -> bool:
     """Say whether the connection is open, and no answer has come that nobody waits for."""
     try:
-        if hasattr(connection, "can_read"):  # redis-py 8
+        if hasattr(connection, "can_read"):
             return not await connection.can_read()
-        return not connection._reader.at_eof() and not await connection.can_read_destructive()
+        reader = connection._reader  # before redis-py 8, whose own look passes over answers or over an end of file
+        return not (reader.at_eof() or reader._buffer or await connection.can_read_destructive())
     except Exception:
         return False
 
 
-async def disconnect(connection: Any) -> None:
+async def disconnect(connection: Any, nowait: bool = True) -> None:
     with suppress(Exception):  # it is closed, whatever it says
-        await connection.disconnect(nowait=True)
+        await connection.disconnect(nowait=nowait)
 
 
 def abandon(connection: Any) -> None:
     """Close what asyncio and redis-py would warn of, and cannot close themselves once the loop is closed."""
-    with suppress(Exception):
-        transport = connection._writer.transport
-        below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
-        for each in (transport, below):
-            with suppress(RuntimeError):
-                each.close()  # it is marked as closed, before it asks the loop for more
-        below._call_connection_lost(None)
-        connection._reader = connection._writer = None
+    writer, connection._reader, connection._writer = connection._writer, None, None
+    transport = writer.transport
+    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
+    for close in (transport.close, below.close, partial(methodcaller("_call_connection_lost", None), below)):
+        with suppress(Exception):  # each does its part before it asks the loop for more
+            close()

@@ -14,6 +14,7 @@ CODES: Final = {
     "AuthenticationError": "NOAUTH",
     "AuthenticationWrongNumberOfArgsError": "NOAUTH",
     "BusyLoadingError": "LOADING",
+    "ClusterCrossSlotError": "CROSSSLOT",
     "ClusterDownError": "CLUSTERDOWN",
     "MasterDownError": "MASTERDOWN",
     "MovedError": "MOVED",

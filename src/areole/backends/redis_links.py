@@ -115,7 +115,7 @@ class Links:
         connection = self._servers.connection(address, self._timeout, most)
         try:
             connection.connect()
-            if not self._is_clean(connection):
+            if not self._servers.has_tls and not self._is_clean(connection):
                 raise self._errors.InvalidResponse(UNASKED)
         except BaseException:
             connection.disconnect()

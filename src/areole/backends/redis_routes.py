@@ -19,8 +19,9 @@ __all__ = ["Batch", "ClusterRoute", "InTurn", "OneServerRoute", "route_to"]
 
 TURNS: Final = 8
 """How often a command is sent again, since its slot has moved or is being moved."""
-PAUSE: Final = 0.02
-"""Seconds before that, where a slot is being moved: its keys are on two servers at that moment."""
+PAUSE: Final = 0.03
+"""Seconds before that, where a slot is being moved. A command on a value and its token is refused for this long unless
+both are still on the old server: neither server has both."""
 ASKING: Final = Request(b"", (b"ASKING",))
 SLOTS: Final = Request(b"", (b"CLUSTER", b"SLOTS"))
 

@@ -91,6 +91,12 @@ class Servers:
         return path or f"{self.kwargs.get('host', 'localhost')}:{self.kwargs.get('port', PLAIN_PORT)}"
 
     @property
+    def has_tls(self) -> bool:
+        """Say whether connections are encrypted: nobody adds answers to those, and there may be more to be read."""
+        redis = import_redis()
+        return issubclass(self.make, (redis.SSLConnection, redis.asyncio.SSLConnection))
+
+    @property
     def question(self) -> bytes:
         """Ask a Sentinel where the primary is."""
         return pack((b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self.service.encode()))
@@ -121,7 +127,9 @@ def _connection(
     to = {} if address is None else {"host": address[0], "port": address[1]}
     shortest = timeout if most is None or timeout is None else min(timeout, most)
     times = {"socket_timeout": shortest, "socket_connect_timeout": timeout}
-    return make(**kwargs, **to, **times, **_nameless(make), protocol=2)
+    made = make(**kwargs, **to, **times, **_nameless(make), protocol=2)
+    made.socket_timeout = shortest  # redis-py 5.0 forgets the one of a Unix socket
+    return made
 
 
 @cache
