@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from .steps import StepsOf, is_areole_code
 
-__all__ = ["Injected", "afresh", "before_each", "inject", "place", "stepping", "watched"]
+__all__ = ["Injected", "afresh", "apart", "before_each", "inject", "place", "stepping", "watched"]
 
 T = TypeVar("T")
 
@@ -166,7 +166,7 @@ def inject(function: Callable[[], Any], action: Callable[[], Any], *at: int) -> 
 
     try:
         with stepping(at_step):
-            injected.result = next(_apart(function))
+            injected.result = next(apart(function))
     except BaseException as error:
         injected.result = error.with_traceback(None)
     injected.met_new_code = len(_met) > known
@@ -174,7 +174,7 @@ def inject(function: Callable[[], Any], action: Callable[[], Any], *at: int) -> 
     return injected
 
 
-def _apart(function: Callable[[], Any]) -> Iterator[Any]:
+def apart(function: Callable[[], Any]) -> Iterator[Any]:
     """Yield what `function` returns. A generator has a stack of handled exceptions of its own, to be thrown away.
 
     What is raised between a handler's PUSH_EXC_INFO and its POP_EXCEPT is not popped off it, and would otherwise be the

@@ -18,6 +18,7 @@ import pytest
 from areole.backends import AsyncRedisBackend, RedisBackend
 from areole.errors import BackendError, BackendTimeout
 
+from ..interleave.tracing import apart
 from ..kit import run, run_threads
 from . import servers
 from .proxy import Proxy, Scripted
@@ -165,7 +166,7 @@ def interrupted_at(function: Callable[[], Any], line: int) -> bool:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        function()
+        next(apart(function))
     except (KeyboardInterrupt, UnboundLocalError):  # a `finally` of redis-py 7 raises the latter instead
         pass
     finally:
