@@ -27,6 +27,7 @@ from .removals import Removals
 from .resiliences import Resiliences
 from .shared import Shared
 from .threads import Threads
+from .tiers import Tiers
 
 __all__ = ["SCENARIOS", "describe"]
 
@@ -35,7 +36,7 @@ _OF_HARD_CASES = (Reentrant, EqualHashes, Resiliences)
 _BOUNDED = (Eviction, ByteLimit)
 _OF_MANY = (Threads, ManyCaches)
 _IN_TASKS = (Loops, EqualHashesLoops, Cancellations)
-_IN_PROCESSES = (Interrupts, Locks, Removals, Fork, Exits, Shared)
+_IN_PROCESSES = (Interrupts, Locks, Removals, Fork, Exits, Shared, Tiers)
 
 SCENARIOS: dict[str, type[Case]] = {
     each.name(): each for each in (*_ON_THREADS, *_OF_HARD_CASES, *_BOUNDED, *_OF_MANY, *_IN_TASKS, *_IN_PROCESSES)

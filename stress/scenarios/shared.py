@@ -65,6 +65,8 @@ class Shared(ChildScenario):
         f"{engine}-{name}" if name else engine for name, each in DISTURBANCES.items() for engine in each.engines
     )
     seconds_each = 20.0
+    disturbances = DISTURBANCES
+    with_proxy: tuple[str, ...] = ("cut",)
 
     @classmethod
     def why_variant_skipped(cls, variant: str) -> str:
@@ -74,7 +76,7 @@ class Shared(ChildScenario):
 
     def play(self) -> None:
         self.engine, _, name = self.variant.partition("-")
-        self.disturbance = DISTURBANCES[name]
+        self.disturbance = self.disturbances[name]
         given = self.ends - time.monotonic()
         with ExitStack() as stack:
             self.folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="areole-stress-"))
@@ -100,7 +102,7 @@ class Shared(ChildScenario):
         from tests.shared.servers import redis_server
 
         self.server = stack.enter_context(redis_server(**self.disturbance.server))
-        if name != "cut":
+        if name not in self.with_proxy:
             return self.server.socket_url
         from tests.shared.proxy import Proxy
 
@@ -111,7 +113,7 @@ class Shared(ChildScenario):
         threads, seed = max(1, self.threads - 1), str(self.choices.random())
         base = Settings(self.folder, url, 0, seed, threads, **self.disturbance.settings)
         first = base.but(on_error="miss" if self.disturbance.may_fail else "raise")
-        return [first, base.but(place=1, tasks=4, **self.disturbance.second), base.but(place=WRITER)]
+        return [first, base.but(place=1, tasks=4, **self.disturbance.second), base.but(place=WRITER, program="writer")]
 
     def start_crew(self) -> None:
         from tests.shared.servers import die_with_us

@@ -36,8 +36,7 @@ class Crew:
     def start(self, place: int) -> None:
         """Start one process; call `wait_until_ready` then."""
         settings = self.settings[place]
-        module = "stress.shared.writer" if settings is self.settings[-1] else "stress.shared.reader"
-        command = [*self.prefix, sys.executable, "-m", module, settings.save()]
+        command = [*self.prefix, sys.executable, "-m", f"stress.shared.{settings.program}", settings.save()]
         self.ledger.ready[place] = 0
         self.processes[place] = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 

@@ -24,7 +24,7 @@ from typing import Any, Final
 from .ledger import Counts, Ledger
 from .settings import KEYS, Settings, end_with_parent, make_cache, put_clocks_off, report
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "start"]
 
 NUMBERS: Final = {key: number for number, key in enumerate(KEYS)}
 WAIT: Final = 0.5  # seconds
@@ -240,7 +240,8 @@ def _pause() -> float:
     return 0.02 * random.random() if drawn < 0.03 else 0.003 * random.random() if drawn < 0.4 else 0.0
 
 
-def main() -> None:
+def start(kind: type[Reader]) -> None:
+    """Be a reading process of this kind."""
     settings = Settings.load(sys.argv[1])
     if settings.clock_off:
         put_clocks_off(settings.clock_off)
@@ -249,8 +250,8 @@ def main() -> None:
     import_module("concurrent.futures.thread")
     end_with_parent()
     with make_cache(settings) as cache:
-        Reader(settings, cache).run()
+        kind(settings, cache).run()
 
 
 if __name__ == "__main__":
-    main()
+    start(Reader)

@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-__all__ = ["KEYS", "NAMESPACE", "Settings", "end_with_parent", "make_cache"]
+__all__ = ["KEYS", "MARK", "NAMESPACE", "Settings", "end_with_parent", "make_cache"]
 
 NAMESPACE = "stress"
 KEYS = [*(f"k{i}" for i in range(10)), "#hash", "{braces}", "with space", "ключ", "long" * 60, "a:b%"]
 """Those that stand in the store as they are, and those of which a digest does."""
+MARK = "mark:"
+"""Begins what the writer says after an invalidation, where readers are to know which one they have heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Settings:
     clock_off: float = 0.0
     forks: bool = False
     sets: bool = True
+    program: str = "reader"  # a module of this package
+    marks: str = ""  # where the writer sends them: a URL of Redis, or a file of SQLite
     options: dict[str, Any] = field(default_factory=dict)
 
     def save(self) -> str:

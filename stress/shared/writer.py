@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from typing import Any
 
 from .ledger import Ledger
-from .settings import KEYS, Settings, end_with_parent, make_cache, report
+from .settings import KEYS, MARK, Settings, end_with_parent, make_cache, report
 
 __all__ = ["Writer"]
 
@@ -31,6 +33,7 @@ class Writer:
         self.ledger = Ledger(settings.folder)
         self.counts = self.ledger.counts(settings.place, parity)
         self.numbers = range(parity, len(KEYS), 2)
+        self.way: Any = None
         self.choices = random.Random(f"{settings.seed}/writer {parity}")
 
     def choose(self) -> tuple[str, list[int]]:
@@ -68,7 +71,22 @@ class Writer:
         """Say that what was before these versions is invalidated: the call that did it has returned."""
         for number in numbers:
             self.ledger.published[number] = self.ledger.source[number]
+        if self.settings.marks:
+            self.send_marks(numbers)
         self.counts.add("invalidations", len(numbers))
+
+    def send_marks(self, numbers: list[int]) -> None:
+        """Say it where caches hear of changes, so that it is heard after them."""
+        marks = [f"{MARK}{number}:{self.ledger.source[number]}" for number in numbers]
+        with suppress(Exception):  # while the server is away
+            if "://" in self.settings.marks:
+                import redis
+
+                self.way = self.way or redis.Redis.from_url(self.settings.marks, socket_timeout=0.25)
+                self.way.publish("areole:changes:v1", "mark " + "\n".join(marks))
+            else:
+                self.way = self.way or sqlite3.connect(self.settings.marks, timeout=5, isolation_level=None)
+                self.way.executemany("INSERT INTO changes (key) VALUES (?)", [(mark,) for mark in marks])
 
     def failed(self, error: Exception) -> None:
         """Count it; it is then done again, until it has succeeded: only then it has been invalidated."""

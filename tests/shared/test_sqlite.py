@@ -233,7 +233,7 @@ def test_a_file_of_an_earlier_version_is_emptied(path: Path) -> None:
     with SQLiteBackend(path) as backend:
         backend.set("k", b"v")
         backend.take("filling", b"token", LEASE)
-    query(path, "ALTER TABLE entries DROP COLUMN used")
+    query(path, "ALTER TABLE entries DROP COLUMN written")
     query(path, "PRAGMA user_version=0")
     with SQLiteBackend(path) as backend:
         assert backend.get("k") is None

@@ -48,7 +48,9 @@ CHANGES: dict[str, tuple[Callable[[SQLiteBackend], object], list[str]]] = {
     "a new key": (lambda backend: backend.set("x", b"new"), []),
     "no change": (lambda backend: backend.set("a", b"new", None, True), []),
     "a token": (lambda backend: backend.take("x", b"token", LEASE), []),
-    "a token that is killed": (lambda backend: (backend.take("x", b"token", LEASE), backend.kill("x")), []),
+    "a token that is killed": (lambda backend: (backend.take("x", b"token", LEASE), backend.kill("x")), ["x"]),
+    "a token of one that sets": (lambda backend: (backend.take("x", b"token", LEASE), backend.set("x", b"1")), ["x"]),
+    "a fill": (lambda backend: (backend.take("x", b"token", LEASE), backend.store_if_mine("x", b"1", b"token")), []),
     "a token that is given back": (
         lambda backend: (backend.take("a", b"token", LEASE, b"1"), backend.store_if_mine("a", None, b"token")),
         [],

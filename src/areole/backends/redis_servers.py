@@ -126,8 +126,8 @@ def _connection(
 ) -> Any:
     to = {} if address is None else {"host": address[0], "port": address[1]}
     shortest = timeout if most is None or timeout is None else min(timeout, most)
-    times = {"socket_timeout": shortest, "socket_connect_timeout": timeout}
-    made = make(**kwargs, **to, **times, **_nameless(make), protocol=2)
+    longest = timeout if most is None else min(timeout or 1.0, 1.0)
+    made = make(**kwargs, **to, socket_timeout=shortest, socket_connect_timeout=longest, **_nameless(make), protocol=2)
     made.socket_timeout = shortest  # redis-py 5.0 forgets the one of a Unix socket
     return made
 

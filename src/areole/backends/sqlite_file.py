@@ -67,9 +67,11 @@ KEPT_CHANGES: Final = 500
 """How many of the last changes stay for those who listen; one that has missed more drops all that it keeps."""
 
 CHANGES: Final = "CREATE TABLE changes (id INTEGER PRIMARY KEY, key TEXT NOT NULL)"
-# an entry that has had no value has no deadline; to ask for the value itself would read it
+# An entry that has had no value has no deadline; to ask for the value itself would read it. One with a token is being
+# filled: those who joined that fill must hear of a change too. A fill that stores leaves `used`, a `set` sets it.
 TRIGGER: Final = f"""
-CREATE TRIGGER on_{{event}} AFTER {{event}} {{columns}} ON entries WHEN old.deadline > 0
+CREATE TRIGGER on_{{event}} AFTER {{event}} {{columns}} ON entries
+WHEN old.deadline > 0 OR (old.token IS NOT NULL AND {{changes}})
 BEGIN
     INSERT INTO changes (key) VALUES (old.key);
     DELETE FROM changes WHERE id <= (SELECT max(id) FROM changes) - {KEPT_CHANGES};
@@ -78,8 +80,8 @@ END
 TABLES: Final = (
     SCHEMA,
     CHANGES,
-    TRIGGER.format(event="DELETE", columns=""),
-    TRIGGER.format(event="UPDATE", columns="OF value, deadline"),
+    TRIGGER.format(event="DELETE", columns="", changes="1"),
+    TRIGGER.format(event="UPDATE", columns="OF value, deadline", changes="new.used"),
 )
 
 PRAGMAS: Final = ("synchronous=NORMAL", "secure_delete=OFF", f"journal_size_limit={16 << 20}")

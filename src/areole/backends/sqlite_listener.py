@@ -1,7 +1,8 @@
 """How a process hears what others have changed in a file of SQLite: triggers write it down, in the same transaction.
 
-A change is written down where a value is replaced, gets another deadline, or goes. What was stored where nothing
-was, nobody keeps. A process hears its own changes too.
+A change is written down where a value is replaced, gets another deadline, or goes, and where the token of a running
+fill is made void: others may have joined that fill. What was stored where nothing was, nobody keeps. A process hears
+its own changes too.
 """
 
 from __future__ import annotations
