@@ -314,6 +314,37 @@ def test_upkeep_does_not_wait(path: Path, clock: ManualClock, monkeypatch: pytes
         assert query(path, "SELECT used FROM entries") == [(1,)]
 
 
+BETWEEN: dict[str, tuple[Callable[[SQLiteBackend], object], tuple[bytes | None, bytes | None]]] = {
+    "taken": (lambda other: other.take("k", b"other", LEASE, b"seen"), (None, b"other")),
+    "set": (lambda other: other.set("k", b"new"), (b"new", None)),
+    "killed": (lambda other: other.kill("k"), (None, b"mine")),
+    "taken and stored": (
+        lambda other: (other.take("k", b"other", LEASE, b"seen"), other.store_if_mine("k", b"new", b"other")),
+        (b"new", None),
+    ),
+}
+
+
+@pytest.mark.parametrize(("act", "expected"), BETWEEN.values(), ids=list(BETWEEN))
+@pytest.mark.parametrize("had_value", [False, True], ids=["a miss", "seen"])
+def test_what_is_changed_between_the_two_statements_of_take(
+    path: Path,
+    backend: SQLiteBackend,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[[SQLiteBackend], object],
+    expected: tuple[bytes | None, bytes | None],
+    had_value: bool,
+) -> None:
+    """1. A sees that there is neither value nor token   2. B changes that   3. A takes the token."""
+    if had_value:
+        backend.set("k", b"seen")
+    acts = [act]
+    with SQLiteBackend(path, clock=clock) as other:
+        monkeypatch.setattr(backend._upkeep, "before_write", lambda *_: acts and acts.pop()(other))
+        assert backend.take("k", b"mine", LEASE, b"seen" if had_value else None) == expected
+
+
 # ---- threads
 
 
