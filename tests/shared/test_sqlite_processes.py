@@ -54,7 +54,9 @@ class Child:
 
     def result(self) -> Any:
         assert self.process.stdout is not None
-        return eval(self.process.stdout.readline())
+        line = self.process.stdout.readline()
+        assert line, "the process has ended: its traceback is on stderr"
+        return eval(line)
 
     def ask(self, expression: str) -> Any:
         self.begin(expression)
@@ -107,13 +109,17 @@ def test_values_survive_a_restart(backend: SQLiteBackend, child: Child) -> None:
     assert backend.get("k") == b"v"
 
 
-def test_processes_that_start_at_once_make_one_file(path: Path) -> None:
-    children = [Child(path) for _ in range(6)]
+def test_processes_that_use_a_new_file_at_once_make_one(tmp_path: Path, path: Path) -> None:
+    """1. A sees no mark of ours   2. B makes the tables   3. A sees tables, and takes them for another program's."""
+    children = [Child(path) for _ in range(4)]
+    assert [each.ask("1") for each in children] == [1] * 4
     for number, each in enumerate(children):
-        each.begin(f"backend.set('k{number}', b'v')")
-    assert [each.result() for each in children] == [True] * 6
-    with SQLiteBackend(path) as backend:
-        assert backend.get_many([f"k{number}" for number in range(6)]) == [b"v"] * 6
+        each.begin(
+            f"[SQLiteBackend(f'{{path}}.{{n}}', timeout=30).set('k{number}', b'v') for n in range(150)].count(True)"
+        )
+    assert [each.result() for each in children] == [150] * 4
+    with SQLiteBackend(f"{path}.0") as backend:
+        assert backend.get_many([f"k{number}" for number in range(4)]) == [b"v"] * 4
     for each in children:
         each.end()
 

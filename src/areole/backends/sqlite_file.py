@@ -164,7 +164,10 @@ class SQLiteFile:
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def _prepare(self, raw: sqlite3.Connection) -> None:
-        if not self._is_ours(raw):
+        raw.execute("BEGIN")
+        is_ours = self._is_ours(raw)
+        raw.execute("COMMIT")
+        if not is_ours:
             self._use_log(raw)
             raw.execute("BEGIN IMMEDIATE")
             if not self._is_ours(raw):  # another process may have been first
@@ -175,7 +178,10 @@ class SQLiteFile:
             raw.execute(f"PRAGMA {pragma}")
 
     def _is_ours(self, raw: sqlite3.Connection) -> bool:
-        """Say whether the file has our tables; raise BackendError if it belongs to somebody else."""
+        """Say whether the file has our tables; raise BackendError if it belongs to somebody else.
+
+        Called in a transaction, so that no other process makes its tables between the looks.
+        """
         application, version = (
             raw.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
         )
