@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from areole.backends import AsyncRedisBackend, RedisBackend
+from areole.backends.redis_commands import Request
 from areole.backends.redis_keys import slot_of, token_of
+from areole.backends.redis_routes import Batch, ClusterRoute
 from areole.errors import BackendError, BackendTimeout, CacheClosedError
 
 from ..kit import run, run_threads
@@ -212,6 +214,31 @@ def test_a_key_that_is_on_two_servers_is_waited_for(cluster: servers.Cluster, on
 
 
 # ---- servers that are gone
+
+
+@pytest.mark.parametrize("error", [ConnectionError, asyncio.CancelledError, KeyboardInterrupt])
+def test_after_a_call_that_was_broken_the_slots_are_asked_for_again(error: type[BaseException]) -> None:
+    """The server may have been replaced, and a server that is gone may say nothing: the time limit cancels the call."""
+    seeds = [("one", 1), ("two", 2)]
+    route = ClusterRoute(seeds, (OSError,))
+    slots = [[0, 16383, [b"one", 1, b"id"]]]
+    request = Request(b"k", (b"GET", b"k"))
+    for asked in seeds:
+        steps = route.exchange([request])
+        assert next(steps)[0].requests[0].words == (b"CLUSTER", b"SLOTS")
+        assert steps.send([[slots]])[0] == Batch(("one", 1), [request])
+        with pytest.raises(error):
+            steps.throw(error())
+        assert asked in route._nodes.order
+
+
+def test_a_server_that_did_not_answer_for_the_slots_is_not_asked_first_again() -> None:
+    route = ClusterRoute([("one", 1), ("two", 2)], (OSError,))
+    steps = route.exchange([Request(b"k", (b"GET", b"k"))])
+    assert next(steps)[0].address == ("one", 1)
+    with pytest.raises(asyncio.CancelledError):
+        steps.throw(asyncio.CancelledError())
+    assert next(route.exchange([Request(b"k", (b"GET", b"k"))]))[0].address == ("two", 2)
 
 
 @pytest.mark.parametrize("how", ["kill", "pause"])

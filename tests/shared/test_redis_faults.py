@@ -6,6 +6,7 @@ import asyncio
 import gc
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
@@ -194,6 +195,25 @@ def test_an_interrupt_between_any_two_lines_leaves_no_answer_to_others(
         gc.collect()
 
 
+def test_an_interrupt_between_sending_and_reading_leaves_no_late_answer(proxy: Proxy) -> None:
+    """1. `get("a")` is sent   2. an interrupt   3. `get("b")` looks: nothing is there   4. the answer to 1 comes."""
+    with filled(proxy.url, timeout=SOON) as backend:
+        assert backend.get("b") == b"of b"
+        proxy.stall()
+
+        def interrupt(connection: Any) -> Any:
+            assert proxy.held.wait(SOON), "the answer is not on the way"
+            raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(backend._links, "_read", interrupt)
+            backend.get("a")
+        later = threading.Timer(0.1, proxy.pass_through)
+        later.start()
+        assert backend.get("b") == b"of b"
+        later.join()
+
+
 # ---- the same on a loop
 
 
@@ -231,6 +251,30 @@ async def cancelled_at(coroutine: Coroutine[Any, Any, Any], number: int) -> bool
     except asyncio.CancelledError:
         return True
     return False
+
+
+def test_a_cancellation_between_sending_and_reading_leaves_no_late_answer(proxy: Proxy, on_loop: Any) -> None:
+    filled(proxy.url).close()
+    aio = AsyncRedisBackend(proxy.url, timeout=SOON)
+
+    async def main() -> None:
+        assert await aio.get("b") == b"of b"
+        proxy.stall()
+
+        async def cancel(connection: Any) -> Any:
+            assert await asyncio.to_thread(proxy.held.wait, SOON), "the answer is not on the way"
+            raise asyncio.CancelledError
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(asyncio.CancelledError):
+            patch.setattr(aio._links(), "_read", cancel)
+            await aio.get("a")
+        later = threading.Timer(0.1, proxy.pass_through)
+        later.start()
+        assert await aio.get("b") == b"of b"
+        later.join()
+        await aio.aclose()
+
+    on_loop(main)
 
 
 @pytest.mark.parametrize("is_new", [False, True], ids=["idle", "new"])
