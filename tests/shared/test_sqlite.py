@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from areole import CACHE_MISS
-from areole.backends import SQLiteBackend, sqlite_file, sqlite_upkeep
+from areole.backends import SQLiteBackend, sqlite_connection, sqlite_file, sqlite_upkeep
 from areole.errors import BackendError, BackendTimeout, CacheClosedError
 from areole.testing import ManualClock
 
@@ -246,7 +246,7 @@ def test_a_file_that_was_removed_is_made_again(
     path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Else this backend and the processes that start later would not see what the others delete."""
-    monkeypatch.setattr(sqlite_file, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(sqlite_connection, "LOOK_SECONDS", 0)
     with SQLiteBackend(path, clock=clock) as old:
         old.set("k", b"old")
         for file in path.parent.iterdir():

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from areole.backends import SQLiteBackend, sqlite_file
+from areole.backends import SQLiteBackend, sqlite_connection, sqlite_file
 from areole.backends.sqlite_listener import SQLiteListener
 from areole.errors import AreoleError, BackendError
 
@@ -88,7 +88,7 @@ def test_a_file_that_is_replaced_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
     look_seconds: float,
 ) -> None:
-    monkeypatch.setattr(sqlite_file, "LOOK_SECONDS", look_seconds)
+    monkeypatch.setattr(sqlite_connection, "LOOK_SECONDS", look_seconds)
     listener.receive(0)
     for file in tmp_path.iterdir():
         file.unlink()

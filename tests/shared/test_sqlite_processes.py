@@ -354,9 +354,9 @@ def test_a_child_does_not_use_a_file_that_was_open_in_its_parent(who: str) -> No
     run_python(
         PRELUDE
         + f"""
-from areole.backends import sqlite_file
+from areole.backends import sqlite_connection
 from areole.errors import BackendError
-sqlite_file.PATIENCE = 0.2
+sqlite_connection.PATIENCE = 0.2
 backend.set("k", b"v")
 other = sqlite3.connect(path, isolation_level=None)
 results = []

@@ -1,4 +1,4 @@
-"""SQLiteBackend: values in a file, for several processes on one host. See `sqlite_file` and `sqlite_upkeep`.
+"""SQLiteBackend: values in a file, for several processes on one host. See `sqlite_connection`, `sqlite_upkeep`.
 
 A value and its token are in one row. Each step is one statement, or a transaction, that SQLite runs while no other
 writer runs one. A step that looks first, and then changes, checks in the statement that changes.
@@ -24,7 +24,8 @@ from .._index.limits import check_at_least
 from ..typing import Clock
 from .base import BaseBackend, is_unseen
 from .protocol import HEAD_BYTES
-from .sqlite_file import Connection, SQLiteFile, close_connections
+from .sqlite_connection import Connection, close_connections
+from .sqlite_file import SQLiteFile
 from .sqlite_listener import SQLiteListener
 from .sqlite_upkeep import LEAST_MAX_BYTES, Upkeep, is_live, marks
 

@@ -11,7 +11,8 @@ import time
 from typing import Final
 
 from ..errors import BackendError
-from .sqlite_file import KEPT_CHANGES, Connection, SQLiteFile
+from .sqlite_connection import Connection
+from .sqlite_file import KEPT_CHANGES, SQLiteFile
 
 __all__ = ["SQLiteListener"]
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from random import random, randrange
 from typing import Final
 
-from .sqlite_file import Connection
+from .sqlite_connection import Connection
 
 __all__ = ["Upkeep", "is_live", "marks"]
 
