@@ -9,6 +9,8 @@ Fills are in `fills`. Invariants:
   S2. What is read is of the key and version that were asked for, or it is a miss: see `envelope`.
   S3. A call is as others would see it at one moment between its beginning and its end. Where it takes two steps, as
       the version is read in one and the value changed in another, that moment is the one of the step before a clear.
+      Then a set may also remove, unseen itself, what was stored under the new version: as if that had been evicted. A
+      clear that reclaims memory removes twice: by the version, and key by key.
 """
 
 from __future__ import annotations
