@@ -507,3 +507,18 @@ def test_a_value_that_was_too_large_for_the_file_is_dropped_as_all_others(tmp_pa
         changing = SharedCache[Any](other, namespace="shop")
         changing.delete("a") if change == "delete" else changing.set("a", "new")
         eventually(lambda: "a" not in large)
+
+
+def test_clearing_a_memoized_function_leaves_the_rest_of_the_namespace() -> None:
+    shared = SharedCache[Any]("memory://", namespace="shop")
+    shared["other"] = 1
+    fills = [Counted(), Counted()]
+    by_name = AtomicCache.memoize(shared=shared, name="one")(lambda key: fills[0](key))
+    by_key = AtomicCache.memoize(shared=shared, name="two", key=lambda key: f"two:{key}")(lambda key: fills[1](key))
+    assert by_name("a") == by_key("a") == shared["two:a"] == ["'a'", 1]
+    by_name.cache_clear()
+    assert by_name("a") == ["'a'", 2] and by_key("a") == ["'a'", 1]
+    with pytest.raises(TypeError, match="cannot know the keys"):
+        by_key.cache_clear()
+    assert by_key("a") == ["'a'", 1] and shared["other"] == 1
+    assert by_key.invalidate("a") and by_key("a") == ["'a'", 2]

@@ -69,7 +69,7 @@ class Tier(Guarded):
         self._most_names = LEAST_NAMES
         self._state: CacheState | None = None
         self._wire_key: Callable[[Any], Any] = _itself
-        self._prefix: str | None = None  # of a memoized function's keys
+        self._prefix: str | None = None  # of a memoized function's keys; "": they have none
         self.version_key = self._keys.version_key
 
     def use(self, state: CacheState) -> None:
@@ -113,7 +113,9 @@ class Tier(Guarded):
         Its keys are those of `cached` over the shared cache.
         """
         function, cache_key, signature = memoized.function, memoized.cache_key, memoized.signature
-        if not has_own_keys(signature):
+        if has_own_keys(signature):
+            self._prefix = ""
+        else:
             named = wire_name_of(function, SimpleNamespace(name=name, version=None, key=None))
             self._prefix, self._wire_key = f"{named}:", partial(key_of_arguments, named, signature)
         is_async = is_async_function(function)
@@ -159,6 +161,11 @@ class Tier(Guarded):
 
     def clear(self, fills: Fills) -> Any:
         """Clear the namespace, or what belongs to a memoized function, here and there."""
+        if self._prefix == "":
+            raise TypeError(
+                "cache_clear cannot know the keys of a function that is memoized with key= and shared=: "
+                "leave out key=, or clear the whole SharedCache"
+            )
         self.drop_all()
         return self._change(fills, self._clear)
 
