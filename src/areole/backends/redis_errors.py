@@ -60,7 +60,7 @@ def redirection(error: Exception) -> tuple[str, int] | None:
 
 def as_backend_error(error: Exception, call: str, servers: Servers, seconds: float) -> BackendError:
     """Make an error of what redis-py has raised in `call`, with `error` as its cause, unless it quotes a password."""
-    text = str(error)
+    text = str(error).rstrip(".")
     hidden = [secret for secret in servers.secrets if secret in text]
     for secret in hidden:
         text = text.replace(secret, "***")
