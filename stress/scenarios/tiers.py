@@ -13,6 +13,8 @@ then may give an older version. Nor may one that begins `lag`, and a margin, aft
 happens to what is between the process and the store; the writer has a connection of its own. Both readers invalidate
 and refresh now and then.
 
+Allowed: a value that was invalidated less than `lag` and a margin ago, if this process has not heard of it.
+
     killed    the connections on which readers listen are ended by the server
     frozen    the server is stopped for longer than `lag`
     cut       connections are cut in the midst of a message, or let nothing through for a while

@@ -37,7 +37,7 @@ def test_no_byte_can_be_changed(data: st.DataObject) -> None:
     cache, backend, raw = stored()
     at = data.draw(st.integers(0, len(raw) - 1))
     other = data.draw(st.integers(0, 255).filter(lambda byte: byte != raw[at]))
-    if 48 <= at < 56:
+    if 32 <= at < 40:
         return  # not used yet
     backend.set(NAME, raw[:at] + bytes([other]) + raw[at + 1 :])
     assert is_rejected(cache)
