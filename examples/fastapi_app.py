@@ -2,8 +2,8 @@
 
     REDIS_URL=redis://localhost:6379/0 uvicorn examples.fastapi_app:app --workers 4
 
-`redis-cli GETRANGE shop:v1:user:7 56 -1` shows what is stored for user 7, after a head of 56 bytes. Without a Redis, or
-while it is down, each request loads its user itself.
+`redis-cli GETRANGE shop:v1:user:7 54 -1` shows what is stored for user 7, after a head of 40 bytes and the
+key. Without a Redis, or while it is down, each request loads its user itself.
 """
 
 from __future__ import annotations
