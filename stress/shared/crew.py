@@ -18,7 +18,9 @@ from .settings import Settings
 __all__ = ["Crew", "NothingMoves"]
 
 PATIENCE = 30.0
-"""Seconds that a process may take to start, to go on or to end, on a machine that is very busy."""
+"""Seconds that a process may take to go on or to end, on a machine that is very busy."""
+START_PATIENCE = 90.0
+"""The same to start: over SQLite on 3.13t that was seen to take from 3 to more than 30 seconds."""
 
 
 class NothingMoves(AssertionError):
@@ -46,13 +48,15 @@ class Crew:
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        self.wait_until(lambda: all(self.ledger.ready[place] for place in self.processes), "the processes start")
+        self.wait_until(
+            lambda: all(self.ledger.ready[place] for place in self.processes), "the processes start", START_PATIENCE
+        )
 
-    def wait_until(self, condition: Callable[[], Any], what: str) -> None:
-        ends = time.monotonic() + PATIENCE
+    def wait_until(self, condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> None:
+        ends = time.monotonic() + patience
         while not condition():
             if time.monotonic() > ends:
-                raise NothingMoves(f"{what}: not within {PATIENCE:g} s")
+                raise NothingMoves(f"{what}: not within {patience:g} s")
             for place, process in self.processes.items():
                 if process.poll() is not None and not self.ledger.is_over:
                     raise NothingMoves(f"the process at place {place} ended with status {process.returncode}")
