@@ -132,3 +132,14 @@ def test_the_token_of_a_fill_on_a_loop_that_is_closed_is_renewed_no_more(is_asyn
 
     assert asyncio.run(renewal())() is False
     assert not backend.renewed.acquire(blocking=False)
+
+
+def test_a_thread_that_waits_for_a_long_lease_wakes_for_a_short_one() -> None:
+    own = _Renewer()
+    renewed = threading.Semaphore(0)
+    both = own.make(renewed.release, 6000.0), own.make(renewed.release, 0.03)
+    for renewal in both:
+        own.start(renewal)
+    assert renewed.acquire(timeout=PATIENCE)
+    for renewal in both:
+        renewal.release()

@@ -1,8 +1,7 @@
 """Which values a format gives back equal and of the same types, and the serializers that refuse all others.
 
 Those are of exactly the types that the format has itself. An engine writes more, and gives something else back: a list
-for a tuple. So each value is walked through, which takes a microsecond for ten fields; to decode it again and compare
-takes two, and does not find all.
+for a tuple. So each value is walked through: to decode it again and compare takes longer, and does not find all.
 """
 
 from __future__ import annotations

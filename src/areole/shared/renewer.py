@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from .._platform.fork import after_fork_in_child
@@ -52,7 +53,7 @@ class _Renewer(Guarded):
         super().__init__()
         self.running: dict[object, Renewal] = {}
         self._tick = 60.0
-        self._wakes = threading.Event()
+        self._wakes: SimpleQueue[None] = SimpleQueue()  # no Event, which takes its lock by `with`: see `locks`
         self._thread: threading.Thread | None = None
 
     def make(self, renew: Callable[[], object], lease: float) -> Renewal:
@@ -66,7 +67,7 @@ class _Renewer(Guarded):
 
     def _start(self, tick: float) -> None:
         self._tick = min(self._tick, tick)
-        self._wakes.set()  # it may be in a wait that is longer than this
+        self._wakes.put(None)  # it may be in a wait that is longer than this
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="areole-renewer", daemon=True)
             with suppress(RuntimeError):  # there is no thread to be had: that costs a store, if the fill takes long
@@ -76,8 +77,8 @@ class _Renewer(Guarded):
     def _run(self) -> None:
         idle = 0
         while True:
-            self._wakes.wait(self._tick)
-            self._wakes.clear()
+            with suppress(Empty):
+                self._wakes.get(timeout=self._tick)
             idle = 0 if self.running else idle + 1
             if idle >= IDLE_TICKS and run_locked(self.lock, self._ends):
                 return
@@ -98,7 +99,7 @@ class _Renewer(Guarded):
     def forget(self) -> None:
         self.running = {}
         self._thread = None
-        self._wakes = threading.Event()
+        self._wakes = SimpleQueue()
 
 
 def _renew(renewal: Renewal) -> bool:
