@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from .._cache.sentinels import CacheMissSentinel
 from ..errors import CacheClosedError
+from .base import BaseBackend
 from .redis_async import AsyncRedisBackend
 from .redis_clients import check_timeout, servers_of
 from .redis_commands import Commands, Steps
@@ -26,7 +26,7 @@ __all__ = ["RedisBackend"]
 R = TypeVar("R")
 
 
-class RedisBackend:
+class RedisBackend(BaseBackend):
     """Keeps bytes on a Redis or Valkey server, on the primary that a Sentinel names, or on a cluster.
 
     Args:
@@ -47,9 +47,6 @@ class RedisBackend:
         ModuleNotFoundError: redis-py is not installed.
     """
 
-    is_shared = True
-    clears_cheaply = False
-
     def __init__(self, target: Any, *, timeout: float = 0.25, service_name: str | None = None) -> None:
         self.timeout = check_timeout("RedisBackend", timeout)
         self._servers = servers_of("RedisBackend", target, service_name)
@@ -67,7 +64,6 @@ class RedisBackend:
         made: AsyncRedisBackend | None = self.__dict__.get("_aio")
         if made is None:
             made = AsyncRedisBackend(self._servers, timeout=self.timeout)
-            made._commands.origin = self._commands.origin
             made = self.__dict__.setdefault("_aio", made)  # one atomic step: all threads get the same one
             made._is_closed = self._links.is_closed
         return made
@@ -85,12 +81,6 @@ class RedisBackend:
 
     def set_many(self, items: Mapping[str, bytes], /, ttl: float | None = None) -> None:
         self._run("set_many", self._commands.set_many(items, ttl))
-
-    def delete(self, key: str, /) -> bool:
-        return self._run("delete", self._commands.delete_many([key])) == 1
-
-    def delete_many(self, keys: Iterable[str], /) -> int:
-        return self._run("delete_many", self._commands.delete_many(keys))
 
     def expire(self, key: str, ttl: float | None, /) -> bool:
         return self._run("expire", self._commands.expire(key, ttl))
@@ -135,14 +125,6 @@ class RedisBackend:
         self._links.close()
         if (aio := self.__dict__.get("_aio")) is not None:
             aio._is_closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
 
     def _run(self, call: str, steps: Steps[R]) -> R:
         """Do what the steps ask for, until they return."""

@@ -81,10 +81,10 @@ class AsyncRedisBackend:
         await self._run("set_many", self._commands.set_many(items, ttl))
 
     async def delete(self, key: str, /) -> bool:
-        return await self._run("delete", self._commands.delete_many([key])) == 1
+        return await self.kill(key) is not None
 
     async def delete_many(self, keys: Iterable[str], /) -> int:
-        return await self._run("delete_many", self._commands.delete_many(keys))
+        return sum(head is not None for head in await self.kill_many(list(keys)))
 
     async def expire(self, key: str, ttl: float | None, /) -> bool:
         return await self._run("expire", self._commands.expire(key, ttl))

@@ -6,8 +6,7 @@ a `Route` (see `redis_routes`), which knows the servers. Keys become bytes here,
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
@@ -17,7 +16,7 @@ from .protocol import ALL_THAT_BEGIN, HEAD_BYTES
 from .redis_keys import escaped, is_cleared, ms, token_of
 from .redis_scripts import Script
 
-__all__ = ["CHANNEL", "Address", "Commands", "Request", "Route", "Steps", "pack"]
+__all__ = ["Address", "Commands", "Request", "Route", "Steps", "pack"]
 
 Address: TypeAlias = tuple[str, int]
 R = TypeVar("R")
@@ -26,8 +25,6 @@ Steps: TypeAlias = Generator[Any, Any, R]
 MOST_KEYS: Final = 500
 """In one command, which nothing else on the server can interrupt."""
 SCAN_COUNT: Final = b"1000"
-CHANNEL: Final = b"areole:changes:v1"
-"""On which changes are published."""
 
 
 @dataclass(slots=True)
@@ -83,8 +80,6 @@ class Commands:
 
     def __init__(self, route: Route) -> None:
         self._route = route
-        self.origin = os.urandom(8).hex().encode()
-        """Says who has made a change, to those who hear of it."""
 
     def get(self, key: str) -> Steps[bytes | None]:
         return self._one(Request(name := key.encode(), (b"GET", name)))
@@ -107,7 +102,7 @@ class Commands:
 
     def set(self, key: str, value: bytes, ttl: float | None, only_if_absent: bool) -> Steps[bool]:
         options = (*_options(ttl), b"NX") if only_if_absent else _options(ttl)
-        stored: int = yield from self._one(self._change(scripts.SET, [key.encode()], value, *options))
+        stored: int = yield from self._one(_run(scripts.SET, [key.encode()], value, *options))
         return stored == 1
 
     def set_many(self, items: Mapping[str, bytes], ttl: float | None) -> Steps[None]:
@@ -115,18 +110,14 @@ class Commands:
         values = list(items.values())
         yield from self._route.exchange(
             [
-                self._change(scripts.SET, [names[i] for i in group], *[values[i] for i in group], *_options(ttl))
+                _run(scripts.SET, [names[i] for i in group], *[values[i] for i in group], *_options(ttl))
                 for group in self._route.grouped(names)
             ]
         )
 
-    def delete_many(self, keys: Iterable[str]) -> Steps[int]:
-        _, removed = yield from self._on_many(scripts.DELETE, [key.encode() for key in keys])
-        return sum(removed)
-
     def expire(self, key: str, ttl: float | None) -> Steps[bool]:
         words = () if ttl is None else (b"0" if ttl <= 0 else ms(ttl),)
-        existed: int = yield from self._one(self._change(scripts.EXPIRE, [key.encode()], *words))
+        existed: int = yield from self._one(_run(scripts.EXPIRE, [key.encode()], *words))
         return existed == 1
 
     # ---- the fence
@@ -144,12 +135,14 @@ class Commands:
 
     def store_if_mine(self, key: str, value: bytes | None, token: bytes, ttl: float | None) -> Steps[bool]:
         words = () if value is None else (value, *_options(ttl))
-        stood: int = yield from self._one(self._change(scripts.STORE, [key.encode()], token, *words))
+        stood: int = yield from self._one(_run(scripts.STORE, [key.encode()], token, *words))
         return stood == 1
 
     def kill_many(self, keys: Sequence[str]) -> Steps[list[bytes | None]]:
         names = [key.encode() for key in keys]
-        groups, heads = yield from self._on_many(scripts.KILL, names, b"%d" % HEAD_BYTES)
+        groups = self._route.grouped(names)
+        requests = [_run(scripts.KILL, [names[i] for i in group], b"%d" % HEAD_BYTES) for group in groups]
+        heads = yield from self._route.exchange(requests)
         return _in_order(groups, heads, len(names))
 
     # ---- walks
@@ -161,8 +154,7 @@ class Commands:
         for pattern in (b"*%b*!token*", b"%b*"):
             for address in addresses:
                 yield from self._clear(address, pattern % escaped(start), start)
-        message = b"%b %b%b" % (self.origin, start, ALL_THAT_BEGIN.encode())
-        yield from self._one(Request(b"", (b"PUBLISH", CHANNEL, message)))
+        yield from self._one(Request(b"", (b"PUBLISH", scripts.CHANNEL, start + ALL_THAT_BEGIN.encode())))
 
     def _clear(self, address: Address | None, pattern: bytes, prefix: bytes) -> Steps[None]:
         cursor = b"0"
@@ -182,20 +174,9 @@ class Commands:
     def primaries(self) -> Steps[list[Address | None]]:
         return (yield from self._route.primaries())
 
-    def _change(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Request:
-        """Run a script that publishes what it changes."""
-        return _run(script, keys, CHANNEL, self.origin, *arguments)
-
     def _one(self, request: Request) -> Steps[Any]:
         (answer,) = yield from self._route.exchange([request])
         return answer
-
-    def _on_many(
-        self, script: Script, names: list[bytes], *arguments: bytes
-    ) -> Steps[tuple[list[Sequence[int]], list[Any]]]:
-        groups = self._route.grouped(names)
-        requests = [self._change(script, [names[index] for index in group], *arguments) for group in groups]
-        return groups, (yield from self._route.exchange(requests))
 
 
 def _in_order(groups: list[Sequence[int]], answers: list[list[Any]], length: int) -> list[Any]:

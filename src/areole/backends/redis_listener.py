@@ -1,12 +1,11 @@
 """How a process hears what was changed in Redis: published by each change, in the step that makes it.
 
-A message is the origin of the change, which is a backend, and the keys' names. A process hears its own changes too.
-If it did not,
+A message has the names of the keys. A process hears its own changes too. If it did not,
 
     1. A's `set` gets no answer in time, and raises     3. the server does what was asked for: A keeps the old value
     2. A reads the key, and keeps the old value
 
-and a child of a fork, whose backend has the origin of its parent's, would hear nothing of that, nor of its siblings.
+and the child of a fork might take the changes of its parent, and of its siblings, for its own.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..errors import CacheClosedError
-from .redis_commands import CHANNEL, Address, pack
+from .redis_commands import Address, pack
 from .redis_links import Links
+from .redis_scripts import CHANNEL
 
 __all__ = ["RedisListener"]
 
@@ -81,7 +81,7 @@ class RedisListener:
             self._heard[id(connection)] = float(rest[0])
         if kind != b"message":
             return []
-        return rest[1].partition(b" ")[2].decode().split("\n")  # type: ignore[no-any-return]
+        return rest[1].decode().split("\n")  # type: ignore[no-any-return]
 
     def close(self) -> None:
         for connection in self._connections:

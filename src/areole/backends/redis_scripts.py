@@ -1,7 +1,7 @@
 """The steps that Redis does at once, in Lua: each looks and acts in one atomic step of the server.
 
 A value and its token lie in one slot. Scripts on many keys get the n values' keys first, then those of their n tokens.
-Those that change something get the channel and the origin first, and publish the keys' names: see `redis_listener`.
+Those that change something publish the keys' names: see `redis_listener`.
 What may be refused for want of memory comes first: a script that has changed something is not stopped.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from hashlib import sha1
 from typing import Final
 
-__all__ = ["DELETE", "EXPIRE", "KILL", "RENEW", "SET", "STORE", "TAKE", "Script"]
+__all__ = ["CHANNEL", "EXPIRE", "KILL", "RENEW", "SET", "STORE", "TAKE", "Script"]
 
 
 class Script:
@@ -21,9 +21,12 @@ class Script:
         self.digest = sha1(self.text, usedforsecurity=False).hexdigest().encode()
 
 
-_PUBLISHES: Final = """
+CHANNEL: Final = b"areole:changes:v1"
+"""On which the names of keys that were changed are published, one in a line."""
+
+_PUBLISHES: Final = f"""
 local function publish()
-  redis.call('PUBLISH', ARGV[1], ARGV[2] .. ' ' .. table.concat(KEYS, '\\n', 1, #KEYS / 2))
+  redis.call('PUBLISH', '{CHANNEL.decode()}', table.concat(KEYS, '\\n', 1, #KEYS / 2))
 end
 """
 
@@ -34,28 +37,13 @@ SET: Final = Script(
 local n = #KEYS / 2
 local stored = 0
 for i = 1, n do
-  if redis.call('SET', KEYS[i], ARGV[2 + i], unpack(ARGV, n + 3)) then
+  if redis.call('SET', KEYS[i], ARGV[i], unpack(ARGV, n + 1)) then
     redis.call('UNLINK', KEYS[n + i])
     stored = stored + 1
   end
 end
 publish()
 return stored
-"""
-)
-
-# how many had a value
-DELETE: Final = Script(
-    _PUBLISHES
-    + """
-local n = #KEYS / 2
-local removed = 0
-for i = 1, n do
-  removed = removed + redis.call('UNLINK', KEYS[i])
-  redis.call('UNLINK', KEYS[n + i])
-end
-publish()
-return removed
 """
 )
 
@@ -66,7 +54,7 @@ KILL: Final = Script(
 local n = #KEYS / 2
 local heads = {}
 for i = 1, n do
-  local head = redis.call('GETRANGE', KEYS[i], 0, ARGV[3] - 1)
+  local head = redis.call('GETRANGE', KEYS[i], 0, ARGV[1] - 1)
   heads[i] = redis.call('UNLINK', KEYS[i]) == 1 and head
   redis.call('UNLINK', KEYS[n + i])
 end
@@ -101,12 +89,12 @@ return 0
 STORE: Final = Script(
     _PUBLISHES
     + """
-if redis.call('GET', KEYS[2]) ~= ARGV[3] then
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then
   return 0
 end
-if ARGV[4] then
+if ARGV[2] then
   local was_there = redis.call('EXISTS', KEYS[1])
-  redis.call('SET', KEYS[1], unpack(ARGV, 4))
+  redis.call('SET', KEYS[1], unpack(ARGV, 2))
   if was_there == 1 then
     publish()
   end
@@ -121,8 +109,8 @@ EXPIRE: Final = Script(
     _PUBLISHES
     + """
 local is_there = redis.call('EXISTS', KEYS[1])
-if ARGV[3] then
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+if ARGV[1] then
+  redis.call('PEXPIRE', KEYS[1], ARGV[1])
 else
   redis.call('PERSIST', KEYS[1])
 end
