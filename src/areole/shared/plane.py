@@ -99,7 +99,7 @@ class Plane(Guarded):
 
     __slots__ = ("_backend", "_is_closed", "_is_live", "_thread", "_tiers", "lag", "listens")
 
-    def __init__(self, backend: Any, lag: float) -> None:
+    def __init__(self, backend: Any) -> None:
         super().__init__()
         self.listens = hasattr(backend, "listen")
         if backend.is_shared and not self.listens:
@@ -107,7 +107,7 @@ class Plane(Guarded):
                 f"{type(backend).__name__} cannot tell a process what others have changed, so that values must not be "
                 "kept in front of it: use Redis or SQLite, or the SharedCache alone"
             )
-        self.lag = lag
+        self.lag = LAG
         self._backend = weakref.ref(backend)
         self._tiers: WeakTable[None] = WeakTable()
         self._thread: threading.Thread | None = None
@@ -208,14 +208,14 @@ _planes: Final[WeakTable[Plane]] = WeakTable()
 _making: Final = Guarded()
 
 
-def plane_of(backend: Any, lag: float = LAG) -> Plane:
+def plane_of(backend: Any) -> Plane:
     """Return the plane of a backend; one for all caches that use it."""
-    return run_locked(_making.lock, _plane_of, _unwrapped(backend), lag)
+    return run_locked(_making.lock, _plane_of, _unwrapped(backend))
 
 
-def _plane_of(backend: Any, lag: float) -> Plane:
+def _plane_of(backend: Any) -> Plane:
     plane = _planes.find(backend)
-    return _planes.add_if_absent(backend, Plane(backend, lag)) if plane is None else plane
+    return _planes.add_if_absent(backend, Plane(backend)) if plane is None else plane
 
 
 def find_plane(backend: Any) -> Plane | None:
