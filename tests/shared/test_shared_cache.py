@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from areole import CACHE_MISS, CacheClosedError, SharedCache
-from areole.backends import MemoryBackend
+from areole.backends import MemoryBackend, set_default_backend
 from areole.testing import ManualClock
 
 from ..kit import PATIENCE
@@ -213,3 +213,20 @@ def test_to_close_a_cache_closes_the_backend_that_it_made_and_no_other() -> None
     own.close()
     with pytest.raises(CacheClosedError):
         own._sync_backend.get("a")
+
+
+def test_to_close_a_cache_closes_the_backend_that_the_environment_named_and_not_the_registered_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registered = MemoryBackend()
+    set_default_backend(registered)
+    try:
+        SharedCache[Any](namespace="shop").close()
+    finally:
+        set_default_backend(None)
+    assert registered.get("shop:v1:a") is None
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    cache = SharedCache[Any](namespace="shop")
+    cache.close()
+    with pytest.raises(CacheClosedError):
+        cache._sync_backend.get("a")

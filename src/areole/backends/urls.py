@@ -20,7 +20,7 @@ from .memory import MemoryBackend
 from .null import NullBackend
 from .protocol import AsyncBackend, Backend
 
-__all__ = ["backend_from_url", "default_backend", "set_default_backend"]
+__all__ = ["backend_from_url", "default_backend", "registered_backend", "set_default_backend"]
 
 _SCHEME: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _BAD_ESCAPE: Final = re.compile("%(?![0-9A-Fa-f]{2})")
@@ -208,6 +208,11 @@ def set_default_backend(backend: Backend | AsyncBackend | None) -> None:
     if not (backend is None or isinstance(backend, Backend | AsyncBackend)):
         raise TypeError(f"set_default_backend: backend must be a backend or None, not {type(backend).__name__}")
     _default = backend
+
+
+def registered_backend() -> Any:
+    """Return the backend that was registered, or None."""
+    return _default
 
 
 def default_backend(*, timeout: float = 0.25) -> Any:

@@ -30,8 +30,6 @@ class AsyncSharedCache(Generic[V]):
     leave it running for the others, and the last one cancels it. A plain function runs in the loop's executor.
     """
 
-    __iter__ = None
-
     def __init__(self, operations: FillOperations) -> None:
         self._operations = operations
         self._state = operations.state
@@ -111,7 +109,7 @@ class AsyncSharedCache(Generic[V]):
         items: Mapping[Any, V] | Iterable[tuple[Any, V]],
         ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL,
     ) -> int:
-        """Store each item of a mapping, or each (key, value) pair; return how many. All are stored, or none."""
+        """Store each item of a mapping, or each (key, value) pair; return how many, as `SharedCache` does."""
         return await run_async(self._steps().set_many(list(pairs_of(items)), ttl))
 
     async def delete(self, key: Any) -> bool:

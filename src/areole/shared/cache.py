@@ -51,7 +51,8 @@ class SharedCache(Generic[V]):
         serializer: makes bytes of values: a name ("json", "msgpack", "json+zstd"), or an object with `dumps` and
             `loads`. Pickle must be signed where other processes can write.
         ttl: for how long values live by default, in seconds, or a timedelta; None: for ever.
-        timeout: seconds within which a call of the store ends.
+        timeout: seconds: for a loop, within which each call of the store ends; for a thread, each wait for the store in
+            it, of which a first call has several, to connect.
         on_error: "raise" a BackendError where the store fails, or take that as a "miss": lookups give the default,
             fills go on and are stored nowhere, changes are not made and say so by False or 0. Both are counted.
         envelope: False stores bare values, for others to read: without checks, and `clear` walks through all keys.
@@ -105,8 +106,7 @@ class SharedCache(Generic[V]):
             clock=clock,
         )
         timeout = seconds_of(timeout, "timeout")
-        backend = backend_of(store, timeout, clock)
-        self._owns_backend = backend is not store and store is not None
+        backend, self._owns_backend = backend_of(store, timeout, clock)
         _check_safe(codec, backend, envelope)
         state.register(store if isinstance(store, str) and backend.is_shared else id(backend))
         sync, asynchronous = backends_for(backend, None if executor is INLINE else executor)
@@ -259,7 +259,10 @@ class SharedCache(Generic[V]):
         items: Mapping[Any, V] | Iterable[tuple[Any, V]],
         ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL,
     ) -> int:
-        """Store each item of a mapping, or each (key, value) pair; return how many. All are stored, or none."""
+        """Store each item of a mapping, or each (key, value) pair; return how many.
+
+        Where the serializer refuses one, none is stored; where the store fails, some may be.
+        """
         return run(self._steps().set_many(list(pairs_of(items)), ttl))
 
     def delete(self, key: Any) -> bool:
@@ -300,7 +303,7 @@ class SharedCache(Generic[V]):
         return self._state.info()
 
     def close(self) -> None:
-        """Close this cache, and the backend, unless that was given, or is the default: others may use it.
+        """Close this cache, and the backend, unless that was given or registered: others may use it.
 
         It may be closed more than once. What is stored stays.
         """

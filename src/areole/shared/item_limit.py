@@ -14,15 +14,12 @@ __all__ = ["ItemLimit"]
 class ItemLimit:
     """Knows, by an LRU kept in this process, which names are to be removed from the store."""
 
-    __slots__ = ("_evicted", "_names")
+    __slots__ = ("_evicted", "_names", "max_items")
 
     def __init__(self, max_items: int) -> None:
+        self.max_items = max_items
         self._evicted: list[str] = []
         self._names: Storage[None] = Storage(max_items=max_items, on_removal=self._on_removal)
-
-    @property
-    def max_items(self) -> int | None:
-        return self._names.cache_info().maxsize
 
     def _on_removal(self, name: str, value: None, cause: Any) -> None:
         if cause is RemovalCause.EVICTED:

@@ -13,6 +13,7 @@ from .._cache.sentinels import DefaultTTLSentinel
 from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf, seconds_from, seconds_of
 from .._index.make import make_index
 from .._platform.arguments import check_plain
+from .._platform.locks import Guarded, run_locked
 from ..typing import Clock, SharedCacheInfo
 from .breaker import CircuitBreaker
 from .counters import SharedCounters
@@ -26,6 +27,8 @@ FAILURES, PAUSE = 5, 1.0
 """After so many failed calls in a row the store is not asked for so many seconds."""
 
 _namespaces: Final[weakref.WeakValueDictionary[tuple[Any, str], SharedState]] = weakref.WeakValueDictionary()
+_registering: Final = Guarded()
+"""Its lock makes one step of looking there and adding."""
 
 
 class SharedState:
@@ -68,7 +71,7 @@ class SharedState:
 
     def register(self, where: object) -> None:
         """Raise ValueError if another cache of this process has the same namespace, of another format, there."""
-        other = _namespaces.setdefault((where, self.name), self)
+        other = run_locked(_registering.lock, _namespaces.setdefault, (where, self.name), self)
         if (other.format_name, other.has_versions) != (self.format_name, self.has_versions):
             raise ValueError(
                 f"namespace {self.name!r} is used in this store by a cache with serializer {other.format_name} and "

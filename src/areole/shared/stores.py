@@ -8,20 +8,25 @@ from typing import Any
 from .._cache.storage import Storage
 from ..backends.in_executor import InExecutor
 from ..backends.memory import MemoryBackend
-from ..backends.urls import backend_from_url, default_backend
+from ..backends.urls import backend_from_url, registered_backend
 from ..typing import Clock
 
 __all__ = ["backend_of", "backends_for"]
 
 
-def backend_of(store: Any, timeout: float, clock: Clock) -> Any:
-    """Make a backend of a URL, a client, a Storage or a path; return one as it is."""
+def backend_of(store: Any, timeout: float, clock: Clock) -> tuple[Any, bool]:
+    """Return the backend for `store`, and whether it was made here: of a URL, a client, a Storage or a path."""
+    if store is None:
+        store = registered_backend()
+    is_given = all(hasattr(store, step) for step in ("take", "store_if_mine", "kill_many", "get_many"))
+    return (store, False) if is_given else (_make_backend(store, timeout, clock), True)
+
+
+def _make_backend(store: Any, timeout: float, clock: Clock) -> Any:
     if store == "memory://":
         return MemoryBackend(clock=clock)
     if store is None or isinstance(store, str):
-        return default_backend(timeout=timeout) if store is None else backend_from_url(store, timeout=timeout)
-    if all(hasattr(store, step) for step in ("take", "store_if_mine", "kill_many", "get_many")):
-        return store
+        return backend_from_url(store, timeout=timeout)
     if isinstance(store, Storage):
         return MemoryBackend(store)
     return _backend_over(store, timeout)
