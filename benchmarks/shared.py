@@ -1,7 +1,7 @@
 """Measure SharedCache beside bare redis-py, aiocache, cashews, dogpile.cache, Django's cache and diskcache.
 
     python -m benchmarks.shared             about two minutes; --quick: about 20 seconds
-    python -m benchmarks.shared --check     exit status 1 if a bound of issue 10 is missed
+    python -m benchmarks.shared --check     exit status 1 if a bound of issue 10 or 11 is missed
     python -m benchmarks.shared --json F    raw samples, with the machine that they came from
     python -m benchmarks.shared --profile   where a hit spends its time: areole json, over Redis
 
@@ -35,7 +35,9 @@ from .shared_contenders import (
     GET_OR_FILL,
     GETS,
     HIT,
+    LOCAL,
     MISS,
+    PREPARE,
     SET,
     Operation,
     Place,
@@ -70,13 +72,17 @@ class Results:
     samples: Samples
 
     def targets(self) -> list[Target]:
-        """Return the bounds of issue 10 whose cases were measured."""
+        """Return the bounds of issues 10 and 11 whose cases were measured."""
         found = [
             self._ratio("a hit, JSON, over bare GET", HIT, "areole json", "redis-py", 1.3),
             self._ratio("a hit, envelope=False, JSON, over bare GET", HIT, "areole bare json", "redis-py", 1.15),
             self._ratio("a hit, envelope=False, bytes, over bare GET", HIT, "areole bare bytes", "redis-py", 1.15),
             self._ratio("a SQLite hit over diskcache's", HIT, "areole json", "diskcache", 1.0, "SQLite"),
             *(self._many(name, family) for name, family in self._ours()),
+            *(
+                self._ratio(f"{name}, a hit with shared= over one without", HIT, f"{name}, shared=", name, 1.05, LOCAL)
+                for name in ("cache[k]", "f(k)")
+            ),
         ]
         return [each for each in found if each is not None]
 
@@ -159,7 +165,13 @@ def run(plan: Plan, contenders: Sequence[SharedContender]) -> Results:
     for family in dict.fromkeys(each.family for each in contenders):
         print(_family_table(family, samples, contenders), flush=True)
     rows = [(each.what, each.verdict, each.bound_text, f"{each.reached:.2f}") for each in results.targets()]
-    print(table("Bounds of issue 10 (medians of the ratios in the same round)", ("what", "", "bound", "reached"), rows))
+    print(
+        table(
+            "Bounds of issues 10 and 11 (medians of the ratios in the same round)",
+            ("what", "", "bound", "reached"),
+            rows,
+        )
+    )
     print(f"\n{time.perf_counter() - start:.0f} s")
     return results
 
@@ -178,7 +190,7 @@ def prepare(contenders: Sequence[SharedContender], stack: ExitStack) -> list[tup
         if "close" in operations:
             stack.callback(lambda close=operations["close"]: runner.run(close([])))
         finish_run = runner.run if each.is_async else lambda result: result
-        finish_run(operations[SET](KEYS))  # type: ignore[arg-type]
+        finish_run(operations.get(PREPARE, operations.get(SET))(KEYS))  # type: ignore[arg-type,misc]
         for shape in SHAPES:
             if shape in operations:
                 measure = _measure(shape, operations[shape], runner if each.is_async else None)
@@ -212,8 +224,8 @@ def _family_table(family: str, samples: Samples, contenders: Sequence[SharedCont
     rows: list[Sequence[str]] = []
     for shape in SHAPES:
         measured = [name for name in names if _case(shape, family, name) in samples]
-        rows += [_row(samples, shape, family, name, measured[0]) for name in measured]
-        rows.append(())
+        if measured:
+            rows += [*(_row(samples, shape, family, name, measured[0]) for name in measured), ()]
     header = ("", "", "us", "quartiles", f"/ {names[0]}")
     return table(f"{family}: microseconds a key (get_many: a call), and ratios in the same round", header, rows[:-1])
 
@@ -221,8 +233,8 @@ def _family_table(family: str, samples: Samples, contenders: Sequence[SharedCont
 def _row(samples: Samples, shape: str, family: str, name: str, first: str) -> Sequence[str]:
     case = _case(shape, family, name)
     time_of, ratio = samples.nanoseconds(case), samples.ratio(case, _case(shape, family, first))
-    quartiles = f"{time_of.quarter / 1000:.1f}..{time_of.three_quarters / 1000:.1f}"
-    return shape, name, f"{time_of.median / 1000:.1f}", quartiles, f"{ratio.median:.2f}"
+    quartiles = f"{time_of.quarter / 1000:.3g}..{time_of.three_quarters / 1000:.3g}"
+    return shape, name, f"{time_of.median / 1000:.3g}", quartiles, f"{ratio.median:.2f}"
 
 
 def profile() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ __all__ = [
     "GET_MANY",
     "GET_OR_FILL",
     "HIT",
+    "LOCAL",
     "MISS",
+    "PREPARE",
     "SET",
     "VALUE",
     "Operation",
@@ -37,6 +40,7 @@ Operation: TypeAlias = Callable[[Keys], Any]
 Operations: TypeAlias = dict[str, Operation]
 
 HIT, MISS, SET = "hit", "miss", "set"
+PREPARE = "prepare"  # not measured; by default it is SET
 GET_MANY, GETS = "get_many of 100", "100 gets"
 GET_OR_FILL, COLD = "get_or_fill, hit", "get_or_fill, fill"
 
@@ -325,6 +329,51 @@ def _diskcache(place: Place) -> Operations:
     return _operations(cache.get, lambda key: cache.set(key, VALUE, expire=TTL), None, get_or_fill)
 
 
+# ---- in this process, with a shared cache behind, and without
+
+
+def _load(key: str) -> Any:
+    return VALUE
+
+
+def _local(is_shared: bool, is_function: bool) -> Callable[[Place], Operations]:
+    def make(place: Place) -> Operations:
+        from areole import AtomicCache, SharedCache
+
+        options: dict[str, Any] = {"ttl": TTL}
+        if is_shared:
+            options["shared"] = shared = SharedCache[Any](place.url, namespace="b", timeout=5)
+            place.stack.callback(shared.close)
+        if is_function:
+            return _of_function(AtomicCache.memoize(name="load", **options)(_load))
+        return _of_items(AtomicCache(_load, **options))
+
+    return make
+
+
+def _of_items(cache: Any) -> Operations:
+    def hit(keys: Keys) -> None:
+        for key in keys:
+            cache[key]
+
+    return {HIT: hit, PREPARE: lambda keys: _until_kept(cache, lambda: hit(keys), keys)}
+
+
+def _of_function(function: Any) -> Operations:
+    def hit(keys: Keys) -> None:
+        for key in keys:
+            function(key)
+
+    return {HIT: hit, PREPARE: lambda keys: _until_kept(function.cache, lambda: hit(keys), keys)}
+
+
+def _until_kept(cache: Any, look_up: Callable[[], None], keys: Keys) -> None:
+    """Look up until everything is kept here: nothing is before the process hears of changes."""
+    while len(cache) < len(keys):
+        look_up()
+        time.sleep(0.01)
+
+
 def _unix(place: Place) -> str:
     return place.url
 
@@ -333,7 +382,7 @@ def _sqlite(place: Place) -> str:
     return f"sqlite:///{place.folder / f'areole-{place.database}.db'}"
 
 
-REDIS, TASKS, SQLITE = "Redis", "Redis, tasks", "SQLite"
+REDIS, TASKS, SQLITE, LOCAL = "Redis", "Redis, tasks", "SQLite", "this process"
 MSGPACK = ("ormsgpack", "msgpack")
 
 CONTENDERS = [
@@ -351,4 +400,8 @@ CONTENDERS = [
     SharedContender("diskcache", SQLITE, "diskcache", _diskcache),
     SharedContender("areole json", SQLITE, "areole", _areole(_sqlite)),
     SharedContender("areole bare json", SQLITE, "areole", _areole(_sqlite, envelope=False)),
+    SharedContender("cache[k]", LOCAL, "areole", _local(False, False)),
+    SharedContender("cache[k], shared=", LOCAL, "areole", _local(True, False)),
+    SharedContender("f(k)", LOCAL, "areole", _local(False, True)),
+    SharedContender("f(k), shared=", LOCAL, "areole", _local(True, True)),
 ]
