@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+
+from areole import SharedCache
+from areole.backends import MemoryBackend
 
 from . import servers
 
@@ -30,3 +34,23 @@ def redis_sentinel() -> Iterator[servers.Sentinel]:
 @pytest.fixture(scope="session")
 def redis_py() -> None:
     servers.require_redis_py()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def caches(request: Any) -> Iterator[Callable[..., SharedCache[Any]]]:
+    """Make caches on one empty store; each stands for a process."""
+    made: list[SharedCache[Any]] = []
+    store: Any = MemoryBackend()
+    if request.param == "redis":
+        servers.require_redis_py()
+        server = request.getfixturevalue("redis_single")
+        server.flush()
+        store = server.socket_url
+
+    def make(**options: Any) -> SharedCache[Any]:
+        made.append(SharedCache(store, namespace="shop", timeout=10, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

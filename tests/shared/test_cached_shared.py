@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +14,6 @@ from areole.backends import MemoryBackend
 from areole.testing import ManualClock
 
 from ..kit import Gate, run_threads, start_threads
-from . import servers
 
 CALLS: list[Any] = []
 
@@ -22,26 +21,6 @@ CALLS: list[Any] = []
 @pytest.fixture(autouse=True)
 def no_calls() -> None:
     CALLS.clear()
-
-
-@pytest.fixture(params=["memory", "redis"])
-def caches(request: Any) -> Iterator[Callable[..., SharedCache[Any]]]:
-    """Make caches on one empty store; each stands for a process."""
-    made: list[SharedCache[Any]] = []
-    store: Any = MemoryBackend()
-    if request.param == "redis":
-        servers.require_redis_py()
-        server = request.getfixturevalue("redis_single")
-        server.flush()
-        store = server.socket_url
-
-    def make(**options: Any) -> SharedCache[Any]:
-        made.append(SharedCache(store, namespace="shop", timeout=10, **options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
 
 
 def make_cache(**options: Any) -> SharedCache[Any]:

@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from areole import FillDeadlockError, RecursiveFillError, SharedCache, Storage, cached
-from areole.backends import MemoryBackend
+from areole import FillDeadlockError, RecursiveFillError, Storage, cached
 
-from . import servers
 from .test_cached_shared import make_cache
 
 CALLS: list[Any] = []
@@ -22,26 +20,6 @@ CALLS: list[Any] = []
 @pytest.fixture(autouse=True)
 def no_calls() -> None:
     CALLS.clear()
-
-
-@pytest.fixture(params=["memory", "redis"])
-def caches(request: Any) -> Iterator[Callable[..., SharedCache[Any]]]:
-    """Make caches on one empty store; each stands for a process."""
-    made: list[SharedCache[Any]] = []
-    store: Any = MemoryBackend()
-    if request.param == "redis":
-        servers.require_redis_py()
-        server = request.getfixturevalue("redis_single")
-        server.flush()
-        store = server.socket_url
-
-    def make(**options: Any) -> SharedCache[Any]:
-        made.append(SharedCache(store, namespace="shop", timeout=10, **options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
 
 
 @pytest.fixture

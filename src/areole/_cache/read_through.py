@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from .._core.entry import TimedEntry
 from .._core.ttl import make_deadline, make_seconds, seconds_of
-from .._fill.blocking import BlockingFill
 from .._fill.protocol import Fills
 from .._fill.resilience import Resilience, stale_rules_of
 from .._fill.rules import FillRules
@@ -78,12 +77,7 @@ class ReadThrough(Memoizing, Lookups[K, V]):
     def _refresh_for(self, key: K) -> Callable[[], Any]:
         """Return the fill's call for a refresh of `key`."""
         fill: Any = self._fill
-        if self._fills.rules.tier is None:
-            return self._call_for(key)
-        if isinstance(fill, BlockingFill):
-            again: Any = fill.fill
-            return partial(BlockingFill(again.refresh, self.name), key)
-        return partial(fill.refresh, key)
+        return self._call_for(key) if self._fills.rules.tier is None else partial(fill.refresh, key)
 
     def _call_for(self, key: K) -> Callable[[], Any]:
         """Return the fill's call for `key`; it refuses the keys of functions that are cached here."""

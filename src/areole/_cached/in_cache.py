@@ -58,7 +58,7 @@ class FunctionInCache(Wrapper):
     is_freed = True
 
     def __init__(self, cache: Any, function: Callable[..., Any], options: CachedOptions) -> None:
-        if getattr(getattr(cache, "_fills", None), "rules", None) and cache._fills.rules.tier is not None:
+        if cache._fills.rules.tier is not None:
             raise TypeError(
                 f"cached: {cache.name} is in front of a SharedCache, for its own fill alone: "
                 "use memoize(shared=...), or cached(shared)"

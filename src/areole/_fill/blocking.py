@@ -34,6 +34,11 @@ class BlockingFill:
         self._refuse_running_loop()
         return _run_to_end(value)
 
+    def refresh(self, key: Any) -> Any:
+        """Do the same with the `refresh` of a fill that has one: see `shared.tier`."""
+        again: Any = self.fill
+        return BlockingFill(again.refresh, self.name)(key)
+
     def _refuse_running_loop(self) -> None:
         if running_loop() is not None:
             raise RuntimeError(
