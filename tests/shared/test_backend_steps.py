@@ -15,7 +15,7 @@ import pytest
 
 from areole import CACHE_MISS
 from areole.backends import MemoryBackend
-from areole.backends.protocol import HEAD_BYTES
+from areole.backends.protocol import SEEN_BYTES
 from areole.testing import ManualClock
 
 from .kit import ENGINES, Engine, Subject, opened
@@ -55,8 +55,8 @@ CHANGES: dict[str, Callable[[Any, str, bytes], Any]] = {
 
 
 def value_of(number: int, name: str) -> bytes:
-    """Return a value as long as `kill` gives back at least: an engine may give back more."""
-    return f"{number}, {name}".encode().ljust(HEAD_BYTES, b".")
+    """Return a value as long as what `take` compares."""
+    return f"{number}, {name}".encode().ljust(SEEN_BYTES, b".")
 
 
 def change(backend: Any, key: str, *names: str) -> Steps:

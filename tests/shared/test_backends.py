@@ -10,7 +10,7 @@ import pytest
 
 from areole import CACHE_MISS
 from areole.backends import AsyncBackend, Backend
-from areole.backends.protocol import HEAD_BYTES
+from areole.backends.protocol import HEAD_BYTES, SEEN_BYTES
 from areole.errors import CacheClosedError
 
 from .kit import Engine, Subject, every_backend, opened
@@ -372,7 +372,7 @@ def test_an_empty_value_may_have_been_seen(backend: Any) -> None:
 
 
 def test_values_are_compared_by_their_heads(backend: Any) -> None:
-    head = bytes(range(HEAD_BYTES))
+    head = bytes(range(SEEN_BYTES))
     backend.set("k", head + b"tail")
     assert backend.take("k", b"one", LEASE, head + b"tail") == (None, b"one")
     backend.kill("k")
@@ -476,7 +476,7 @@ def test_what_never_had_a_token_is_not_stored(backend: Any) -> None:
 
 
 def test_kill_returns_the_head_of_the_value(backend: Any) -> None:
-    value = bytes(range(200))
+    value = bytes(range(256)) * 20
     backend.set("k", value)
     head = backend.kill("k")
     assert value.startswith(head)

@@ -11,6 +11,10 @@ from hypothesis import strategies as st
 
 from areole import SharedCache
 from areole.backends import MemoryBackend
+from areole.backends.protocol import HEAD_BYTES
+from areole.errors import SerializationError
+from areole.serializers import as_serializer
+from areole.shared.envelope import Envelope
 
 NAME = "shop:v1:a"
 
@@ -37,10 +41,30 @@ def test_no_byte_can_be_changed(data: st.DataObject) -> None:
     cache, backend, raw = stored()
     at = data.draw(st.integers(0, len(raw) - 1))
     other = data.draw(st.integers(0, 255).filter(lambda byte: byte != raw[at]))
-    if 32 <= at < 40:
-        return  # not used yet
     backend.set(NAME, raw[:at] + bytes([other]) + raw[at + 1 :])
     assert is_rejected(cache)
+
+
+def test_tags_and_a_stale_time_come_back_and_are_in_the_checksum() -> None:
+    envelope, version = Envelope(as_serializer("json")), b"version."
+    tags = [("home", b"12345678"), ("käse:" + "x" * 200, b"\0" * 8)]
+    raw = envelope.pack([1], NAME, version, 60, tags, 2.5)
+    assert envelope.open(raw, NAME, version) == [1]
+    assert envelope.has_tags(raw) and envelope.tags_of(raw) == tags and envelope.stale_of(raw) == 2.5
+    plain = envelope.pack([1], NAME, version, 60)
+    assert not envelope.has_tags(plain) and envelope.tags_of(plain) == [] and envelope.stale_of(plain) == 0
+    for at in (33, 37, 40 + len(NAME) + 2, 40 + len(NAME) + 7):
+        with pytest.raises(SerializationError):
+            envelope.open(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :], NAME, version)
+
+
+def test_tags_have_to_fit_into_what_a_kill_gives_back() -> None:
+    envelope, long = Envelope(as_serializer("json")), f"{'n' * 100}:v1:{'k' * 200}"
+    tags = [(f"{i:0>100}", b"12345678") for i in range(32)]
+    raw = envelope.pack([1], long, b"version.", None, tags)
+    assert envelope.tags_of(raw[:HEAD_BYTES]) == tags
+    with pytest.raises(ValueError, match="fewer tags"):
+        envelope.pack([1], long, b"version.", None, [*tags, ("x" * 100, b"12345678")])
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from typing import Self
 
 __all__ = ["BaseBackend", "is_unseen"]
 
-from .protocol import HEAD_BYTES
+from .protocol import SEEN_BYTES
 
 
 def is_unseen(value: bytes | None, seen: bytes | None) -> bool:
     """Say whether `take` is to return `value`: there is one, and it is not the one that its caller has seen."""
-    return value is not None and (seen is None or value[:HEAD_BYTES] != seen[:HEAD_BYTES])
+    return value is not None and (seen is None or value[:SEEN_BYTES] != seen[:SEEN_BYTES])
 
 
 class BaseBackend:

@@ -24,10 +24,13 @@ from typing import Final, Protocol, Self, runtime_checkable
 
 from .._cache.sentinels import CacheMissSentinel
 
-__all__ = ["ALL_THAT_BEGIN", "HEAD_BYTES", "AsyncBackend", "Backend"]
+__all__ = ["ALL_THAT_BEGIN", "HEAD_BYTES", "SEEN_BYTES", "AsyncBackend", "Backend"]
 
-HEAD_BYTES: Final = 64
-"""How much of a value `kill` gives back at least, and `take` compares at most."""
+HEAD_BYTES: Final = 4096
+"""How much of a value `kill` gives back at least."""
+
+SEEN_BYTES: Final = 64
+"""How much of a value `take` compares at most."""
 
 ALL_THAT_BEGIN: Final = "\t"
 """Ends a name by which a listener says that all keys that begin with what is before it were changed."""
@@ -88,7 +91,7 @@ class Backend(Protocol):
     ) -> tuple[bytes | None, bytes | None]:
         """Take the key's token for a fill, unless there is a value that the caller has not seen.
 
-        If `key` has a value, and not one that begins with the first HEAD_BYTES of `seen`, return (value, None). Else
+        If `key` has a value, and not one that begins with the first SEEN_BYTES of `seen`, return (value, None). Else
         let `token` stand for `lease` seconds if none does, and return (None, the token that stands).
         """
 

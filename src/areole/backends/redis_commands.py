@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from .._cache.sentinels import CACHE_MISS, CacheMissSentinel
 from . import redis_scripts as scripts
-from .protocol import ALL_THAT_BEGIN, HEAD_BYTES
+from .protocol import ALL_THAT_BEGIN, HEAD_BYTES, SEEN_BYTES
 from .redis_keys import escaped, is_cleared, ms, token_of
 from .redis_scripts import Script
 
@@ -125,7 +125,7 @@ class Commands:
     def take(
         self, key: str, token: bytes, lease: float, seen: bytes | None
     ) -> Steps[tuple[bytes | None, bytes | None]]:
-        head = () if seen is None else (seen[:HEAD_BYTES], b"%d" % HEAD_BYTES)
+        head = () if seen is None else (seen[:SEEN_BYTES], b"%d" % SEEN_BYTES)
         value, stands = yield from self._one(_run(scripts.TAKE, [key.encode()], token, ms(lease), *head))
         return value, stands
 

@@ -23,7 +23,7 @@ from .._core.ttl import seconds_of
 from .._index.limits import check_at_least
 from ..typing import Clock
 from .base import BaseBackend, is_unseen
-from .protocol import HEAD_BYTES
+from .protocol import HEAD_BYTES, SEEN_BYTES
 from .sqlite_connection import Connection, close_connections
 from .sqlite_file import SQLiteFile
 from .sqlite_listener import SQLiteListener
@@ -38,8 +38,8 @@ KEYS_AT_ONCE: Final = 100
 """How many keys one statement reads, stores or deletes at most: others may write in between."""
 
 IS_LIVE: Final = is_live("entries", ":now")
-HEAD: Final = f"ifnull(substr(value, 1, {HEAD_BYTES}), x'')"
-"""The beginning of the value of an entry that has one: that of no bytes is NULL for SQLite."""
+BEGINNING: Final = "ifnull(substr(value, 1, {}), x'')"
+"""So much of the value of an entry that has one: that of no bytes is NULL for SQLite."""
 
 GET: Final = f"SELECT value, used FROM (SELECT ? AS now) LEFT JOIN entries ON key = ? AND {is_live('entries', 'now')}"
 GET_TWO: Final = f"""
@@ -65,7 +65,8 @@ STANDING: Final = f"""
 """
 TAKE: Final = f"""
     INSERT INTO entries (key, token, lease) VALUES (:key, :token, :lease) ON CONFLICT (key) DO UPDATE SET
-    token = excluded.token, lease = excluded.lease WHERE lease <= :now AND (NOT {IS_LIVE} OR {HEAD} = :seen)
+    token = excluded.token, lease = excluded.lease
+    WHERE lease <= :now AND (NOT {IS_LIVE} OR {BEGINNING.format(SEEN_BYTES)} = :seen)
 """
 IS_MINE: Final = "key = :key AND token = :token AND lease > :now"
 RENEW: Final = f"UPDATE entries SET lease = :lease WHERE {IS_MINE}"
@@ -77,7 +78,7 @@ LEAVE_MARK: Final = f"UPDATE entries SET deadline = :now, value = NULL, token = 
 GIVE_BACK: Final = f"UPDATE entries SET token = NULL, lease = 0 WHERE {IS_MINE}"
 
 HEADS: Final = f"""
-    SELECT key, {HEAD}
+    SELECT key, {BEGINNING.format(HEAD_BYTES)}
     FROM (SELECT ? AS now) JOIN entries ON key IN ({{}}) AND {is_live("entries", "now")}
 """
 DELETE: Final = "DELETE FROM entries WHERE key IN ({})"
@@ -224,7 +225,7 @@ class SQLiteBackend(BaseBackend):
             if stands is not None:
                 return None, stands
             row = {"key": key, "token": token, "lease": now + max(lease, LEAST_TTL), "now": now}
-            row["seen"] = None if seen is None else seen[:HEAD_BYTES]
+            row["seen"] = None if seen is None else seen[:SEEN_BYTES]
             if self._store(TAKE, row, now, 1, 2 * len(key)):
                 return None, token
             # Somebody has changed the key since we looked. Look again.

@@ -1,22 +1,29 @@
-"""What is stored: a head of 40 bytes that says what the payload is good for, the key, and the payload.
+"""What is stored: a head of 40 bytes that says what the payload is good for, the key, the tags, and the payload.
 
 A value is accepted only under the key that it was stored for, under the namespace's version of the moment at which its
 fill began, whole, and from the same serializer. Anything else is a miss, whatever it is. The head, without what depends
-on the payload, and the key are what a signature is bound to.
+on the payload, the key and the tags are what a signature is bound to.
+
+Each tag is there with its version of the moment at which the fill began: a byte with the tag's length, the tag, and the
+version. Whether those versions stand is for the caller to see.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from zlib import crc32
 
 from .._core.entry import Empty
 from ..errors import SerializationError
 
-__all__ = ["VERSION_BYTES", "Bare", "Envelope"]
+__all__ = ["MOST_TAG_BYTES", "VERSION_BYTES", "Bare", "Envelope", "Tags"]
+
+Tags: TypeAlias = Sequence[tuple[str, bytes]]
+"""Tags, each with a version."""
 
 VERSION_BYTES: Final = 8
 
@@ -26,14 +33,20 @@ _MAGIC: Final = b"\xc1\xa1"
 _SUM: Final = Struct(">II")
 """Length of the payload, and a checksum of all that follows this."""
 
-_BOUND: Final = Struct(">2sHI8sd8x")
-"""Magic, length of the key, serializer, version, and when a signed value ends, in seconds since the epoch.
+_BOUND: Final = Struct(">2sHI8sdfH2x")
+"""Magic, length of the key, serializer, version, when a signed value ends, in seconds since the epoch, for how many
+seconds before the store's own deadline the value is stale, and length of the tags.
 
-What follows is for tags and stale times."""
+Two bytes are not used yet."""
 
-_read_head: Final = Struct(">II2sHI8xd8x").unpack_from
+_read_head: Final = Struct(">II2sHI8xd4xH2x").unpack_from
+_read_stale: Final = Struct(">f").unpack_from
+_KEY_AT, _STALE_AT, _TAGS_AT, _TAGS_END, _NO_TAGS = 10, 32, 36, 38, b"\0\0"
 _SUM_SIZE: Final = _SUM.size
 HEAD: Final = _SUM_SIZE + _BOUND.size
+
+MOST_TAG_BYTES: Final = 3500
+"""That the tags of a value take, with 9 more for each: so head, key and tags are in the first 4 KiB of it."""
 
 
 class Envelope:
@@ -46,11 +59,17 @@ class Envelope:
         self.is_signed: bool = serializer.is_signed
         self._kind = crc32(serializer.name.encode())
 
-    def pack(self, value: Any, name: str, version: bytes, seconds: float | None) -> bytes:
-        """Return what is to be stored for `value`; raise SerializationError if it would not come back."""
+    def pack(
+        self, value: Any, name: str, version: bytes, seconds: float | None, tags: Tags = (), stale: float = 0.0
+    ) -> bytes:
+        """Return what is to be stored for `value`; raise SerializationError if it would not come back.
+
+        It is fresh until `stale` seconds before the store's deadline, which is in `seconds`.
+        """
         ends = math.inf if seconds is None or not self.is_signed else time.time() + seconds
         key = name.encode()
-        bound = _BOUND.pack(_MAGIC, len(key), self._kind, version, ends) + key
+        tagged = _pack_tags(tags) if tags else b""
+        bound = _BOUND.pack(_MAGIC, len(key), self._kind, version, ends, stale, len(tagged)) + key + tagged
         payload: bytes = self.serializer.dumps(value, bound)
         return _SUM.pack(len(payload), crc32(payload, crc32(bound))) + bound + payload
 
@@ -59,19 +78,41 @@ class Envelope:
         if version is None or raw[16:24] != version:  # as `is_old` says; here each call counts
             return Empty
         try:
-            length, checksum, magic, key_length, kind, ends = _read_head(raw)
+            length, checksum, magic, key_length, kind, ends, tags_length = _read_head(raw)
         except Exception as error:
             raise SerializationError("what is stored has no whole head") from error
         begin = HEAD + key_length
         if raw[HEAD:begin] != name.encode() or magic != _MAGIC:
             raise SerializationError("what is stored belongs to another key")
+        begin += tags_length
         if kind != self._kind:
             raise SerializationError("what is stored is of another serializer")
         if length != len(raw) - begin or checksum != crc32(raw[_SUM_SIZE:]):
             raise SerializationError("what is stored is cut, or was changed")
-        if self.is_signed and ends < time.time():
+        if not self.is_signed:
+            return self.serializer.loads(raw[begin:])
+        if ends < time.time():
             return Empty
         return self.serializer.loads(raw[begin:], raw[_SUM_SIZE:begin])
+
+    def has_tags(self, raw: bytes) -> bool:
+        """Say whether a value that was opened has tags."""
+        return raw[_TAGS_AT:_TAGS_END] != _NO_TAGS
+
+    def tags_of(self, raw: bytes) -> Tags:
+        """Return the tags of a value that was opened, or of its beginning, with their versions."""
+        at = HEAD + int.from_bytes(raw[_KEY_AT : _KEY_AT + 2])
+        end = at + int.from_bytes(raw[_TAGS_AT:_TAGS_END])
+        tags = []
+        while at < end:
+            begin, after = at + 1, at + 1 + raw[at]
+            at = after + VERSION_BYTES
+            tags.append((raw[begin:after].decode(), raw[after:at]))
+        return tags
+
+    def stale_of(self, raw: bytes) -> float:
+        """Return for how many seconds before the store's deadline a value that was opened is stale."""
+        return _read_stale(raw, _STALE_AT)[0]  # type: ignore[no-any-return]
 
     def is_old(self, head: bytes, version: bytes | None) -> bool:
         """Say whether this was stored under another version than the one that stands, so that a `clear` removed it."""
@@ -91,15 +132,46 @@ class Bare:
     def __init__(self, serializer: Any) -> None:
         self.serializer = serializer
 
-    def pack(self, value: Any, name: str, version: bytes, seconds: float | None) -> bytes:
+    def pack(
+        self, value: Any, name: str, version: bytes, seconds: float | None, tags: Tags = (), stale: float = 0.0
+    ) -> bytes:
         payload: bytes = self.serializer.dumps(value)
         return payload
 
     def open(self, raw: bytes, name: str, version: bytes | None) -> Any:
         return self.serializer.loads(raw)
 
+    def has_tags(self, raw: bytes) -> bool:
+        """Say whether a value that was opened has tags."""
+        return raw[_TAGS_AT:_TAGS_END] != _NO_TAGS
+
+    def tags_of(self, raw: bytes) -> Tags:
+        """Return the tags of a value that was opened, or of its beginning, with their versions."""
+        at = HEAD + int.from_bytes(raw[_KEY_AT : _KEY_AT + 2])
+        end = at + int.from_bytes(raw[_TAGS_AT:_TAGS_END])
+        tags = []
+        while at < end:
+            begin, after = at + 1, at + 1 + raw[at]
+            at = after + VERSION_BYTES
+            tags.append((raw[begin:after].decode(), raw[after:at]))
+        return tags
+
+    def stale_of(self, raw: bytes) -> float:
+        """Return for how many seconds before the store's deadline a value that was opened is stale."""
+        return _read_stale(raw, _STALE_AT)[0]  # type: ignore[no-any-return]
+
     def is_old(self, head: bytes, version: bytes | None) -> bool:
         return False
 
     def is_stored(self, head: bytes | None, version: bytes | None) -> bool:
         return head is not None
+
+
+def _pack_tags(tags: Tags) -> bytes:
+    packed = b"".join([bytes([len(name := tag.encode())]) + name + version for tag, version in tags])
+    if len(packed) > MOST_TAG_BYTES:
+        raise ValueError(
+            f"the {len(tags)} tags of a value take {len(packed):,} bytes, of which {MOST_TAG_BYTES:,} are room: "
+            "take fewer tags, or shorter ones"
+        )
+    return packed

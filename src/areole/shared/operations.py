@@ -23,7 +23,7 @@ from .._cache.sentinels import CACHE_MISS
 from .._core.entry import Empty
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError, SerializationError
-from .envelope import VERSION_BYTES
+from .envelope import VERSION_BYTES, Tags
 from .modes import LARGE
 from .shared_state import SharedState
 from .steps import Steps
@@ -70,10 +70,13 @@ class Operations:
             self.state.counters.rejected.increment_and_get()
             return Empty
 
-    def pack(self, value: Any, name: str, version: bytes, seconds: float | None) -> Steps[bytes]:
+    def pack(
+        self, value: Any, name: str, version: bytes, seconds: float | None, tags: Tags = (), stale: float = 0.0
+    ) -> Steps[bytes]:
+        what = value, name, version, seconds, tags, stale
         if self.mode.offload is not None and _may_be_large(value):
-            return (yield self.mode.offload(self.envelope.pack, value, name, version, seconds))  # type: ignore[no-any-return]
-        return self.envelope.pack(value, name, version, seconds)  # type: ignore[no-any-return]
+            return (yield self.mode.offload(self.envelope.pack, *what))  # type: ignore[no-any-return]
+        return self.envelope.pack(*what)  # type: ignore[no-any-return]
 
     def current_version(self, version: bytes | None = None) -> Steps[bytes]:
         """Return the namespace's version; make one if there is none."""
