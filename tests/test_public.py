@@ -46,6 +46,7 @@ PUBLIC = [  # constants, classes, functions, as ruff sorts them
     "SharedCache",
     "Storage",
     "cached",
+    "sources",
 ]
 
 

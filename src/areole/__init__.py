@@ -22,6 +22,7 @@ from ._cache.sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, Defaul
 from ._cache.serialized_cache import Cache
 from ._cache.storage import Storage
 from ._cached.cached import cached
+from ._core.sources import sources
 from ._fill.resilience import Resilience
 from .errors import (
     AreoleError,
@@ -63,6 +64,7 @@ __all__ = [
     "SharedCache",
     "Storage",
     "cached",
+    "sources",
 ]
 __version__ = "0.1.0"
 

@@ -37,6 +37,8 @@ __all__ = [
     "SharedCall",
     "SharedMemoized",
     "SharedOfClass",
+    "Source",
+    "Sourced",
     "TakesAnything",
     "Ttl",
 ]
@@ -67,6 +69,9 @@ PolicyName: TypeAlias = Literal["lru", "s3fifo"]
 
 IndexName: TypeAlias = Literal["auto", "dict", "atomic"]
 """What an unbounded cache keeps its entries in."""
+
+Source: TypeAlias = Literal["local", "shared", "filled", "stale"]
+"""Where a value comes from: kept by this process; found in the shared cache; filled; or past its ttl (Resilience)."""
 
 OnAbandon: TypeAlias = Literal["cancel", "complete"]
 """What becomes of an awaited fill that nobody waits for any more."""
@@ -102,7 +107,7 @@ class CacheInfo(NamedTuple):
         misses: lookups that found none.
         maxsize: the limit in items; None: no limit.
         currsize: how many live values there are.
-        fills: runs of the fill function.
+        fills: runs of the fill function. (With `shared`, what that had is not filled: see `shared_hits`.)
         failures: those of them that raised.
         evictions: values that were removed since the cache was full, or since a new one was too large.
         expirations: values that were removed since their ttl had passed.
@@ -112,6 +117,7 @@ class CacheInfo(NamedTuple):
         max_bytes: the limit on the weight of all entries; None: no limit.
         size_in_bytes: what they weigh; None: they are not weighed, and the cache's `size_in_bytes` adds it up.
         hung_fills: background fills in threads that took longer than the `hard_timeout`, by default five seconds.
+        shared_hits: values that the cache behind this one had (see `shared`), of the misses and of background fills.
     """
 
     hits: int | None
@@ -128,6 +134,15 @@ class CacheInfo(NamedTuple):
     max_bytes: int | None = None
     size_in_bytes: int | None = None
     hung_fills: int = 0
+    shared_hits: int = 0
+
+
+class Sourced(NamedTuple):
+    """Where one value came from: see `areole.sources`."""
+
+    cache: str
+    key: Any
+    source: Source
 
 
 class SharedCacheInfo(NamedTuple):

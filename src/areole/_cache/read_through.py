@@ -17,7 +17,7 @@ from .._index.make import bounded_index, make_index
 from .._memoize.decorator import Memoizing
 from .._platform.arguments import check_bool, check_name
 from .._platform.refcount import defer
-from ..typing import Clock
+from ..typing import CacheInfo, Clock
 from .lookups import Lookups, new_state
 
 __all__ = ["ReadThrough", "name_of", "open_fills"]
@@ -73,6 +73,11 @@ class ReadThrough(Memoizing, Lookups[K, V]):
         """
         tier = self._fills.rules.tier
         return super().clear() if tier is None else tier.clear(self._fills)
+
+    def cache_info(self) -> CacheInfo:
+        """Return the counters, and how many values there are; see `areole.typing.CacheInfo`."""
+        tier, info = self._fills.rules.tier, super().cache_info()
+        return info if tier is None else tier.info(info)
 
     def _refresh_for(self, key: K) -> Callable[[], Any]:
         """Return the fill's call for a refresh of `key`."""

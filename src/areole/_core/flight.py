@@ -50,6 +50,7 @@ class Flight:
         "leads",
         "old",
         "removed",
+        "source",
         "value",
         "waiters",
     )
@@ -59,6 +60,8 @@ class Flight:
     """Whether others may retract it while its leader is about to settle it: then that needs the index's lock."""
     has_entered: bool
     """Whether its leader has entered the lock that the fill needs, see `_fill.under_lock`; not set where it has not."""
+    source: Any
+    """Where its value comes from, in a cache in front of a shared one; not set in others."""
     runs_a_loop = False
     """Whether this stands for a loop that its waiter's own thread runs, see `_fill.blocking`."""
 

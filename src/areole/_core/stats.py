@@ -73,7 +73,7 @@ class InnerCounter:
 
     __slots__ = ("_outer", "_own", "get", "set")
 
-    def __init__(self, outer: AtomicInt64) -> None:
+    def __init__(self, outer: Any) -> None:
         self._own, self._outer = AtomicInt64(0), outer
         self.get: Callable[[], int] = self._own.get
         self.set: Callable[[int], None] = self._own.set
@@ -82,6 +82,11 @@ class InnerCounter:
         self._outer.increment_and_get()
         count: int = self._own.increment_and_get()
         return count
+
+    def __iadd__(self, steps: int) -> InnerCounter:
+        self._outer += steps
+        self._own += steps
+        return self
 
 
 # ---- hits

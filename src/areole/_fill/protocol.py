@@ -47,6 +47,7 @@ from typing import Any, Self
 
 from .._core.entry import Empty, Entry
 from .._core.flight import Flight
+from .._core.sources import note_source
 from .._core.ttl import EXPIRED_AT_ONCE
 from .._core.wait_graph import Wait, current_fill, current_participant, end_wait, needs_thread
 from .._index.bounded import BoundedIndex
@@ -213,6 +214,8 @@ class Fills:
             result = value
             if rules.dump is not None:
                 value = rules.dump(result)
+                if rules.tier is not None:
+                    flight.source = result.source
             if rules.stale is None:
                 deadline: Any = rules.deadline_of(entry.key, result)
             else:
@@ -328,6 +331,12 @@ class Fills:
             return Empty
         finally:
             del error, flight  # here and below: a traceback keeps its frames, which must not lead to the exception
+
+    def read_joined(self, flight: Flight) -> Any:
+        """Do so for a caller that has waited for the flight of another one."""
+        if self.rules.tier is not None and flight.value is not Empty:
+            note_source(self.state.name, flight.entry.key, flight.source)
+        return self.read_result(flight)
 
     def _error_of_own_fill(self, flight: Flight) -> Exception | None:
         """Return what this caller's own fill has raised, while it still leads: its ttl or clock asks for the key."""

@@ -27,6 +27,7 @@ from typing import Any
 
 from .._core.entry import Empty, Entry
 from .._core.flight import Flight
+from .._core.sources import note_source
 from .._platform.locks import run_locked
 from ..errors import FillTimeout
 from .protocol import Fills
@@ -107,6 +108,8 @@ class StaleServing:
     def _read(self, entry: Entry, is_live: bool) -> Any:
         """Return the value of `entry`, and count this lookup."""
         state, value = self._fills.state, entry.value
+        if not is_live and self._rules.tier is not None:
+            note_source(state.name, self._key, "stale")
         if not self._is_counted:
             self._is_counted = True
             if not is_live:

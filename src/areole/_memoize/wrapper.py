@@ -290,6 +290,8 @@ class MemoizedFunction(Wrapper):
         """Remove all results, and start all counters at 0 again; a clear of `cache` leaves them."""
         self.cache.clear()
         self.cache._state.reset_counters()
+        if self.to_fill is not None:
+            self.cache._fills.rules.tier.reset_counters()
 
     def cache_parameters(self) -> dict[str, Any]:
         """Return what the cache was made with."""

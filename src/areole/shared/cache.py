@@ -139,8 +139,7 @@ class SharedCache(Generic[V]):
         """Return the operations of a function that is cached here, with counters of its own, which count here too."""
         view = self if serializer is None else self._view(serializer)
         whole = view._aio._operations if is_async else view._steps()
-        state = self._state.with_own_counters(name)
-        return FillOperations(state, whole.mode.over(state.counters, state.flights, make_fills), whole.envelope)
+        return whole.over(self._state.with_own_counters(name), make_fills)
 
     def _for_function(self, function: Callable[..., Any]) -> Self:
         """Return this cache, with the serializer that the annotation of `function` picks, if that picks one."""
@@ -149,9 +148,10 @@ class SharedCache(Generic[V]):
 
     def _open_tier(self, ttl: Any, local_ttl: float | None) -> Tier:
         """Return what a read-through cache of this process needs to be in front of this one."""
-        state = self._state
+        state = self._state.with_own_counters(self._state.name)
+        threads = None if self._operations is None else self._operations.over(state)
         seconds_of = state.seconds_for(DEFAULT_TTL if ttl is None else ttl)
-        return Tier(self._operations, self._aio._operations, plane_of(state.backend), seconds_of, local_ttl)
+        return Tier(threads, self._aio._operations.over(state), plane_of(state.backend), seconds_of, local_ttl)
 
     @property
     def aio(self) -> AsyncSharedCache[V]:

@@ -10,7 +10,7 @@ from .._core.stats import InnerCounter
 
 __all__ = ["SharedCounters"]
 
-_NAMES: Final = ("hits", "misses", "refused_stores", "rejected", "backend_errors", "evictions")
+_NAMES: Final = ("hits", "misses", "fills", "failures", "refused_stores", "rejected", "backend_errors", "evictions")
 
 
 class SharedCounters:
@@ -19,6 +19,8 @@ class SharedCounters:
     __slots__ = _NAMES
     hits: AtomicInt64
     misses: AtomicInt64
+    fills: AtomicInt64
+    failures: AtomicInt64
     refused_stores: AtomicInt64
     rejected: AtomicInt64
     backend_errors: AtomicInt64

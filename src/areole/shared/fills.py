@@ -19,12 +19,15 @@ from typing import Any
 
 from .._cache.sentinels import CACHE_MISS
 from .._core.entry import Empty
+from .._core.sources import note_source
 from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf
 from .._fill.single_use import SINGLE_USE, refuse_result
 from ..errors import BackendError
+from ..typing import Source
 from .operations import Operations
 from .outcome import Outcome, moment
 from .renewer import renewer
+from .shared_state import SharedState
 from .steps import Steps
 
 __all__ = ["FillOperations"]
@@ -36,7 +39,19 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
 class _Fill:
     """One call of `get_or_fill` or `refresh`: what it was given, and what it has seen."""
 
-    __slots__ = ("began", "fill", "is_refresh", "key", "name", "raw", "seconds", "seconds_of", "version", "wait")
+    __slots__ = (
+        "began",
+        "fill",
+        "is_refresh",
+        "key",
+        "name",
+        "raw",
+        "seconds",
+        "seconds_of",
+        "source",
+        "version",
+        "wait",
+    )
 
     def __init__(
         self,
@@ -56,11 +71,17 @@ class _Fill:
         self.began = moment()
         self.raw: bytes | None = None
         self.version: bytes | None = None
+        self.source: Source = "shared"
         self.seconds: Any = 0.0  # for how many the value may be kept in front of the store; None: for ever
 
 
 class FillOperations(Operations):
     """The operations, with fills."""
+
+    def over(self, state: SharedState, make_fills: Any = None) -> FillOperations:
+        """Return the same operations over a part of the cache, which counts by itself too."""
+        make_fills = type(self.mode._fills) if make_fills is None else make_fills
+        return FillOperations(state, self.mode.over(state.counters, state.flights, make_fills), self.envelope)
 
     def get_or_fill(
         self,
@@ -72,15 +93,17 @@ class FillOperations(Operations):
     ) -> Steps[Any]:
         """Return the value of `key`; if it has none, fill it, or wait for who does. A refresh fills it again."""
         call = _Fill(self.state.keys.name(key), key, fill, seconds_of, wait, is_refresh)
-        return (yield from self._find_or_fill(call, self._look_first))
+        value = yield from self._find_or_fill(call, self._look_first)
+        note_source(self.state.name, key, call.source)
+        return value
 
     def find_or_fill(
         self, key: Any, fill: Callable[[Any], Any], seconds_of: SecondsOf[Any, Any], is_refresh: bool
-    ) -> Steps[tuple[Any, float | None]]:
-        """Return the value, and for how many seconds it may be kept in front of the store: None for ever, 0 not."""
+    ) -> Steps[tuple[Any, float | None, Source]]:
+        """Return the value, for how many seconds it may be kept in front (None for ever, 0 not), and its source."""
         call = _Fill(self.state.keys.name(key), key, fill, seconds_of, None, is_refresh)
         value = yield from self._find_or_fill(call, self._look_and_measure)
-        return value, call.seconds
+        return value, call.seconds, call.source
 
     def _find_or_fill(self, call: _Fill, look: Callable[[_Fill], Steps[Any]]) -> Steps[Any]:
         state, is_refresh = self.state, call.is_refresh
@@ -98,6 +121,7 @@ class FillOperations(Operations):
             if outcome.serves(call, call.began, call.version) and (outcome.is_filled or not is_refresh):
                 value = yield from self._value_of(outcome, call)
                 call.seconds = outcome.seconds
+                call.source = "filled" if outcome.is_filled else "shared"
                 break
         if state.item_limit is not None:
             yield from self.evict(state.item_limit.note(call.name))
@@ -172,7 +196,7 @@ class FillOperations(Operations):
         renewal = renewer.make(self.mode.renewal(call.name, token, state.lease), state.lease)
         try:
             renewer.start(renewal)
-            value = yield self.mode.call_fill(call.fill, call.key)
+            value = yield from self._run_fill(call)
             raw, seconds = yield from self._pack_result(call, value, version)
         except GeneratorExit:  # nobody runs these steps any more: the lease ends
             raise
@@ -203,6 +227,14 @@ class FillOperations(Operations):
             state.counters.refused_stores.increment_and_get()
         return outcome
 
+    def _run_fill(self, call: _Fill) -> Steps[Any]:
+        self.state.counters.fills.increment_and_get()
+        try:
+            return (yield self.mode.call_fill(call.fill, call.key))
+        except Exception:
+            self.state.counters.failures.increment_and_get()
+            raise
+
     def _pack_result(self, call: _Fill, value: Any, version: bytes) -> Steps[tuple[bytes | None, float | None]]:
         """Return what is to be stored, None for nothing, and for how many seconds."""
         if type(value) in SINGLE_USE:
@@ -220,7 +252,7 @@ class FillOperations(Operations):
 
     def _fill_unstored(self, call: _Fill, outcome: Outcome) -> Steps[Outcome]:
         """Fill while the store fails."""
-        outcome.value, outcome.is_filled = (yield self.mode.call_fill(call.fill, call.key)), True
+        outcome.value, outcome.is_filled = (yield from self._run_fill(call)), True
         if type(outcome.value) in SINGLE_USE:
             refuse_result(f"get_or_fill: the fill for {self.state.name}", outcome.value)
         return outcome

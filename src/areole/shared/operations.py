@@ -21,6 +21,7 @@ from typing import Any
 
 from .._cache.sentinels import CACHE_MISS
 from .._core.entry import Empty
+from .._core.sources import note_source
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError, SerializationError
 from .envelope import VERSION_BYTES, Tags
@@ -104,6 +105,7 @@ class Operations:
             self.state.counters.misses.increment_and_get()
             return default
         self.state.counters.hits.increment_and_get()
+        note_source(self.state.name, key, "shared")
         if self.state.item_limit is not None:
             yield from self.evict(self.state.item_limit.note(name))
         return value
@@ -127,6 +129,7 @@ class Operations:
             if value is not Empty:
                 hits += 1
                 found[key] = value
+                note_source(state.name, key, "shared")
                 if state.item_limit is not None:
                     yield from self.evict(state.item_limit.note(name))
         state.counters.hits += hits  # one atomic step each

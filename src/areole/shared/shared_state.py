@@ -110,12 +110,10 @@ class SharedState:
         return self.ttl if isinstance(given, DefaultTTLSentinel) else seconds_from(given)
 
     def info(self) -> SharedCacheInfo:
-        counters, limit = self.flights.counters, self.item_limit
+        limit = self.item_limit
         return SharedCacheInfo(
             maxsize=None if limit is None else limit.max_items,
             currsize=None if limit is None else len(limit),
-            fills=counters.fills.get(),
-            failures=counters.failures.get(),
-            waits=counters.waits.get(),
+            waits=self.flights.counters.waits.get(),
             **self.counters.read(),
         )

@@ -13,6 +13,7 @@ from math import inf
 from types import SimpleNamespace
 from typing import Any, Final
 
+from .._core.sources import note_source
 from .._core.ttl import SecondsOf
 from .._fill.blocking import call_fill
 from .._fill.protocol import Fills
@@ -22,6 +23,7 @@ from .._platform.arguments import is_async_function
 from .._platform.locks import Guarded, run_locked
 from .._state.cache_state import CacheState
 from ..errors import BackendError
+from ..typing import CacheInfo, Source
 from .background import Done, in_background
 from .fills import FillOperations
 from .plane import Plane
@@ -37,11 +39,12 @@ LEAST_NAMES: Final = 1000
 class Found:
     """A value of the shared cache, and for how many seconds it may be kept here: None for ever, 0 not at all."""
 
-    __slots__ = ("seconds", "value")
+    __slots__ = ("seconds", "source", "value")
 
-    def __init__(self, value: Any, seconds: float | None) -> None:
+    def __init__(self, value: Any, seconds: float | None, source: Source) -> None:
         self.value = value
         self.seconds = seconds
+        self.source = source
 
 
 class Tier(Guarded):
@@ -85,8 +88,10 @@ class Tier(Guarded):
         self._note(self._keys.name(wire_key), key)
         is_live = self._plane.is_live()  # before anything is read: see P3
         seconds_of = self._seconds_of if wire_key is key else lambda _, value: self._seconds_of(key, value)
-        value, seconds = yield from operations.find_or_fill(wire_key, fill, seconds_of, is_refresh)
-        return Found(value, seconds if is_live else 0.0)
+        value, seconds, source = yield from operations.find_or_fill(wire_key, fill, seconds_of, is_refresh)
+        assert self._state is not None
+        note_source(self._state.name, key, source)
+        return Found(value, seconds if is_live else 0.0, source)
 
     def fill_for_threads(self, fill: Callable[[Any], Any]) -> TierFill:
         self._for_threads()
@@ -141,6 +146,15 @@ class Tier(Guarded):
         given, most = seconds_of(key, error), self._plane.lag if self._plane.listens else inf
         least = min(inf if given is None else given, most, self._most_seconds)
         return None if least == inf else least
+
+    def info(self, info: CacheInfo) -> CacheInfo:
+        """Return what the cache in front has counted, with what has become of its misses."""
+        counters = self._tasks.state.counters
+        fills, failures, hits = counters.fills.get(), counters.failures.get(), counters.hits.get()
+        return info._replace(fills=fills, failures=failures, shared_hits=hits)
+
+    def reset_counters(self) -> None:
+        self._tasks.state.counters.reset()
 
     @staticmethod
     def value_of(found: Found) -> Any:
