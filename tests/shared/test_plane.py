@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,10 +23,11 @@ import pytest
 from areole import AsyncAtomicCache, AtomicCache, Resilience, SharedCache, cached
 from areole._core.flight import Flight
 from areole._platform.locks import run_locked
-from areole.backends import MemoryBackend, RedisBackend, SQLiteBackend
-from areole.backends.redis_listener import MOST_MESSAGES
+from areole.backends import MemoryBackend, RedisBackend, SQLiteBackend, redis_listener
+from areole.backends.redis_listener import MOST_MESSAGES, RedisListener
 from areole.errors import BackendError, BackendTimeout
 from areole.shared import plane as planes
+from areole.testing import ManualClock
 
 from ..kit import PATIENCE
 from .servers import RedisServer, redis_server
@@ -425,6 +427,132 @@ def test_what_one_tier_raises_holds_up_no_other(sides: tuple[Side, Side], caplog
     one.shared.clear()
     eventually(lambda: not other.keeps("a"))
     assert "could not be dropped" in caplog.text
+
+
+def test_a_listener_of_removals_that_waits_or_exits_holds_up_no_message(sides: tuple[Side, Side]) -> None:
+    one, other = sides
+    may_go_on, reported = threading.Event(), []
+
+    def on_removal(key: Any, value: Any, cause: Any) -> None:
+        reported.append(key)
+        if key == "a":
+            assert may_go_on.wait(PATIENCE)
+        raise SystemExit
+
+    local = AtomicCache(other.fill, shared=other.shared, on_removal=on_removal)
+    for key in ("a", "b", "c"):
+        assert local[key]
+    for key in ("a", "b", "c"):
+        one.shared.set(key, "new")
+        eventually(lambda key=key: local[key] == "new")  # type: ignore[misc]
+    may_go_on.set()
+    eventually(lambda: sorted(reported) == ["a", "b", "c"])
+    with pytest.raises(SystemExit):
+        local.invalidate("b")  # in the thread that removes it
+
+
+@pytest.mark.parametrize("broken", ["clock", "key"])
+def test_what_cannot_be_dropped_by_its_name_is_dropped_with_all_else(sides: tuple[Side, Side], broken: str) -> None:
+    one, other = sides
+    fails = [False]
+
+    def clock() -> float:
+        assert not fails[0]
+        return time.monotonic()
+
+    class Key(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, key: object) -> bool:
+            assert not fails[0]
+            return self is key
+
+    key: Any = Key("a") if broken == "key" else "a"
+    local = AtomicCache(other.fill, shared=other.shared, clock=clock if broken == "clock" else time.monotonic)
+    eventually(lambda: bool(local[key]) and key in local)
+    fails[0] = True
+    one.shared.set("a", "new")
+    eventually(lambda: "shop:v1:a" in other.obeyed)
+    fails[0] = False
+    assert local[key] == "new"
+
+
+def test_names_that_take_too_long_to_drop_are_dropped_with_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1. heard at 0    2. a change    3. a thousand messages, and the answer to a PING    4. each takes its time"""
+    monkeypatch.setattr(planes, "LAG", 2.0)
+    monkeypatch.setattr(planes, "HEARTBEAT", 0.5)
+    clock = ManualClock(1.0)
+    monkeypatch.setattr(planes, "time", SimpleNamespace(monotonic=clock))
+    backend = Process(Sea())
+    plane = planes.plane_of(backend)
+
+    class Slow:
+        version_key = ""
+        drops = 0
+
+        def drop(self, name: str) -> None:
+            clock.advance(0.1)
+            Slow.drops += 1
+
+        def drop_all(self) -> None:
+            pass
+
+    class Flooded(FakeListener):
+        def __init__(self) -> None:
+            self.heard = clock()
+
+        def receive(self, timeout: float) -> list[str]:
+            self.heard = clock()
+            return ["shop:v1:a"] * 1000
+
+        def ping(self) -> None:
+            pass
+
+    slow: Any = Slow()
+    plane.add(slow)
+    plane._hear(Flooded())
+    assert Slow.drops > 10 and clock() <= 1.0 + planes.LAG
+
+
+def test_a_slow_network_holds_up_no_name_that_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock(1.0)
+    monkeypatch.setattr(redis_listener, "time", SimpleNamespace(monotonic=clock))
+
+    class Slow:
+        """Each message begins to come as the one before has come, and takes its time."""
+
+        def can_read(self, timeout: float) -> bool:
+            return True
+
+        def read_response(self, disable_decoding: bool) -> list[bytes]:
+            clock.advance(0.2)
+            return [b"message", b"", b"a"]
+
+    listener = object.__new__(RedisListener)
+    listener._connections = [Slow()]
+    assert listener.receive(0.25) == ["a", "a"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no os.fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_listener_that_waits_holds_up_no_child_of_a_fork(sides: tuple[Side, Side]) -> None:
+    reported, held = os.pipe(), threading.Lock()
+
+    def on_removal(key: Any, value: Any, cause: Any) -> None:
+        os.write(reported[1], b"r")
+        with held:  # by a thread that is not there
+            pass
+
+    local = AtomicCache(sides[1].fill, shared=sides[1].shared, on_removal=on_removal)
+    assert local["a"] and "a" in local
+    with held:
+        child = os.fork()
+        if not child:
+            os.read(reported[0], 1)
+            os._exit("a" in local)
+        assert os.waitpid(child, 0)[1] == 0
+    for end in reported:
+        os.close(end)
 
 
 def test_a_plane_ends_with_its_backend() -> None:

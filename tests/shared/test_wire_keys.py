@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -127,6 +127,8 @@ def test_equal_keys_of_several_types_have_one_name() -> None:
         ("a", Name("a")),
         (Point(1, 2), (1, 2)),
         (in_oslo, datetime(2026, 1, 1, 11, tzinfo=UTC)),
+        (time(12, tzinfo=UTC), time(13, tzinfo=timezone(timedelta(hours=1)))),
+        (PureWindowsPath("A/b"), PureWindowsPath("a/B")),
         (User(1, "a"), User(1, "b")),
         (b"a", bytearray(b"a")),
     ]:

@@ -252,10 +252,10 @@ class CacheState:
             self._forget(entry)
         return is_out
 
-    def clear(self) -> None:
+    def clear(self, now: float | None = None) -> None:
         """Remove and report all that is there now."""
-        now = self.clock()
-        entries = self._snapshot_to_remove()
+        now = self.clock() if now is None else now
+        entries = self.snapshot_to_remove()
         for entry in entries:
             with suppress(Exception):  # from a method of the key: see below
                 self.invalidate(entry.key, now)
@@ -319,7 +319,7 @@ class CacheState:
             return run_locked(self.index.lock, self.index.find_again, key)
         return entry
 
-    def _snapshot_to_remove(self) -> list[Entry]:
+    def snapshot_to_remove(self) -> list[Entry]:
         rebuilds = self.index.rebuilds
         entries = self.index.snapshot()
         if rebuilds % 2 or self.index.rebuilds != rebuilds:

@@ -21,6 +21,8 @@ come in order, are what they rest on.)
       seen by the answers to a PING, each half second. What counts is when the answered PING was sent, as a network may
       be late in both directions. Then every tier is emptied, flights too, and until there is a connection again what is
       read is not kept at all. (A process that was stopped itself may give a few values before its thread runs.)
+      So this thread waits for nobody: listeners of removals run elsewhere, see `reports`, and names that take too long
+      to drop one by one are dropped with all else.
   P3. After a connection was lost, messages may be lost: so every tier is emptied before what is read is kept again.
 
       1. A connects      2. A reads, and keeps      3. A empties its tiers    -- emptied first, a change between the
@@ -35,6 +37,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Protocol
 
 from .._platform.fork import after_fork_in_child
@@ -133,8 +136,13 @@ class Plane(Guarded):
 
     def forget(self) -> None:
         """In the child of a fork: there is no thread, and what was copied from the parent is not kept."""
-        self._is_live, self._thread = not self.listens, None
-        self._drop_all()
+        self._is_live, self._thread = not self.listens, threading.current_thread()
+        self._drop_all()  # reported later, as by the plane's thread: a lock of the listener's may be held for ever here
+        self._thread = None
+
+    def is_here(self) -> bool:
+        """Say whether this is the thread of the plane, which must not wait."""
+        return threading.current_thread() is self._thread
 
     def close(self) -> None:
         """End the thread within a moment. What is read from now on is not kept."""
@@ -146,9 +154,9 @@ class Plane(Guarded):
             if name == tier.version_key:
                 _have_dropped(tier.drop_all)
             elif name.endswith(ALL_THAT_BEGIN):
-                _have_dropped(tier.drop_beginning, name[:-1])
+                _have_dropped(partial(tier.drop_beginning, name[:-1]), tier.drop_all)
             else:
-                _have_dropped(tier.drop, name)
+                _have_dropped(partial(tier.drop, name), tier.drop_all)
 
     def _drop_all(self) -> None:
         for tier in self._tiers.objects():
@@ -157,12 +165,13 @@ class Plane(Guarded):
     # ---- the thread
 
     def _run(self) -> None:
+        self._thread = threading.current_thread()  # before the first removal: see `is_here`
         while not self._is_closed:
             listener = None
             try:
                 listener = self._connect()
                 self._hear(listener)
-            except Exception as error:  # of any client library
+            except BaseException as error:  # of any client library; SystemExit of a key's method would end this thread
                 _log.info("what others change is not heard now, so that nothing is kept: %s", error)
             self._is_live = False  # first: what is read from here on is not kept
             self._drop_all()
@@ -186,22 +195,26 @@ class Plane(Guarded):
         self._is_live = not self._is_closed
         asked = 0.0
         while not self._is_closed and self._backend() is not None:
-            now = time.monotonic()
-            if now - listener.heard > self.lag - HEARTBEAT:  # what follows takes that long at most
+            now, heard = time.monotonic(), listener.heard
+            if now - heard > self.lag - HEARTBEAT:  # what follows takes that long at most
                 return
             if now - asked >= HEARTBEAT:
                 listener.ping()
                 asked = now
             for name in listener.receive(HEARTBEAT / 2):
+                if time.monotonic() - heard > self.lag - HEARTBEAT / 2:
+                    return  # the first of them may be from just after `heard`: drop everything, which is sooner done
                 self.changed(name)
 
 
-def _have_dropped(drop: Callable[..., None], *of: str) -> None:
-    """Have one tier drop something; what it raises, as from a clock of the user's, holds up no other."""
-    try:
-        drop(*of)
-    except Exception as error:
-        _log.warning("what was changed could not be dropped: %s: %s", type(error).__name__, error)
+def _have_dropped(*ways: Callable[[], None]) -> None:
+    """Have one tier drop something, in the first of these ways that works; what it raises holds up no other."""
+    for drop in ways:
+        try:
+            return drop()
+        except Exception as error:  # as from a key's methods
+            _log.warning("what was changed could not be dropped: %s: %s", type(error).__name__, error)
+    return None
 
 
 _planes: Final[WeakTable[Plane]] = WeakTable()

@@ -27,6 +27,7 @@ from ..typing import CacheInfo, Source
 from .background import Done, in_background
 from .fills import FillOperations
 from .plane import Plane
+from .reports import Reports
 from .steps import Steps, run, run_async
 from .wire_names import as_fill, has_own_keys, key_of_arguments, wire_name_of
 
@@ -78,6 +79,8 @@ class Tier(Guarded):
     def use(self, state: CacheState) -> None:
         """Be in front of the shared cache with the entries of `state`."""
         self._state = state
+        if state.on_removal is not None:
+            state.on_removal = Reports(state.on_removal, self._plane, state.name)
         self._plane.add(self)
 
     # ---- fills
@@ -198,7 +201,13 @@ class Tier(Guarded):
 
     def _drop_key(self, key: Any) -> bool:
         assert self._state is not None
-        return self._state.invalidate(key, self._state.clock())
+        return self._state.invalidate(key, self._now())
+
+    def _now(self) -> float:
+        """Return what the clock says. One that raises keeps no value from being dropped."""
+        with suppress(Exception):
+            return self._state.clock()  # type: ignore[union-attr]
+        return -inf
 
     def drop(self, name: str) -> None:
         """Drop what is kept under a wire name, and detach its fill."""
@@ -212,14 +221,14 @@ class Tier(Guarded):
     def drop_beginning(self, prefix: str) -> None:
         """The same for all names that begin like this."""
         if self._state is not None and (prefix.startswith(self._keys.prefix) or self._keys.prefix.startswith(prefix)):
-            for entry in self._state.index.snapshot():
+            for entry in self._state.snapshot_to_remove():
                 if self._name_of(entry.key).startswith(prefix):
                     self._drop_key(entry.key)
 
     def drop_all(self) -> None:
         """Drop everything, and detach all fills."""
         if self._state is not None:
-            self._state.clear()
+            self._state.clear(self._now())
 
     # ---- names
 
@@ -254,7 +263,7 @@ class Tier(Guarded):
         Under the lock: else a name could be noted again, by a flight that is not in the snapshot, and be dropped then.
         """
         assert self._state is not None
-        kept = {self._name_of(entry.key) for entry in self._state.index.snapshot()}
+        kept = {self._name_of(entry.key) for entry in self._state.snapshot_to_remove()}
         for name in list(self._key_of):
             if name not in kept:
                 self._key_of.pop(name, None)

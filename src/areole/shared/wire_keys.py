@@ -143,13 +143,16 @@ def _identity_of(key: Any) -> tuple[type, Any]:
     if isinstance(key, date):
         return date, key.isoformat()
     if isinstance(key, time):
-        return time, key.isoformat()
+        off = key.utcoffset()
+        wall = timedelta(hours=key.hour, minutes=key.minute, seconds=key.second, microseconds=key.microsecond)
+        return time, (wall if off is None else wall - off, off is None)
     if isinstance(key, timedelta):
         return timedelta, (key.days, key.seconds, key.microseconds)
     if isinstance(key, UUID):
         return UUID, key.hex
     if isinstance(key, PurePath):
-        return PurePosixPath if isinstance(key, PurePosixPath) else PureWindowsPath, key.as_posix()
+        is_posix = isinstance(key, PurePosixPath)
+        return (PurePosixPath, key.as_posix()) if is_posix else (PureWindowsPath, key.as_posix().lower())
     if is_dataclass(key) and key.__dataclass_params__.frozen:  # type: ignore[union-attr]
         return type(key), tuple(getattr(key, field.name) for field in fields(key) if field.compare)
     raise _no_name(key)
