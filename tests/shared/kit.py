@@ -24,16 +24,33 @@ import pytest
 
 from areole.backends import DjangoBackend, MemoryBackend, RedisBackend, SQLiteBackend
 from areole.backends.in_executor import InExecutor
+from areole.shared.outbox import send_queued
+from areole.shared.renewer import renewer
 from areole.testing import ManualClock
 
 from . import django_caches, servers
 
-__all__ = ["ENGINES", "Awaited", "Engine", "Opened", "Subject", "every_backend", "every_engine", "opened"]
+__all__ = [
+    "ENGINES",
+    "Awaited",
+    "Engine",
+    "Opened",
+    "Subject",
+    "every_backend",
+    "every_engine",
+    "opened",
+    "renewed_tokens",
+]
 
 WEAKER: Final[dict[str, str]] = {
     "refuses to clear": "clear raises NotImplementedError: the engine cannot walk through its keys",
 }
 """What an engine may not promise. A test asks for it by name, and checks what holds instead."""
+
+
+def renewed_tokens() -> list[Any]:
+    """Return the renewals that run; not what is queued to be sent, by the same thread."""
+    return [each for each in list(renewer.running.values()) if getattr(each.renew, "func", None) is not send_queued]
 
 
 @dataclass

@@ -36,7 +36,8 @@ Weaker than a register is what goes on beside a clear, which others see in one s
 
     A clear that reclaims memory removes twice: all at once, by the version, and then key by key.
 
-A call that ended with an error may have done what it was to do, or not.
+A call that ended with an error may have done what it was to do, or not. If it was a change, the key, or all keys, may
+be removed at any later moment: "late delete" and "late clear" are operations of the outbox.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _shape_of(operations: list[Operation]) -> tuple[Any, ...]:
 
 
 def _explain(operations: list[Operation]) -> str:
-    clears = tuple((each.began, each.ended) for each in operations if each.kind in ("clear", "reclaim"))
+    clears = tuple((each.began, each.ended) for each in operations if each.kind in ("clear", "reclaim", "late clear"))
     return check_key(operations, Rules(clears), SHARED)
 
 
@@ -109,7 +110,7 @@ def steps_of(operation: Operation, rules: Rules) -> list[Step]:
     return [Step(does, what, call, end) for does, what in steps]
 
 
-_CHANGES: Final = ("set", "add", "delete", "expire", "expire_now", "clear", "reclaim")
+_CHANGES: Final = ("set", "add", "delete", "expire", "expire_now", "clear", "reclaim", "late delete", "late clear")
 
 
 def _steps_of_look(operation: Operation) -> Iterator[tuple[str, Any]]:
@@ -128,7 +129,9 @@ def _steps_of_look(operation: Operation) -> Iterator[tuple[str, Any]]:
 
 def _steps_of_change(operation: Operation) -> Iterator[tuple[str, Any]]:
     kind, result, given = operation.kind, operation.result, operation.given
-    if result == LOST:
+    if kind.startswith("late"):
+        yield "maybe", (kind.removeprefix("late "), None)
+    elif result == LOST:
         yield from [("maybe", (kind, given))] * (2 if kind == "reclaim" else 1)
     elif kind in ("clear", "reclaim"):
         yield "clear", None

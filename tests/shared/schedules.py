@@ -76,6 +76,7 @@ class Run:
         self._slept: list[int] = [-1] * len(program)
         self.steps = [0] * len(program)
         self._struck: Operation | None = None  # what the fault has hit
+        self._number_of_struck = 0
         world.begin(start)
         if start == "live":
             self.history.append(Operation(-1, "set", "key", START, self.tick(), self.tick(), True))
@@ -118,7 +119,7 @@ class Run:
             except Exception as raised:
                 error = raised
         if is_hit and fault is not None:
-            self._struck = self._operations[thread]
+            self._struck, self._number_of_struck = self._operations[thread], self.numbers[thread]
             if fault.error is GeneratorExit:
                 return self._close(thread)
             error = fault.error("injected")
@@ -217,9 +218,17 @@ class Run:
         for process, cache in enumerate(self.world.caches):
             found = cache.get(self.world.key, ABSENT)
             self.history.append(Operation(-2 - process, "get", "key", None, self.tick(), self.tick(), found))
+        self._add_late_delete()
         self._check_fills()
         self.world.end(may_leave_token=self.fault is not None or self.start == "token")
         return self.history
+
+    def _add_late_delete(self) -> None:
+        """Let the outbox remove what a change that was struck may have left, at any moment until now."""
+        kind = "" if self._struck is None else self.program[self._struck.thread][self._number_of_struck][0]
+        if self._struck is not None and kind in ("set", "delete", "expire_now", "refresh", "clear", "reclaim"):
+            late = "late clear" if kind in ("clear", "reclaim") else "late delete"
+            self.history.append(Operation(-9, late, "key", None, self._struck.began, self.tick()))
 
     def _check_fills(self) -> None:
         """No two fills at once in one process, unless it has changed the key since one of them was asked for."""

@@ -15,6 +15,7 @@ from areole._fill.rules import LEAD
 from areole.backends import MemoryBackend
 from areole.shared.fills import FillOperations
 from areole.shared.modes import Threads
+from areole.shared.outbox import Outbox
 from areole.shared.renewer import Renewal, _Renewer
 from areole.testing import ManualClock
 
@@ -90,6 +91,14 @@ class Renewals(_Renewer):
         self.running[renewal.key] = renewal
 
 
+class SilentOutbox(Outbox):
+    """An outbox from which nothing is sent but by the operations."""
+
+    def _put(self, names: Any, state: Any) -> None:
+        self._renewal = self._renewal or Renewal(bool, 1.0, {})
+        super()._put(names, state)
+
+
 class World:
     """Two processes over one store. It is used for one run after the other, each with a key of its own."""
 
@@ -103,7 +112,9 @@ class World:
         self._keys = count()
 
     def _make_cache(self, options: dict[str, Any]) -> SharedCache[Any]:
-        return SharedCache(self.backend, namespace="shop", lease=LEASE, clock=self.clock, **options)
+        cache = SharedCache[Any](self.backend, namespace="shop", lease=LEASE, clock=self.clock, **options)
+        cache._state.outbox = SilentOutbox(cache._state.outbox.everything, ("", True))  # each process has its own
+        return cache
 
     def _operations_of(self, cache: SharedCache[Any]) -> FillOperations:
         state, made = cache._state, cache._operations
@@ -140,6 +151,7 @@ class World:
             state = cache._state
             assert not list(state.flights.entries), "a flight stays"
             state.breaker.succeeded()
+            state.outbox.forget()
         assert not self.renewals.running, "a renewal stays"
         self.backend.kill(self.name)
 

@@ -17,11 +17,11 @@ from areole import BackendError, SharedCache
 from areole.backends import MemoryBackend
 from areole.backends.in_executor import InPlace
 from areole.serializers import JsonSerializer
-from areole.shared.renewer import renewer
 from areole.testing import ManualClock
 
 from ..interleave import EXHAUSTIVE, Injected, before_each, inject, signal_steps
 from ..kit import PATIENCE, Gate, run, run_threads, start_threads, until
+from .kit import renewed_tokens
 
 NAME = "shop:v1:a"
 
@@ -54,7 +54,7 @@ def assert_works(cache: SharedCache[Any]) -> None:
     assert cache.get_or_fill("b", fill) == 1
     assert cache.set("a", 3) and cache["a"] == 3 and cache.delete("a")
     assert not list(cache._state.flights.entries), "a flight stays"
-    assert not renewer.running, "a renewal stays"
+    assert not renewed_tokens(), "a renewal stays"
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -68,7 +68,7 @@ def test_a_keyboard_interrupt_between_any_two_steps(name: str) -> None:
         injected = inject(lambda: CALLS[name](cache), interrupt, step)
         if injected.places:
             assert isinstance(injected.result, KeyboardInterrupt), injected
-        assert not renewer.running, f"a renewal stays, {injected}"
+        assert not renewed_tokens(), f"a renewal stays, {injected}"
         assert run_threads(lambda: assert_works(cache)) == [None], injected
         return injected
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
@@ -11,7 +12,7 @@ from .._cache.sentinels import DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentine
 from .._cache.storage_arguments import pairs_of, seconds_until
 from .._core.ttl import seconds_of
 from .._platform.arguments import check_bool, check_callable, check_keys
-from ..errors import CacheClosedError
+from ..errors import BackendError, CacheClosedError
 from ..typing import SharedCacheInfo, Ttl
 from .fills import FillOperations
 from .steps import run_async
@@ -142,8 +143,14 @@ class AsyncSharedCache(Generic[V]):
         return self._state.info()
 
     async def aclose(self) -> None:
-        """Close the connections of the running loop; the next call makes new ones."""
-        await self._operations.backend.aclose()
+        """Close the connections of the running loop; the next call makes new ones.
+
+        Invalidations that the store has not taken yet are sent before, if it can be reached.
+        """
+        operations = self._operations
+        with suppress(BackendError):
+            await run_async(operations.settle(*operations.state.outbox.queued))
+        await operations.backend.aclose()
 
     async def __aenter__(self) -> Self:
         self._steps()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, NoReturn, Self, TypeVar, overload
@@ -305,8 +306,12 @@ class SharedCache(Generic[V]):
     def close(self) -> None:
         """Close this cache, and the backend, unless that was given or registered: others may use it.
 
-        It may be closed more than once. What is stored stays.
+        It may be closed more than once. What is stored stays. Invalidations that the store has not taken yet are sent
+        now, if it can be reached.
         """
+        if self._sync_backend is not None and not self._is_closed:
+            with suppress(Exception):  # of any client library
+                self._state.outbox.send()
         self._is_closed = True
         self._aio._is_closed = True
         if self._owns_backend and self._sync_backend is not None:

@@ -164,6 +164,7 @@ class FillOperations(Operations):
         except BackendError:
             if self.state.raises:
                 raise
+            self._queue_refresh(call)
             return (yield from self._fill_unstored(call, outcome))
         if token is None:
             return outcome
@@ -213,6 +214,7 @@ class FillOperations(Operations):
             if stood and seconds == EXPIRED_AT_ONCE and call.is_refresh:
                 yield self.call(self.backend.kill, call.name)  # what it was to replace leaves
         except BackendError:
+            self._queue_refresh(call)
             if state.raises:
                 raise
             return outcome
@@ -234,6 +236,11 @@ class FillOperations(Operations):
         except Exception:
             self.state.counters.failures.increment_and_get()
             raise
+
+    def _queue_refresh(self, call: _Fill) -> None:
+        """Have the value removed that a refresh could not replace."""
+        if call.is_refresh:
+            self.state.outbox.put([call.name], self.state)
 
     def _pack_result(self, call: _Fill, value: Any, version: bytes) -> Steps[tuple[bytes | None, float | None]]:
         """Return what is to be stored, None for nothing, and for how many seconds."""

@@ -42,11 +42,30 @@ class Operations:
         self.backend = mode.backend
         self.call = mode.call
 
+    # ---- what could not be sent: see `outbox`
+
+    def settle(self, *names: str) -> Steps[None]:
+        """Send first what is queued of these keys."""
+        yield from self.state.outbox.settle((*names, self.state.keys.version_key), self.mode)
+
+    def change(self, steps: Steps[Any], *names: str) -> Steps[Any]:
+        """Do what changes these keys; queue them if it fails, or is stopped."""
+        try:
+            if self.state.outbox.queued:
+                yield from self.settle(*names)
+            return (yield from steps)
+        except BaseException as error:
+            if isinstance(error, BackendError) or not isinstance(error, Exception):
+                self.state.outbox.put(names, self.state)
+            raise
+
     # ---- look
 
     def look(self, name: str) -> Steps[tuple[Any, bytes | None, bytes | None]]:
         """Return the value of `name` or Empty, what is stored, and the namespace's version."""
         state = self.state
+        if state.outbox.queued:
+            yield from self.settle(name)
         if state.has_versions:
             raw, version = yield self.call(self.backend.get_many, (name, state.keys.version_key))
         else:
@@ -139,6 +158,8 @@ class Operations:
     def read_many(self, names: list[str]) -> Steps[tuple[list[bytes | None], bytes | None]]:
         if not names:
             return [], None
+        if self.state.outbox.queued:
+            yield from self.settle(*names)
         if not self.state.has_versions:
             return (yield self.call(self.backend.get_many, names)), None
         *raws, version = yield self.call(self.backend.get_many, [*names, self.state.keys.version_key])
@@ -173,9 +194,12 @@ class Operations:
     def set(self, key: Any, value: Any, ttl: Any, only_if_absent: bool = False) -> Steps[bool]:
         state = self.state
         name, seconds = state.keys.name(key), state.seconds_of(ttl)
-        store = self.store_if_absent if only_if_absent else self.store
+        if only_if_absent:
+            store = self.store_if_absent(name, value, seconds)
+        else:
+            store = self.change(self.store(name, value, seconds), name)
         try:
-            is_stored = yield from self.forgive(store(name, value, seconds), False)
+            is_stored = yield from self.forgive(store, False)
         finally:  # also where the store failed: it may have been stored
             state.detach_fill(name)
         if is_stored and state.item_limit is not None:
@@ -232,7 +256,8 @@ class Operations:
         seconds = state.seconds_of(ttl)
         named = [(state.keys.name(key), value) for key, value in items]
         try:
-            is_stored = yield from self.forgive(self._store_many(named, seconds), False)
+            names = [name for name, _ in named]
+            is_stored = yield from self.forgive(self.change(self._store_many(named, seconds), *names), False)
         finally:
             for name, _ in named:
                 state.detach_fill(name)
@@ -283,8 +308,7 @@ class Operations:
         if not names:
             return 0
         try:
-            before = yield from self.read_version()
-            heads = yield self.call(self.backend.kill_many, names)
+            before, heads = yield from self.change(self._kill_all(names), *names)
         finally:
             for name in names:
                 self.state.detach_fill(name)
@@ -293,6 +317,10 @@ class Operations:
             after = yield from self.read_version()
             stood = [did or self.envelope.is_stored(head, after) for head, did in zip(heads, stood, strict=True)]
         return sum(stood)
+
+    def _kill_all(self, names: list[str]) -> Steps[tuple[bytes | None, list[bytes | None]]]:
+        before = yield from self.read_version()
+        return before, (yield self.call(self.backend.kill_many, names))
 
     def read_version(self) -> Steps[bytes | None]:
         return (yield self.call(self.backend.get, self.state.keys.version_key)) if self.state.has_versions else None
@@ -345,15 +373,18 @@ class Operations:
     def _clear(self, reclaims: bool) -> Steps[None]:
         state = self.state
         try:
-            if state.has_versions:
-                yield self.call(self.backend.set, state.keys.version_key, os.urandom(VERSION_BYTES))
-            if reclaims:
-                yield self.call(self.backend.clear, state.keys.prefix)
+            yield from self.change(self._clear_all(reclaims), state.outbox.everything)
         finally:
             state.flights.clear()
             state.drop_kept(state.keys.version_key)
             if state.item_limit is not None:
                 state.item_limit.clear()
+
+    def _clear_all(self, reclaims: bool) -> Steps[None]:
+        if self.state.has_versions:
+            yield self.call(self.backend.set, self.state.keys.version_key, os.urandom(VERSION_BYTES))
+        if reclaims:
+            yield self.call(self.backend.clear, self.state.keys.prefix)
 
     def clear_keys(self, beginning: str) -> Steps[None]:
         """Remove all keys that begin like this, and have no fill of theirs stored that is running in any process.
@@ -369,13 +400,16 @@ class Operations:
     def _clear_keys(self, prefix: str) -> Steps[None]:
         flights = self.state.flights
         try:
-            for _ in range(2):
-                yield self.call(self.backend.clear, prefix)
+            yield from self.change(self._clear_twice(prefix), prefix + ALL_THAT_BEGIN)
         finally:
             for entry in flights.index.snapshot():
                 if entry.key.startswith(prefix):
                     self.state.detach_fill(entry.key)
             self.state.drop_kept(prefix + ALL_THAT_BEGIN)
+
+    def _clear_twice(self, prefix: str) -> Steps[None]:
+        for _ in range(2):
+            yield self.call(self.backend.clear, prefix)
 
 
 def _may_be_large(value: Any) -> bool:

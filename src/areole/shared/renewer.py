@@ -2,7 +2,7 @@
 
 A token stands for its lease, so that the fill of a process which was killed, or stopped for long, loses it. That of one
 which is at work is renewed three times in that time. What is not renewed in time only costs a store: the fence refuses
-what comes late.
+what comes late. The same thread sends, again and again, what could not be sent: see `outbox`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from .._platform.locks import Guarded, run_locked
 __all__ = ["Renewal", "renewer"]
 
 _log = logging.getLogger("areole")
+
+LONGEST_TICK: Final = 60.0
+"""Seconds between two looks, where no renewal is due sooner."""
 
 IDLE_TICKS: Final = 30
 """After so many looks without a fill the thread ends; the next fill starts it again."""
@@ -52,7 +55,7 @@ class _Renewer(Guarded):
     def __init__(self) -> None:
         super().__init__()
         self.running: dict[object, Renewal] = {}
-        self._tick = 60.0
+        self._tick = LONGEST_TICK
         self._wakes: SimpleQueue[None] = SimpleQueue()  # no Event, which takes its lock by `with`: see `locks`
         self._thread: threading.Thread | None = None
 
@@ -94,6 +97,8 @@ class _Renewer(Guarded):
         thread, self._thread = self._thread, None
         if self.running:
             self._thread = thread
+        else:
+            self._tick = LONGEST_TICK
         return self._thread is None
 
     def forget(self) -> None:
@@ -108,7 +113,7 @@ def _renew(renewal: Renewal) -> bool:
     try:
         return renewal.renew() is not False
     except Exception as error:
-        _log.debug("a token was not renewed: %s", error)
+        _log.debug("a token was not renewed, or a queued delete not sent: %s", error)
         return True
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from copy import copy
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from .._cache.lookups import new_state
 from .._cache.sentinels import DefaultTTLSentinel
 from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf, seconds_from, seconds_of
 from .._index.make import make_index
 from .._platform.arguments import check_plain
-from .._platform.locks import Guarded, run_locked
+from ..backends.protocol import ALL_THAT_BEGIN
 from ..typing import Clock, SharedCacheInfo
 from .breaker import CircuitBreaker
 from .counters import SharedCounters
 from .item_limit import ItemLimit
+from .outbox import Outbox, shared_outbox
 from .plane import find_plane
 from .wire_keys import WireKeys, check_namespace
 
@@ -25,10 +25,6 @@ __all__ = ["SharedState"]
 
 FAILURES, PAUSE = 5, 1.0
 """After so many failed calls in a row the store is not asked for so many seconds."""
-
-_namespaces: Final[weakref.WeakValueDictionary[tuple[Any, str], SharedState]] = weakref.WeakValueDictionary()
-_registering: Final = Guarded()
-"""Its lock makes one step of looking there and adding."""
 
 
 class SharedState:
@@ -57,6 +53,8 @@ class SharedState:
         self.item_limit = None if max_items is None else ItemLimit(max_items)
         self.flights = new_state(self.name, make_index("dict", keeps_keys=False), clock, None, False)
         self.breaker = CircuitBreaker(FAILURES, PAUSE, clock)
+        everything = self.keys.version_key if has_envelope else self.keys.prefix + ALL_THAT_BEGIN
+        self.outbox = Outbox(everything, (format_name, has_envelope))
         self.backend: Any = None
         """The store, which other caches of this process may use too: its plane tells all that is in front of it."""
 
@@ -71,12 +69,14 @@ class SharedState:
 
     def register(self, where: object) -> None:
         """Raise ValueError if another cache of this process has the same namespace, of another format, there."""
-        other = run_locked(_registering.lock, _namespaces.setdefault, (where, self.name), self)
-        if (other.format_name, other.has_versions) != (self.format_name, self.has_versions):
+        outbox = shared_outbox((where, self.name), self.outbox)
+        if outbox.made_for != self.outbox.made_for:
+            serializer, has_envelope = outbox.made_for
             raise ValueError(
-                f"namespace {self.name!r} is used in this store by a cache with serializer {other.format_name} and "
-                f"envelope={other.has_versions}: take another namespace, or the same serializer and envelope"
+                f"namespace {self.name!r} is used in this store by a cache with serializer {serializer} and "
+                f"envelope={has_envelope}: take another namespace, or the same serializer and envelope"
             )
+        self.outbox = outbox
 
     def detach_fill(self, name: str) -> None:
         """Detach the fill of this process, so that no later caller joins it, and drop what is kept in front."""
