@@ -68,6 +68,14 @@ def test_names_on_the_wire_differ_as_keys_do(one: Any, other: Any) -> None:
     assert names[0].startswith("shop:v1:") and not set(names[0]) & set("{}\r\n\0")
 
 
+@given(st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=3) | close, max_size=4))
+def test_keys_have_the_same_names_together_as_alone(several: list[Any]) -> None:
+    for some in (several, [key for key in several if type(key) is str], ["a" * 200, "b"], ["a" * 201, "b"]):
+        assert WireKeys("shop").names(some) == [name(key) for key in some]
+    with pytest.raises(ValueError, match="control characters"):
+        WireKeys("shop").names(["a", "b\x7f"])
+
+
 def test_a_short_text_stands_as_it_is_and_others_as_a_digest() -> None:
     assert name("user:7") == "shop:v1:user:7"
     assert name("é" * 100) == "shop:v1:" + "é" * 100

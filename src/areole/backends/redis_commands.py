@@ -26,6 +26,9 @@ MOST_KEYS: Final = 500
 """In one command, which nothing else on the server can interrupt."""
 SCAN_COUNT: Final = b"1000"
 
+_LENGTHS: Final = [b"$%d\r\n" % length for length in range(256)]
+"""What stands before a word of so many bytes."""
+
 
 @dataclass(slots=True)
 class Request:
@@ -45,7 +48,11 @@ class Request:
 
 def pack(words: Sequence[bytes]) -> bytes:
     """Write a command as the protocol has it."""
-    return b"*%d\r\n%b" % (len(words), b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words]))
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        length = len(word)
+        parts += _LENGTHS[length] if length < len(_LENGTHS) else b"$%d\r\n" % length, word, b"\r\n"
+    return b"".join(parts)
 
 
 class Route(Protocol):

@@ -10,10 +10,11 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, Literal
 
 from .redis_commands import Address, pack
+from .redis_parser import Parser
 
 __all__ = [
     "NOT_REDIS",
@@ -127,7 +128,8 @@ def _connection(
     to = {} if address is None else {"host": address[0], "port": address[1]}
     shortest = timeout if most is None or timeout is None else min(timeout, most)
     longest = timeout if most is None else min(timeout or 1.0, 1.0)
-    made = make(**kwargs, **to, socket_timeout=shortest, socket_connect_timeout=longest, **_nameless(make), protocol=2)
+    of_ours = {**_nameless(make), **_parser(make), "protocol": 2}
+    made = make(**kwargs, **to, socket_timeout=shortest, socket_connect_timeout=longest, **of_ours)
     made.socket_timeout = shortest  # redis-py 5.0 forgets the one of a Unix socket
     return made
 
@@ -138,6 +140,14 @@ def _nameless(make: Any) -> dict[str, None]:
     known = parameters(make)
     names = ["driver_info"] if "driver_info" in known else ["lib_name", "lib_version"]
     return dict.fromkeys(name for name in names if name in known)
+
+
+@cache
+def _parser(make: Any) -> dict[str, Any]:
+    """Return what has a connection for threads read with our parser, if it is redis-py's own, and has none in C."""
+    redis = import_redis()
+    is_ours = make in [getattr(redis, name) for name in CLASSES] and not redis.utils.HIREDIS_AVAILABLE
+    return {"parser_class": partial(Parser, redis)} if is_ours else {}
 
 
 def own_settings(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class Operations:
     def get_many(self, keys: list[Any]) -> Steps[dict[Any, Any]]:
         """Return those that have a value, in the order asked."""
         state = self.state
-        names = [state.keys.name(key) for key in keys]
+        names = state.keys.names(keys)
         try:
             raws, version = yield from self.read_many(names)
         except BackendError:
