@@ -17,7 +17,7 @@ from .._fill.threads import ThreadFills
 from .._memoize.decorator import Memoizing
 from .._platform.arguments import check_callable, check_keys, is_async_function, suggests_names
 from .._platform.refcount import defer
-from ..typing import Clock, IndexName, PolicyName, RemovalListener, Ttl
+from ..typing import Clock, IndexName, PolicyName, RemovalListener, Tags, Ttl
 from .async_cache import AsyncReadThrough
 from .read_through import ReadThrough, name_of, open_fills
 
@@ -58,6 +58,8 @@ class AtomicCache(ReadThrough[K, V]):
         shared: a SharedCache, which a miss asks before it fills, and which stores what is filled, for `ttl`. What this
             process keeps of it, other processes' `invalidate`, `set`, `delete` and `clear` remove within `lag`.
         local_ttl: seconds or a timedelta: for how long values of the shared cache are kept here, at most.
+        tags: texts by which `invalidate_tags` finds values: a list of them, of which some may be templates, such as
+            "user:{key}", where what is put in is percent-escaped; or a callable of the key that returns such a list.
 
     Under concurrency:
         A hit takes no lock. A miss runs `fill` in exactly one thread; the others that ask for the key wait for its
@@ -95,6 +97,7 @@ class AtomicCache(ReadThrough[K, V]):
         allow_single_use: bool = False,
         shared: Any = None,
         local_ttl: float | timedelta | None = None,
+        tags: Tags = None,
     ) -> None:
         check_callable("fill", fill)
         if is_async_function(fill) and allow_single_use is not True:
@@ -122,6 +125,7 @@ class AtomicCache(ReadThrough[K, V]):
             allow_single_use=allow_single_use,
             shared=shared,
             local_ttl=local_ttl,
+            tags=tags,
         )
         self._fill_by(fills, fill if shared is None else fills.rules.tier.fill_for_threads(fill))
         defer(self)

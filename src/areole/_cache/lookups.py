@@ -11,8 +11,9 @@ from .._core.entry import Empty, Entry
 from .._core.stats import make_hit_counter
 from .._core.ttl import as_float, make_deadline
 from .._index.protocol import Index
-from .._platform.arguments import check_bool, check_keys, check_plain, shown
+from .._platform.arguments import check_bool, check_keys, check_plain, check_tags, shown
 from .._state.cache_state import CacheState
+from .._state.tags import invalidate_tags
 from ..typing import CacheInfo, Clock
 
 __all__ = ["Lookups", "T", "new_state"]
@@ -138,6 +139,15 @@ class Lookups(Generic[K, V]):
         """
         self._check_open()
         return self._state.invalidate(key, self._clock())
+
+    def invalidate_tags(self, *tags: str) -> int:
+        """Remove all values that have one of `tags`, and detach running fills that have; return how many there were.
+
+        Does not wait. A lookup that starts after this has returned never gets a value of these whose fill began before
+        it, as with `invalidate`.
+        """
+        self._check_open()
+        return invalidate_tags(self._state, check_tags("invalidate_tags", tags))
 
     def clear(self) -> None:
         """Invalidate everything that is there when the call begins. What is filled meanwhile may stay."""

@@ -15,6 +15,7 @@ from .._fill.rules import FillRules
 from .._fill.single_use import SINGLE_USE
 from .._index.make import bounded_index, make_index
 from .._memoize.decorator import Memoizing
+from .._memoize.tag_templates import tags_of_key
 from .._platform.arguments import check_bool, check_name
 from .._platform.refcount import defer
 from ..typing import CacheInfo, Clock
@@ -124,6 +125,7 @@ def open_fills(
     allow_single_use: bool = False,
     shared: Any = None,
     local_ttl: Any = None,
+    tags: Any = None,
 ) -> F:
     """Check the options of a cache, and return the fills over its new state; `of` is what is called, for messages."""
     check_bool("allow_single_use", allow_single_use)
@@ -156,7 +158,11 @@ def open_fills(
     if tier is not None:
         rules.tier, rules.dump = tier, tier.value_of
         tier.use(state)
-    state.fills_plainly = stale is None
+    if tags is not None:
+        if tier is not None:
+            raise TypeError("tags= is for a cache of this process alone: leave out shared=, or tags=")
+        rules.tags = tags_of_key(tags, state.name)
+    state.fills_plainly = stale is None and tags is None
     defer(state.entries)
     return kind(state, rules, stored_errors, None if wait_timeout is None else seconds_of(wait_timeout, "wait_timeout"))
 

@@ -131,6 +131,11 @@ class FunctionInShared:
 
     purge = invalidate
 
+    def invalidate_tags(self, /, *tags: str) -> Any:
+        raise TypeError(
+            "invalidate_tags is for caches of this process: call `clear` of the SharedCache, or `invalidate`"
+        )
+
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""
         return self.start(self.get_or_fill(args, kwargs, is_refresh=True))

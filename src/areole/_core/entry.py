@@ -59,7 +59,7 @@ class StaleTimes:
 class Entry:
     """What an index holds for a key."""
 
-    __slots__ = ("deadline", "flight", "key", "value")
+    __slots__ = ("__weakref__", "deadline", "flight", "key", "value")  # weak references: see `_state.tags`
     is_plain = True
     """Whether its first value is published by two stores, and no index need know."""
     times: StaleTimes | None = None

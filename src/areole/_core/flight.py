@@ -51,6 +51,8 @@ class Flight:
         "old",
         "removed",
         "source",
+        "tags",
+        "tags_epoch",
         "value",
         "waiters",
     )
@@ -62,6 +64,10 @@ class Flight:
     """Whether its leader has entered the lock that the fill needs, see `_fill.under_lock`; not set where it has not."""
     source: Any
     """Where its value comes from, in a cache in front of a shared one; not set in others."""
+    tags: tuple[str, ...]
+    """What its value is tagged with; like the next set only where the fill may have tags, see `_state.tags`."""
+    tags_epoch: object
+    """What the table's `epoch` was when the fill began."""
     runs_a_loop = False
     """Whether this stands for a loop that its waiter's own thread runs, see `_fill.blocking`."""
 

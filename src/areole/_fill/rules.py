@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
 
 from .._core.ttl import DeadlineOf, SecondsOf
 from .resilience import StaleRules
@@ -45,3 +45,9 @@ class FillRules:
     """Makes what is stored, and what waiters get, of a result."""
     tier: Any = None
     """What a cache in front of a shared one has to do with that; see `shared.tier`."""
+    tags: Callable[[Any], Iterable[str]] | None = None
+    """Gives the tags of a key, as its fill begins; None: no fill has any."""
+
+    def tagged(self, tags: Callable[[], Iterable[str]]) -> Self:
+        """Return these rules for one call, which has other tags than its key tells."""
+        return replace(self, tags=lambda key: tags())

@@ -212,6 +212,8 @@ class TaskFills(Fills):
             if found is not LEAD:
                 return found
             yield
+            if rules.tags is not None:
+                self.note_tags(flight, rules.tags)
             value = yield from call_fill(call, self.offloads).__await__()
             self.complete(flight, value, rules, began)
         except BaseException as error:

@@ -77,6 +77,8 @@ class ThreadFills(Fills):
                     else:
                         found = self.claim(flight, now, None, is_counted)
                     if found is LEAD:
+                        if rules.tags is not None:
+                            self.note_tags(flight, rules.tags)
                         self.complete(flight, call(), rules, serving.now if serving is not None else 0.0)
                 except BaseException as error:
                     flight.error = error
@@ -252,6 +254,8 @@ class ThreadFills(Fills):
             found = claim(flight)
             if found is LEAD:
                 began = self.state.clock()
+                if rules.tags is not None:
+                    self.note_tags(flight, rules.tags)
                 self.complete(flight, call(), rules, began)
         except BaseException as error:
             flight.error = error

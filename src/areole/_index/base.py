@@ -53,6 +53,7 @@ class IndexBase(Guarded):
         "_retiring",
         "_successors",
         "rebuilds",
+        "tags",
         "unreported",
     )
     is_bounded = False
@@ -68,6 +69,7 @@ class IndexBase(Guarded):
         self.unreported: deque[Removal] = deque()  # removed by an operation that could not report it: for the next one
         self.rebuilds = 0  # odd while `discard` has the entries out: what is not found then may be there all the same
         self._is_abandoned = False
+        self.tags: Any = None
         super().__init__(lock)  # the lock makes one step of looking and removing or replacing
         self._acquire = (self.lock.acquire,)
 

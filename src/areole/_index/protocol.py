@@ -37,6 +37,8 @@ class Index(Protocol):
     max_items: int | None
     rebuilds: int
     unreported: deque[Removal]
+    tags: Any
+    """The TagTable of its entries, see `_state.tags`; None: none of them has ever had a tag."""
 
     @property
     def entry_type(self) -> type[Entry]: ...

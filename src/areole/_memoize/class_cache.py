@@ -23,6 +23,10 @@ class CacheOfInstances:
         for cache in self.caches():
             cache.clear()
 
+    def invalidate_tags(self, *tags: str) -> int:
+        """Remove the results of all instances that have one of `tags`; return how many there were."""
+        return sum([cache.invalidate_tags(*tags) for cache in self.caches()])
+
     def sweep(self) -> int:
         """Remove the results of all instances that have expired; return how many."""
         return sum([cache.sweep() for cache in self.caches()])

@@ -20,6 +20,7 @@ from ..typing import (
     OnAbandon,
     PolicyName,
     RemovalListener,
+    Tags,
     TakesAnything,
     Ttl,
 )
@@ -50,6 +51,7 @@ class CacheOptions(TypedDict, total=False):
     allow_single_use: bool
     shared: Any
     local_ttl: float | timedelta | None
+    tags: Tags
 
 
 class MemoizeOptions(CacheOptions, total=False):
@@ -114,6 +116,7 @@ class Memoizing:
         Args:
             typed: arguments of different types are different keys, even where equal (1, 1.0 and True).
             key: a callable of the arguments that returns the key.
+            tags: templates among them name parameters of the function; a callable gets its arguments.
             ignore: names of parameters to leave out of the key; the leader's arguments are used.
             inline, on_abandon: those of `AsyncAtomicCache`, for an `async def`.
             results: where those of a method are kept: in the `__dict__` of their "instance", or in a "table" of the
@@ -121,9 +124,9 @@ class Memoizing:
 
         Returns:
             A function with the same signature, and with `invalidate(...)`, `refresh(...)`, `peek(..., default=None)`
-            and `cache_key(...)`, which take the function's arguments, `cache_info()`, `cache_clear()`,
-            `cache_parameters()`, `cache` and `__wrapped__`. (If the function may take a `default` itself, `peek` has
-            none.)
+            and `cache_key(...)`, which take the function's arguments, `invalidate_tags(*tags)`, `cache_info()`,
+            `cache_clear()`, `cache_parameters()`, `cache` and `__wrapped__`. (If the function may take a `default`
+            itself, `peek` has none.)
 
         `f(1, 2)`, `f(1, b=2)`, `f(a=1, b=2)`, and a default left out or given, are one key. What a function takes as
         `**kwargs` is in the key in the order of the call. The user, the tenant and context variables are in a key only
@@ -149,6 +152,8 @@ class Memoizing:
         } | options
         names = ("typed", "key", "ignore", "name", "inline", "on_abandon", "results")
         for_cache = {name: options[name] for name in options if name not in names}
+        if for_cache.get("tags") is not None:
+            for_cache["tags"] = ()  # the wrapper knows those of a call
         for_tasks = {name: options[name] for name in options if name == "on_abandon"}
 
         def make_cache(fill: Callable[[Any], Any], name: str, is_async: bool, **more: Any) -> Any:

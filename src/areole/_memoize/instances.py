@@ -138,6 +138,11 @@ class InstanceMethod(functools.partial[Any]):
         """Remove the results of this instance. The counters, which are the method's over all instances, go on."""
         self._cache.clear()
 
+    def invalidate_tags(self, *tags: str) -> int:
+        """Remove the results of this instance that have one of `tags`; return how many there were."""
+        invalidated: int = self._cache.invalidate_tags(*tags)
+        return invalidated
+
     def __getattr__(self, name: str) -> Any:
         if name not in OF_INSTANCE:
             return attribute_of_function(self._caches.function, self._caches.unbound, name)
@@ -280,6 +285,10 @@ class MethodCaches(MemoizedFunction):
         `maxsize` and `max_bytes` are each instance's.
         """
         return self.cache_of_all.cache_info()
+
+    def invalidate_tags(self, /, *tags: str) -> int:
+        """Remove the results of all instances that have one of `tags`; return how many there were."""
+        return self.cache_of_all.invalidate_tags(*tags)
 
     def cache_clear(self) -> None:
         """Remove all results of all instances, and start all counters at 0 again."""

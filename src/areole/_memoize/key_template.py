@@ -48,13 +48,19 @@ class KeyTemplate:
         prefix: what all keys begin with.
     """
 
+    what = "key"
+    """What it makes, for messages."""
+
     def __init__(self, template: str, parameters: Sequence[str], called: str) -> None:
-        parts = [(literal, _Field(*rest) if rest[0] is not None else None) for literal, *rest in _parse(template)]
+        parsed = _parse(template, self.what)
+        parts = [(literal, _Field(*rest) if rest[0] is not None else None) for literal, *rest in parsed]
         fields = [field for _, field in parts if field is not None]
         unknown = sorted({field.parameter for field in fields} - set(parameters))
         if unknown:
             known = ", ".join(parameters) or "none"
-            raise ValueError(f"key {template!r} names {', '.join(unknown)}, but the parameters of {called} are {known}")
+            raise ValueError(
+                f"{self.what} {template!r} names {', '.join(unknown)}, but the parameters of {called} are {known}"
+            )
         self.template = template
         self.called = called
         self.parameters = tuple(field.parameter for field in fields)
@@ -70,8 +76,8 @@ class KeyTemplate:
         for before, literal, after in zip(self._fields, between, self._fields[1:], strict=False):
             if not [c for c in literal if not c.isalnum() and c != "%"]:
                 raise ValueError(
-                    f"key {self.template!r} does not separate {before} from {after}, so that other arguments may give "
-                    "the same key: put a ':' between them"
+                    f"{self.what} {self.template!r} does not separate {before} from {after}, so that other arguments "
+                    f"may give the same {self.what}: put a ':' between them"
                 )
         return {ord(c): f"%{ord(c):02X}" for c in "-._~" if any(c in literal for literal in between)}
 
@@ -79,7 +85,9 @@ class KeyTemplate:
         """Return how many bytes a field may have."""
         room = ROOM - sum(len(literal.encode()) for literal in self._literals)
         if room < SHORTEST * len(self._fields) or room < 0:
-            raise ValueError(f"key {self.template[:120]!r} is too long: a key has room for {ROOM} bytes")
+            raise ValueError(
+                f"{self.what} {self.template[:120]!r} is too long: a {self.what} has room for {ROOM} bytes"
+            )
         return room // max(1, len(self._fields))
 
     def __call__(self, *values: Any) -> str:
@@ -88,7 +96,8 @@ class KeyTemplate:
         return "".join([part for pair in zip(self._literals, [*texts, ""], strict=False) for part in pair])
 
     def _put_in(self, field: _Field, value: Any) -> str:
-        text = quote(field.text_of(value, self.called), safe="", errors="surrogatepass").translate(self._escapes)
+        plain = field.text_of(value, f"{self.what} of {self.called}")
+        text = quote(plain, safe="", errors="surrogatepass").translate(self._escapes)
         return text if len(text) <= self._room else f"%z{blake2b(text.encode(), digest_size=16).hexdigest()}"
 
 
@@ -105,7 +114,7 @@ class _Field:
     def __str__(self) -> str:
         return f"{{{self.path}}}"
 
-    def text_of(self, argument: Any, called: str) -> str:
+    def text_of(self, argument: Any, of: str) -> str:
         value = argument if self._get is None else self._get({self.parameter: argument})[0]
         if self._convert is not None:
             return format(self._convert(value), self._form)
@@ -113,32 +122,32 @@ class _Field:
             return format(value, self._form)
         if not isinstance(value, _STABLE):
             raise TypeError(
-                f"the key of {called} has no text for {self}, of type {type(value).__name__}: name an attribute of it, "
-                f"such as {{{self.path}.id}}, or a conversion, such as {{{self.path}!r}}, or pass a callable as key="
+                f"the {of} has no text for {self}, of type {type(value).__name__}: name an attribute of it, "
+                f"such as {{{self.path}.id}}, or a conversion, such as {{{self.path}!r}}, or pass a callable instead"
             )
         return str(value)
 
 
-def _parse(template: str) -> list[tuple[Any, ...]]:
+def _parse(template: str, what: str) -> list[tuple[Any, ...]]:
     """Return (literal, path, format, conversion) for each field; the last may have a literal alone."""
     if not template or template[0] == "#" or not template.isprintable():
         raise ValueError(
-            "key must be a template such as 'user:{user_id}', which does not begin with '#' and has no control "
+            f"{what} must be a template such as 'user:{{user_id}}', which does not begin with '#' and has no control "
             f"characters, not {template!r}"
         )
     try:
         parts = list(Formatter().parse(template))
     except ValueError as error:
-        raise ValueError(f"key {template!r} is no template such as 'user:{{user_id}}': {error}") from None
+        raise ValueError(f"{what} {template!r} is no template such as 'user:{{user_id}}': {error}") from None
     for literal, path, form, conversion in parts:
         if "{" in literal or "}" in literal:
-            raise ValueError(f"key {template!r} must have no braces but those of its fields")
+            raise ValueError(f"{what} {template!r} must have no braces but those of its fields")
         if path is None:
             continue
         if not path or not path.partition(".")[0].partition("[")[0].isidentifier():
-            raise ValueError(f"key {template!r} must name a parameter in each field, as 'user:{{user_id}}' does")
+            raise ValueError(f"{what} {template!r} must name a parameter in each field, as 'user:{{user_id}}' does")
         if form and "{" in form:
-            raise ValueError(f"key {template!r} must have no field inside a format")
+            raise ValueError(f"{what} {template!r} must have no field inside a format")
         if conversion is not None and conversion not in _CONVERSIONS:
-            raise ValueError(f"key {template!r} has an unknown conversion, !{conversion}: there are !s, !r and !a")
+            raise ValueError(f"{what} {template!r} has an unknown conversion, !{conversion}: there are !s, !r and !a")
     return parts

@@ -136,7 +136,7 @@ class MemoizedMethod(FunctionInClass):
             return self._caches.cache if self._is_plain() else self._caches.cache_of_all
         if name not in HELPERS:
             return super().__getattr__(name)
-        is_of_all = name.startswith("cache_") and name != "cache_key"
+        is_of_all = name == "invalidate_tags" or (name.startswith("cache_") and name != "cache_key")
         return getattr(self._caches, name) if is_of_all else functools.partial(self._help, name)
 
     def _help(self, name: str, /, *args: Any, **kwargs: Any) -> Any:

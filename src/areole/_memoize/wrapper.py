@@ -19,13 +19,15 @@ from typing import Any
 from .._core.entry import Empty
 from .._core.flight import Flight
 from .._core.stats import HitCounter
-from .._fill.rules import LEAD
+from .._fill.rules import LEAD, FillRules
 from .._fill.tasks import TaskFills
 from .._index.atomic import AtomicDictIndex
 from .._index.bounded import BoundedIndex
 from .._platform.generated import define
 from ..typing import CacheInfo
-from .signature import KeyOptions, Signature
+from .kinds import full_name_of
+from .signature import KeyOptions, Signature, parameter_names
+from .tag_templates import tags_source
 
 __all__ = ["HELPERS", "MemoizedFunction", "Wrapper", "define_key"]
 
@@ -36,6 +38,7 @@ HELPERS = (
     "cache_key",
     "cache_parameters",
     "invalidate",
+    "invalidate_tags",
     "peek",
     "purge",
     "refresh",
@@ -80,7 +83,7 @@ _FILL = """
 """
 
 _GET_OR_FILL = """
-    value{s} = {awaited} fills{s}.get_or_fill({key}, partial{s}(function{s}, {call}){reading})
+    value{s} = {awaited} fills{s}.get_or_fill({key}, partial{s}(function{s}, {call}){reading}{tagged})
     return {filled}
 """
 
@@ -118,6 +121,7 @@ class Wrapper:
         *,
         is_method: bool = False,
         namespace: object = None,
+        tags: Any = None,
     ) -> None:
         self.function = function
         self.fills = fills
@@ -129,10 +133,24 @@ class Wrapper:
         is_tuple = len(parts) != 1 or namespace is not None
         self.key = f"({', '.join(parts)}{',' * (len(parts) == 1)})" if is_tuple else parts[0]
         self.cache_key = define_key(self.signature, self.key, {"namespace": namespace}, self.is_freed)
+        self.tags_of = None if tags is None else self._define_tags(tags)
         if self.signature.takes_default:
             self.peek = self._peek_without_default  # type: ignore[method-assign]
 
+    def _define_tags(self, tags: Any) -> FunctionType:
+        """Generate the function that gives the tags of a call."""
+        function, signature = self.function, self.signature
+        source, names = tags_source(
+            tags, parameter_names(function), signature.call, signature.suffix, full_name_of(function)
+        )
+        return define_key(signature, source, names, self.is_freed)
+
     # ---- the helpers
+
+    def invalidate_tags(self, /, *tags: str) -> int:
+        """Remove all results that have one of `tags`, and detach running calls that have; return how many."""
+        invalidated: int = self.cache.invalidate_tags(*tags)
+        return invalidated
 
     def invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
         """Remove the result of this call; say whether there was one, stored or running."""
@@ -145,7 +163,15 @@ class Wrapper:
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""
         cache, key = self.locate(args, kwargs)
-        return cache._fills.refresh(key, functools.partial(self.function, *args, **kwargs))
+        call = functools.partial(self.function, *args, **kwargs)
+        return cache._fills.refresh(key, call, self.rules_of(cache._fills, args, kwargs))
+
+    def rules_of(self, fills: Any, args: Any, kwargs: Any) -> FillRules | None:
+        """Return the rules for this call, if they are not those of `fills`."""
+        if self.tags_of is None:
+            return None
+        rules: FillRules = fills.rules
+        return rules.tagged(functools.partial(self.tags_of, *args, **kwargs))
 
     def peek(self, /, *args: Any, default: Any = None, **kwargs: Any) -> Any:
         """Return the stored result of this call, or `default`; never calls, never waits, counts as no use."""
@@ -194,7 +220,12 @@ class Wrapper:
         make_key = f"{key} = {self.key}" if key != self.key else ""
         is_async = isinstance(self.fills, TaskFills)
         name = getattr(self.function, "__name__", "")
-        self.names |= {"entry_type": state.entry_type, "clock": state.clock, "load": self.load}
+        self.names |= {
+            "entry_type": state.entry_type,
+            "clock": state.clock,
+            "load": self.load,
+            "tags_of": self.tags_of,
+        }
         texts = {"first": "", "before_miss": "", "parameters": self.signature.parameters} | texts
         texts |= {
             "kind": "async def" if is_async else "def",
@@ -210,9 +241,11 @@ class Wrapper:
             "value": "entry{s}.value" if self.load is None else f"load{{s}}({key}, entry{{s}}.value)",
             "without_reading": "now{s} = None" if read_clock else "pass",
             "reading": ", now{s}" if read_clock else "",
+            "tagged": "" if self.tags_of is None else self._tagged(),
             "filled": "value{s}" if self.load is None else f"load{{s}}({key}, value{{s}})",
         }
-        miss = _FILL if self.fills.is_inlined and self.fills.rules.stale is None else _GET_OR_FILL
+        is_plain = self.fills.rules.stale is None and self.tags_of is None
+        miss = _FILL if self.fills.is_inlined and is_plain else _GET_OR_FILL
         return self.define(_HIT + miss, attributes, **texts)
 
     def define(
@@ -230,6 +263,10 @@ class Wrapper:
         made = define(source, names, attributes, self.is_freed)
         made.__qualname__ = signature.function_name  # Python names it where arguments do not fit
         return made
+
+    def _tagged(self) -> str:
+        """Write the rules of a call that has tags of its own."""
+        return f", rules=fills{{s}}.rules.tagged(partial{{s}}(tags_of{{s}}, {self.signature.call}))"
 
     def _note_hit(self) -> str:
         """Write what a hit does besides returning the value: notes for the policy and the counters, without a call."""
@@ -264,7 +301,7 @@ class MemoizedFunction(Wrapper):
         self.parameters = parameters
         cache._fills.rules = replace(cache._fills.rules, returner=f"memoize: {cache.name}")
         options = KeyOptions(parameters["typed"], parameters["key"], parameters["ignore"])
-        super().__init__(function, cache._fills, options, is_method=is_method)
+        super().__init__(function, cache._fills, options, is_method=is_method, tags=parameters.get("tags"))
         cache._state.explain_key = self.signature.explain_key
         tier = cache._fills.rules.tier
         self.to_fill: Any = None if tier is None else tier.memoize(self, parameters.get("name"))
@@ -279,7 +316,8 @@ class MemoizedFunction(Wrapper):
         if self.to_fill is None:
             return super().refresh(*args, **kwargs)
         cache, key = self.locate(args, kwargs)
-        return cache._fills.refresh(key, functools.partial(self.to_fill.refresh, *args, **kwargs))
+        call = functools.partial(self.to_fill.refresh, *args, **kwargs)
+        return cache._fills.refresh(key, call, self.rules_of(cache._fills, args, kwargs))
 
     def cache_info(self) -> CacheInfo:
         """Return the counters so far, and how many results there are."""

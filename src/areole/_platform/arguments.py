@@ -18,6 +18,7 @@ __all__ = [
     "check_name",
     "check_on_abandon",
     "check_plain",
+    "check_tags",
     "hint_for",
     "is_async_function",
     "shown",
@@ -91,6 +92,17 @@ def check_keys(called: str, keys: Iterable[Any]) -> None:
         raise TypeError(f"{called} takes an iterable of keys, not one key of type {type(keys).__name__}: pass [key]")
     if not hasattr(type(keys), "__iter__") and not hasattr(type(keys), "__getitem__"):  # as `iter` has it
         raise TypeError(f"{called} takes an iterable of keys, such as a list, not {type(keys).__name__}")
+
+
+def check_tags(called: str, tags: Iterable[Any]) -> tuple[str, ...]:
+    """Return `tags` as a tuple of plain texts; raise TypeError for what is no iterable of texts."""
+    if isinstance(tags, str | bytes | bytearray) or not isinstance(tags, Iterable):
+        raise TypeError(f"{called}: tags must be a list of texts, not one {type(tags).__name__}: write ['...']")
+    found = tuple(tags)
+    for tag in found:
+        if not isinstance(tag, str):
+            raise TypeError(f"{called}: a tag must be a text, not {type(tag).__name__}")
+    return tuple(map(str.__str__, found))  # of a subclass, whose methods may be anything, the text alone
 
 
 def is_async_function(function: Any) -> bool:

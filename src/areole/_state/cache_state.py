@@ -74,10 +74,8 @@ class CacheState:
         self.index = index
         self.entries: EntriesView = index.entries  # what a hit reads
         self.entry_type: type[Entry] = entry_type or index.entry_type
-        self.clock = clock
-        self.ttl = ttl
-        self.deadline_of = deadline_of
-        self.error_deadline_of = deadline_of
+        self.clock, self.ttl = clock, ttl
+        self.deadline_of = self.error_deadline_of = deadline_of
         self.on_removal = on_removal
         self.counters = Counters()
         self.hits = hits
@@ -207,9 +205,11 @@ class CacheState:
 
     def replace_entry(self, old: Entry, new: Entry) -> bool:
         """Put `new`, which shows the value of `old` from then on, in its place if that is still in the index."""
-        expirer = self.expirer
+        expirer, tags = self.expirer, self.index.tags
         if expirer is not None:
             expirer.note(new)
+        if tags is not None:
+            tags.carry_over(old, new)  # before it shows the old value: see T2 in `tags`
         is_replaced = self.index.replace_if(old, new)
         if expirer is not None:
             expirer.discard(old if is_replaced else new)
@@ -259,7 +259,7 @@ class CacheState:
         for entry in entries:
             with suppress(Exception):  # from a method of the key: see below
                 self.invalidate(entry.key, now)
-        self._discard_lost(entries, now)
+        self.discard_lost(entries, now)
         if self.expirer is not None:
             self.expirer.forget()
         self.freed.forget()
@@ -269,7 +269,7 @@ class CacheState:
         now = self.clock()
         expired = [entry for entry in self.index.snapshot() if self.is_useless(entry, now)]
         swept = sum([self.drop_expired(entry, now) for entry in expired])
-        swept += self._discard_lost([entry for entry in expired if self.is_useless(entry, now)], now)
+        swept += self.discard_lost([entry for entry in expired if self.is_useless(entry, now)], now)
         if self.expirer is not None:
             self.expirer.forget()
         if self.freed:
@@ -297,7 +297,7 @@ class CacheState:
             self.notify_removed(entry, now)
         return gone
 
-    def _discard_lost(self, entries: list[Entry], now: float) -> int:
+    def discard_lost(self, entries: list[Entry], now: float) -> int:
         """Remove those of `entries` that are still in the index, as their keys do not find them; return how many."""
         lost = set(entries).intersection(self.index.snapshot()) if entries else ()
         return len(self.discard(lost, now)) if lost else 0
