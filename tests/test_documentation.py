@@ -30,6 +30,7 @@ def fetch_page(url): return b"page"
 def load(key): return b"value"
 def load_price(key): return 1.0
 def load_menu(key): return ["tea", "cake"]
+def ask_for_rate(currency): return 1.5, 30, False
 
 from areole import Storage
 storage = Storage()

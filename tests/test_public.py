@@ -37,6 +37,7 @@ PUBLIC = [  # constants, classes, functions, as ruff sorts them
     "Deserializer",
     "FillDeadlockError",
     "FillTimeout",
+    "Filled",
     "RecursiveFillError",
     "RemovalCause",
     "Resilience",

@@ -18,11 +18,12 @@ from ._platform import requirements  # noqa: F401  (first: it says clearly where
 # isort: split
 
 from ._cache.atomic_cache import AsyncAtomicCache, AtomicCache
-from ._cache.sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from ._cache.serialized_cache import Cache
 from ._cache.storage import Storage
 from ._cached.cached import cached
+from ._core.sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from ._core.sources import sources
+from ._fill.filled import Filled
 from ._fill.resilience import Resilience
 from .errors import (
     AreoleError,
@@ -55,6 +56,7 @@ __all__ = [
     "Deserializer",
     "FillDeadlockError",
     "FillTimeout",
+    "Filled",
     "RecursiveFillError",
     "RemovalCause",
     "Resilience",

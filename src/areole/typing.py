@@ -24,6 +24,8 @@ __all__ = [
     "CacheInfo",
     "CachedCall",
     "Clock",
+    "FillResult",
+    "FilledType",
     "IndexName",
     "Memoized",
     "MemoizedCall",
@@ -46,6 +48,7 @@ __all__ = [
 
 K = TypeVar("K")
 V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
 
 Clock: TypeAlias = Callable[[], float]
 """Gives seconds, like `time.monotonic`."""
@@ -64,6 +67,18 @@ One rule holds wherever a ttl is given:
 - Anything else: a TypeError for another type (a bool too), a ValueError for a number below 0, infinite, or NaN.
 """
 
+
+class FilledType(Generic[V_co]):
+    """What `Filled` is in signatures."""
+
+    __slots__ = ()
+
+
+if TYPE_CHECKING:
+    FillResult: TypeAlias = V | FilledType["FillResult[V]"]  # recursive, else mypy cannot tell V where it is Filled[V]
+else:
+    FillResult: TypeAlias = V | FilledType[V]
+"""What a fill returns: a value, or a `Filled`."""
 
 PolicyName: TypeAlias = Literal["lru", "s3fifo"]
 """What is evicted when a cache is full."""
@@ -278,6 +293,9 @@ class MemoizedOfClass(MemoizedCall[Concatenate[Any, P], R_co], Protocol[P, R_co]
     def __get__(self, instance: Any, owner: Any) -> MemoizedCall[P, R_co]: ...
 
 
+Later: TypeAlias = Coroutine[Any, Any, D]
+
+
 class _Witness:
     """A type that no function names: one that takes it takes anything, and one that gives it gives what it got."""
 
@@ -290,8 +308,15 @@ class GivesWhatItTakes(Protocol):
     ) -> _Witness | Iterable[_Witness] | Coroutine[Any, Any, _Witness]: ...
 
 
+class GivesAnything(Protocol):
+    """A function whose result may be anything: it is generic, or says nothing of it."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> _Witness: ...
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 G = TypeVar("G", bound=GivesWhatItTakes)
+H = TypeVar("H", bound=GivesAnything)
 
 
 class MemoizedGeneric(MemoizedCall[..., Any], Generic[F]):
@@ -324,7 +349,7 @@ class TakesAnything(Protocol[P, R_co]):
     @overload
     def __call__(self, first: object, /, *args: Any, **kwargs: Any) -> Any: ...
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FillResult[R_co]: ...
 
 
 class MemoizeDecorator(Protocol):
@@ -337,13 +362,16 @@ class MemoizeDecorator(Protocol):
     @overload
     def __call__(self, function: Callable[Concatenate[type[S], P], R_co], /) -> MemoizedOfClass[P, R_co]: ...
     @overload
-    def __call__(self, function: Callable[P, R_co], /) -> Memoized[P, R_co]: ...
+    def __call__(self, function: H, /) -> MemoizedGeneric[H]: ...
+    @overload
+    def __call__(self, function: Callable[P, Later[FillResult[S]]], /) -> Memoized[P, Later[S]]: ...
+    @overload
+    def __call__(self, function: Callable[P, FillResult[R_co]], /) -> Memoized[P, R_co]: ...
 
 
 # ---- functions that are cached in a SharedCache, or in a cache that is chosen at each call
 
 I_co = TypeVar("I_co", covariant=True)
-Later: TypeAlias = Coroutine[Any, Any, D]
 
 
 class SharedCall(CachedCall[P, R_co], Protocol[P, R_co, I_co]):
@@ -408,4 +436,8 @@ class SharedDecorator(Protocol[I_co]):
     @overload
     def __call__(self, function: Callable[Concatenate[type[S], P], R_co], /) -> SharedOfClass[P, R_co, I_co]: ...
     @overload
-    def __call__(self, function: Callable[P, R_co], /) -> SharedMemoized[P, R_co, I_co]: ...
+    def __call__(self, function: GivesAnything, /) -> SharedMemoized[..., Any, I_co]: ...
+    @overload
+    def __call__(self, function: Callable[P, Later[FillResult[S]]], /) -> SharedMemoized[P, Later[S], I_co]: ...
+    @overload
+    def __call__(self, function: Callable[P, FillResult[R_co]], /) -> SharedMemoized[P, R_co, I_co]: ...

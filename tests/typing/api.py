@@ -20,6 +20,7 @@ from areole import (
     Cache,
     CacheInfo,
     CacheMissSentinel,
+    Filled,
     RemovalCause,
     Resilience,
     SharedCache,
@@ -689,3 +690,51 @@ class Colour(Enum):
 def a_method_of_an_enum(colour: Colour) -> None:
     assert_type(Colour.RED.squared(), int)
     assert_type(colour.squared(), int)
+
+
+# ---- what a fill says besides its value is not seen by those who read
+
+
+def gives_filled(key: str) -> Filled[int]:
+    return Filled(1, ttl=timedelta(minutes=1), weight=5)
+
+
+def gives_either(key: str) -> int | Filled[int]:
+    return Filled(1, store=False) if key else 1
+
+
+async def gives_filled_later(key: str) -> Filled[int]:
+    return Filled(1, ttl=None)
+
+
+async def gives_either_later(key: str) -> int | Filled[int]:
+    return 1
+
+
+class HasFills:
+    @AtomicCache.memoize(ttl=3)
+    def either(self, x: int) -> int | Filled[int]:
+        return 1
+
+
+def filled(shop: SharedCache[int]) -> None:
+    assert_type(AtomicCache(gives_filled)["x"], int)
+    assert_type(AtomicCache(gives_either)["x"], int)
+    assert_type(AtomicCache.memoize(gives_filled)("x"), int)
+    assert_type(AtomicCache.memoize(ttl=3)(gives_either)("x"), int)
+    assert_type(HasFills().either(1), int)
+    assert_type(Storage[int]().get_or_fill("x", gives_filled), int)
+    assert_type(shop.get_or_fill("x", gives_either), int)
+    assert_type(cached(Storage())(gives_filled)("x"), int)
+    assert_type(cached(shop)(gives_either)("x"), int)
+    Filled(1, tll=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def filled_later(shop: SharedCache[int]) -> None:
+    assert_type(await AsyncAtomicCache(gives_filled_later)["x"], int)
+    assert_type(await AsyncAtomicCache(gives_either_later)["x"], int)
+    assert_type(await AsyncAtomicCache(gives_filled)["x"], int)
+    assert_type(await AtomicCache.memoize(gives_either_later)("x"), int)
+    assert_type(await AtomicCache.memoize(ttl=5)(gives_filled_later)("x"), int)
+    assert_type(await cached(shop)(gives_either_later)("x"), int)
+    assert_type(await shop.aio.get_or_fill("x", gives_filled_later), int)

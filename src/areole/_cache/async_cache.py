@@ -22,7 +22,7 @@ from .._platform.arguments import (
     suggests_names,
 )
 from .._platform.refcount import defer
-from ..typing import OnAbandon, Ttl
+from ..typing import FillResult, OnAbandon, Ttl
 from .read_through import ReadThrough, open_fills
 
 __all__ = ["AsyncReadThrough"]
@@ -40,7 +40,7 @@ class AsyncReadThrough(ReadThrough[K, V]):
     @overload
     def __init__(
         self,
-        fill: Callable[[K], Awaitable[V]],
+        fill: Callable[[K], Awaitable[FillResult[V]]],
         ttl: Ttl[K, V] | None = None,
         *,
         inline: bool = False,
@@ -50,7 +50,7 @@ class AsyncReadThrough(ReadThrough[K, V]):
     @overload
     def __init__(
         self,
-        fill: Callable[[K], V],
+        fill: Callable[[K], FillResult[V]],
         ttl: Ttl[K, V] | None = None,
         *,
         inline: bool = False,

@@ -17,7 +17,7 @@ from .._fill.threads import ThreadFills
 from .._memoize.decorator import Memoizing
 from .._platform.arguments import check_callable, check_keys, is_async_function, suggests_names
 from .._platform.refcount import defer
-from ..typing import Clock, IndexName, PolicyName, RemovalListener, Tags, Ttl
+from ..typing import Clock, FillResult, IndexName, PolicyName, RemovalListener, Tags, Ttl
 from .async_cache import AsyncReadThrough
 from .read_through import ReadThrough, name_of, open_fills
 
@@ -79,7 +79,7 @@ class AtomicCache(ReadThrough[K, V]):
     @suggests_names()
     def __init__(
         self,
-        fill: Callable[[K], V],
+        fill: Callable[[K], FillResult[V]],
         ttl: Ttl[K, V] | None = None,
         *,
         cache_exceptions: bool | type[Exception] | tuple[type[Exception], ...] = False,

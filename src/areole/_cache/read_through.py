@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from .._core.entry import TimedEntry
 from .._core.ttl import make_deadline, make_seconds, seconds_of
+from .._fill.filled import special_types
 from .._fill.protocol import Fills
 from .._fill.resilience import Resilience, stale_rules_of
 from .._fill.rules import FillRules
-from .._fill.single_use import SINGLE_USE
 from .._index.make import bounded_index, make_index
 from .._memoize.decorator import Memoizing
 from .._memoize.tag_templates import tags_of_key
@@ -153,8 +153,8 @@ def open_fills(
             negative = partial(tier.error_ttl, make_seconds(negative))
         state.error_deadline_of = make_deadline(negative, clock)
     state.stores_live_only = not stored_errors and (stale is None or stale.stale_ttl is None)
-    refused = frozenset() if allow_single_use else SINGLE_USE
-    rules = FillRules(state.deadline_of, make_seconds(ttl), stale, refused, f"{of}: the fill of {state.name}")
+    special = special_types(allow_single_use)
+    rules = FillRules(state.deadline_of, make_seconds(ttl), stale, special, f"{of}: the fill of {state.name}")
     if tier is not None:
         rules.tier, rules.dump = tier, tier.value_of
         tier.use(state)

@@ -9,15 +9,15 @@ from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from .._core.entry import Empty, Entry
+from .._core.sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel
 from .._fill.resilience import Resilience
 from .._platform.arguments import check_plain, suggests_names
 from .._platform.locks import run_locked
 from ..errors import SerializationError
 from ..serializers import AnySerializer, Deserializer, Serializer, as_serializer, pickle_deserializer, pickle_serializer
 from ..serializers.foreign import text_of
-from ..typing import Clock, PolicyName, RemovalCause, RemovalListener
+from ..typing import Clock, FillResult, PolicyName, RemovalCause, RemovalListener
 from .lookups import T
-from .sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel
 from .storage import Storage
 
 __all__ = ["Cache"]
@@ -173,7 +173,7 @@ class Cache(Storage[T]):
     def get_or_fill(
         self,
         key: Hashable,
-        fill: Callable[[Any], T],
+        fill: Callable[[Any], FillResult[T]],
         ttl: Any = DEFAULT_TTL,
         resilience: Resilience | None = None,
         *,

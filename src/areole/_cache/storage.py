@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+import weakref
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,9 +13,11 @@ from functools import partial
 from typing import Any, Final, Generic, Self, TypeVar, overload
 
 from .._core.entry import Empty, Entry
+from .._core.sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from .._core.stats import make_on_hit
 from .._core.ttl import make_seconds
 from .._expiry.sweeper import sweeper
+from .._fill.filled import special_types
 from .._fill.resilience import Resilience, stale_rules_of
 from .._fill.rules import FillRules
 from .._fill.threads import ThreadFills
@@ -23,9 +26,8 @@ from .._index.limits import weigh_none
 from .._platform.arguments import check_bool, check_keys, check_name, suggests_names
 from .._platform.refcount import defer
 from ..errors import CacheClosedError
-from ..typing import Clock, PolicyName, RemovalListener
+from ..typing import Clock, FillResult, PolicyName, RemovalListener
 from .lookups import Lookups, T, new_state
-from .sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from .storage_arguments import check_fill, most_swept, pairs_of, seconds_until, store_index, sweep_delay, ttl_seconds
 from .storage_rules import deadline_in, rules_with
 from .storage_settings import StorageSettings
@@ -121,7 +123,9 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         self._default_ttl = None if expiration_disabled else seconds
         returner = f"get_or_fill: the fill for {state.name}"
         deadline_of = deadline_in(self._default_ttl, clock)  # no method of the store's own: that would make a cycle
-        self._fills = ThreadFills(state, FillRules(deadline_of, make_seconds(None), returner=returner))
+        rules = FillRules(deadline_of, make_seconds(None), refused_types=special_types(False), returner=returner)
+        rules.takes_ttls = partial(_takes_ttls, weakref.ref(self))
+        self._fills = ThreadFills(state, rules)
         self._counted_in: Any = None if self._hits is None else self._hits.local
         self._tick = index.policy.tick if has_tick and not stats else None
         index.policy.always_records = stats
@@ -301,7 +305,7 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
     def get_or_fill(
         self,
         key: Hashable,
-        fill: Callable[[Any], T],
+        fill: Callable[[Any], FillResult[T]],
         ttl: Any = DEFAULT_TTL,
         resilience: Resilience | None = None,
         *,
@@ -334,7 +338,7 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
             if rules.stale is not None and rules.stale.stale_ttl is not None:
                 self._state.stores_live_only = False
         if allow_single_use:
-            rules = replace(rules, refused_types=frozenset())
+            rules = replace(rules, refused_types=special_types(True))
         return self._fills.get_or_fill(key, partial(fill, key), now, rules)  # type: ignore[no-any-return]
 
     # ---- ttl, weight, life
@@ -347,9 +351,13 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         if ttl is None:
             return None
         seconds = ttl_seconds(ttl, "ttl")
-        if not self._is_swept:
+        return seconds if self._takes_ttls() else None
+
+    def _takes_ttls(self) -> bool:
+        """Have values swept, one of which is about to have a ttl; False: every ttl is ignored."""
+        if not (self._is_swept or self.expiration_disabled):
             self._ask_for_sweeps()
-        return seconds
+        return not self.expiration_disabled
 
     def sweep(self) -> int:
         """Remove expired values, as many as one sweep may; return how many. The background thread calls this."""
@@ -393,3 +401,9 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _takes_ttls(store: weakref.ref[Storage[Any]]) -> bool:
+    """Ask a store, if it is there still; its rules refer to it, and it to them."""
+    found = store()
+    return found is not None and found._takes_ttls()

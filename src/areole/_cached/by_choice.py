@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from .._cache.atomic_cache import AsyncAtomicCache, AtomicCache
 from .._cache.storage import Storage
+from .._fill.filled import plain_value
 from .._memoize.signature import Signature
 from .._memoize.wrapper import HELPERS
 from .._platform.arguments import is_async_function
@@ -57,10 +58,10 @@ class FunctionByChoice:
         function, find = self.function, self.find
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return (find(args, kwargs) or function)(*args, **kwargs)
+            return plain_value((find(args, kwargs) or function)(*args, **kwargs))
 
         async def call_async(*args: Any, **kwargs: Any) -> Any:
-            return await (find(args, kwargs) or function)(*args, **kwargs)
+            return plain_value(await (find(args, kwargs) or function)(*args, **kwargs))
 
         is_async = is_async_function(function)
         wrapper: Any = functools.update_wrapper(call_async if is_async else call, function)
@@ -82,11 +83,11 @@ class FunctionByChoice:
     async def help_async(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Do so for an async def: awaited, whether the cache is one of this process or not."""
         result = self.help(name, *args, **kwargs)
-        return await result if inspect.iscoroutine(result) else result
+        return plain_value(await result if inspect.iscoroutine(result) else result)
 
     def without_cache(self, name: str, args: Any, kwargs: Any) -> Any:
         if name == "refresh":
-            return self.function(*args, **kwargs)
+            return plain_value(self.function(*args, **kwargs))
         if name == "peek":
             return None if self.takes_default else kwargs.get("default")
         answers = {"invalidate": False, "purge": False, "cache_info": _NO_CACHE_INFO}

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, Unpack, overload
 
 from .._cache.atomic_cache import AsyncAtomicCache, AtomicCache
-from .._cache.sentinels import DEFAULT_TTL, DefaultTTLSentinel
 from .._cache.storage import Storage
+from .._core.sentinels import DEFAULT_TTL, DefaultTTLSentinel
 from .._memoize.kinds import classes_of
 from .._platform.arguments import check_plain, suggests_names
 from .._platform.locks import run_locked

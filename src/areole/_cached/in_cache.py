@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .._cache.sentinels import DefaultTTLSentinel
 from .._cache.serialized_cache import Cache
 from .._cache.storage import Storage
 from .._core.entry import UNPUBLISHED, Empty
+from .._core.sentinels import DefaultTTLSentinel
 from .._core.stats import make_hit_counter
 from .._core.ttl import deadline_after, seconds_from
 from .._expiry.freed_functions import KeyNamespace
@@ -40,11 +40,8 @@ def _expiry_of(options: CachedOptions, cache: Any, key: Any, result: Any) -> flo
     if isinstance(ttl, DefaultTTLSentinel):
         of_cache = rules.deadline_of if rules.stale is None else rules.seconds_of
         return of_cache(key, result)  # type: ignore[no-any-return]
-    if isinstance(cache, Storage):
-        if ttl is None or cache.expiration_disabled:
-            return None
-        if not cache._is_swept:
-            cache._ask_for_sweeps()
+    if isinstance(cache, Storage) and (ttl is None or not cache._takes_ttls()):
+        return None
     seconds = seconds_from(ttl)
     return seconds if rules.stale is not None else deadline_after(seconds, cache._clock)
 
@@ -83,6 +80,7 @@ class FunctionInCache(Wrapper):
             self.options.refused_types,
             f"cached: {self.namespace.name}",
             of_cache.rules.dump,
+            takes_ttls=of_cache.rules.takes_ttls,
         )
         of_state = self.state, rules, of_cache.stored_errors, of_cache.wait_timeout
         is_async, lock = is_async_function(function), self.options.lock

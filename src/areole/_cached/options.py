@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
 
-from .._cache.sentinels import DefaultTTLSentinel
+from .._core.sentinels import DefaultTTLSentinel
 from .._core.ttl import seconds_of
-from .._fill.single_use import SINGLE_USE
+from .._fill.filled import special_types
 from .._fill.under_lock import check_lock, check_lock_for
 from .._memoize.key_template import KeyTemplate
 from .._memoize.kinds import check_suitable, full_name_of
@@ -74,7 +74,7 @@ class CachedOptions:
 
     @property
     def refused_types(self) -> frozenset[type[Any]]:
-        return frozenset() if self.allow_single_use else SINGLE_USE
+        return special_types(self.allow_single_use)
 
     def excludes(self, key: Any, result: Any) -> bool:
         """Say whether `result` is not to be stored."""

@@ -80,15 +80,15 @@ def _number_from(ttl: object, name: str, may_be_callable: bool) -> float:
     raise TypeError(f"{name} must be seconds (int or float), {kinds}, not {type(ttl).__name__}")
 
 
-def seconds_from(ttl: object) -> float:
-    """Turn what a ttl callable returned into seconds: infinite for None, EXPIRED_AT_ONCE for 0 or less."""
+def seconds_from(ttl: object, name: str = _RETURNED) -> float:
+    """Turn what a ttl callable, or a fill, returned into seconds: infinite for None, EXPIRED_AT_ONCE for 0 or less."""
     if ttl is None:
         return math.inf
-    seconds = _number_from(ttl, _RETURNED, may_be_callable=False)
+    seconds = _number_from(ttl, name, may_be_callable=False)
     if seconds <= 0:
         return EXPIRED_AT_ONCE
     if not seconds < math.inf:
-        raise ValueError(f"{_RETURNED} must be finite, not {shown(ttl)}; None is for a value that never expires")
+        raise ValueError(f"{name} must be finite, not {shown(ttl)}; None is for a value that never expires")
     return seconds
 
 

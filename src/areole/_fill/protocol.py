@@ -59,9 +59,9 @@ from .._state.cache_state import LOST_AFTER, CacheState
 from .._state.tags import tags_in
 from ..typing import RemovalCause
 from .exceptions import raise_copy_of, raise_unchanged, twin_of
+from .filled import rules_for
 from .resilience import StaleRules
 from .rules import LEAD, Claim, FillRules
-from .single_use import refuse_result
 from .task_waiter import wake
 from .wait_errors import WaitError, wait_error
 
@@ -229,7 +229,8 @@ class Fills:
             if rules is None:
                 rules = self.rules
             if type(value) in rules.refused_types:
-                refuse_result(rules.returner, value)
+                rules = rules_for(value, rules, flight, self.state)
+                return self.complete(flight, value.value, rules, began)
             result = value
             if rules.dump is not None:
                 value = rules.dump(result)
@@ -242,7 +243,7 @@ class Fills:
             if type(deadline) is float and deadline <= EXPIRED_AT_ONCE:
                 return self._complete_unstored(flight, value, deadline)
             if flight.old is not None or flight.is_abandonable or not entry.is_plain:
-                weighed = state.index.weigh(entry.key, value), state.clock()
+                weighed = (rules.weigh or state.index.weigh)(entry.key, value), state.clock()
         except BaseException:
             del flight  # the traceback keeps this frame, and the flight will keep the exception
             raise

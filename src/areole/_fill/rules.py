@@ -39,6 +39,7 @@ class FillRules:
     seconds_of: SecondsOf[Any, Any]
     stale: StaleRules | None = None
     refused_types: frozenset[type[Any]] = SINGLE_USE
+    """Of results that are no plain values: those that are refused, and Filled; see `filled.special_types`."""
     returner: str = ""
     """What the message about a refused result begins with: the function called, and what it calls."""
     dump: Callable[[Any], Any] | None = None
@@ -47,6 +48,10 @@ class FillRules:
     """What a cache in front of a shared one has to do with that; see `shared.tier`."""
     tags: Callable[[Any], Iterable[str]] | None = None
     """Gives the tags of a key, as its fill begins; None: no fill has any."""
+    takes_ttls: Callable[[], bool] = lambda: True
+    """Says whether a ttl that a fill gives counts, when there is one."""
+    weigh: Callable[[Any, Any], int] | None = None
+    """What weighs the value, if the index is not to."""
 
     def tagged(self, tags: Callable[[], Iterable[str]]) -> Self:
         """Return these rules for one call, which has other tags than its key tells."""

@@ -11,8 +11,11 @@ from .._fill.resilience import Resilience
 from .._platform.arguments import check_bool, check_on_abandon, shown, unexpected_keyword
 from ..typing import (
     Clock,
+    FillResult,
     G,
+    H,
     IndexName,
+    Later,
     Memoized,
     MemoizeDecorator,
     MemoizedGeneric,
@@ -95,7 +98,25 @@ class Memoizing:
     @overload
     @classmethod
     def memoize(
-        cls, function: Callable[P, R], /, ttl: Ttl[Any, Any] | None = None, **options: Unpack[MemoizeOptions]
+        cls, function: H, /, ttl: Ttl[Any, Any] | None = None, **options: Unpack[MemoizeOptions]
+    ) -> MemoizedGeneric[H]: ...
+    @overload
+    @classmethod
+    def memoize(
+        cls,
+        function: Callable[P, Later[FillResult[S]]],
+        /,
+        ttl: Ttl[Any, Any] | None = None,
+        **options: Unpack[MemoizeOptions],
+    ) -> Memoized[P, Later[S]]: ...
+    @overload
+    @classmethod
+    def memoize(
+        cls,
+        function: Callable[P, FillResult[R]],
+        /,
+        ttl: Ttl[Any, Any] | None = None,
+        **options: Unpack[MemoizeOptions],
     ) -> Memoized[P, R]: ...
     @overload
     @classmethod

@@ -101,6 +101,19 @@ class CacheState:
         if self.expirer is None and not self.index.is_bounded:
             self.expirer = LazyExpirer()
 
+    def expire_this_too(self, entry: Entry) -> None:
+        """Have a value that is about to be published removed lazily, where those of this cache had no ttl so far.
+
+        Its entry may have been inserted unnoted, and may be removed meanwhile. A removal marks it, and then stops
+        noting it; here it is noted, and then the mark is looked at. So one of the two has it noted no more.
+        """
+        if not self.index.is_bounded:
+            if self.expirer is None:
+                run_locked(self.index.lock, self.expire_lazily)
+            self.expirer.note(entry)  # type: ignore[union-attr]
+            if entry.flight.is_detached:
+                self._forget(entry)
+
     def _copy(self) -> Self:
         """Return another state with all of this, slot by slot: each instance makes one; `copy.copy` is much slower."""
         made: Self = object.__new__(type(self))

@@ -30,7 +30,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from .._cache.sentinels import CACHE_MISS, CacheMissSentinel
+from .._core.sentinels import CACHE_MISS, CacheMissSentinel
 from .._platform import fork
 from ..errors import BackendError, BackendTimeout, CacheClosedError, SettingsError
 from .base import BaseBackend, is_unseen

@@ -10,7 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from .._cache.sentinels import CacheMissSentinel
+from .._core.sentinels import CacheMissSentinel
 from .protocol import Backend
 
 __all__ = ["InExecutor", "InPlace"]

@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from .._cache.sentinels import CacheMissSentinel
 from .._cache.storage import Storage
+from .._core.sentinels import CacheMissSentinel
 from .._index.limits import check_at_least
 from .._platform.locks import Guarded, run_locked
 from ..errors import CacheClosedError

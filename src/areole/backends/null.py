@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._cache.sentinels import CACHE_MISS, CacheMissSentinel
+from .._core.sentinels import CACHE_MISS, CacheMissSentinel
 from ..errors import CacheClosedError
 from .base import BaseBackend
 from .in_executor import InPlace

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self, runtime_checkable
 
-from .._cache.sentinels import CacheMissSentinel
+from .._core.sentinels import CacheMissSentinel
 
 __all__ = ["ALL_THAT_BEGIN", "HEAD_BYTES", "SEEN_BYTES", "AsyncBackend", "Backend"]
 

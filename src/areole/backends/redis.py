@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from .._cache.sentinels import CacheMissSentinel
+from .._core.sentinels import CacheMissSentinel
 from ..errors import CacheClosedError
 from .base import BaseBackend
 from .redis_async import AsyncRedisBackend

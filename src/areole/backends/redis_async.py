@@ -16,7 +16,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from .._cache.sentinels import CacheMissSentinel
+from .._core.sentinels import CacheMissSentinel
 from .._platform.weak import WeakTable
 from ..errors import CacheClosedError
 from .redis_async_links import LoopLinks

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-from .._cache.sentinels import CACHE_MISS, CacheMissSentinel
+from .._core.sentinels import CACHE_MISS, CacheMissSentinel
 from . import redis_scripts as scripts
 from .protocol import ALL_THAT_BEGIN, HEAD_BYTES, SEEN_BYTES
 from .redis_keys import escaped, is_cleared, ms, token_of

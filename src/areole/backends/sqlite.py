@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import Any, Final, TypeVar
 
-from .._cache.sentinels import CACHE_MISS, CacheMissSentinel
+from .._core.sentinels import CACHE_MISS, CacheMissSentinel
 from .._core.ttl import seconds_of
 from .._index.limits import check_at_least
 from ..typing import Clock

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
 
-from .._cache.sentinels import DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from .._cache.storage_arguments import pairs_of, seconds_until
+from .._core.sentinels import DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from .._core.ttl import seconds_of
 from .._platform.arguments import check_bool, check_callable, check_keys
 from ..errors import BackendError, CacheClosedError
-from ..typing import SharedCacheInfo, Ttl
+from ..typing import FillResult, SharedCacheInfo, Ttl
 from .fills import FillOperations
 from .steps import run_async
 
@@ -67,7 +67,7 @@ class AsyncSharedCache(Generic[V]):
     async def get_or_fill(
         self,
         key: Any,
-        fill: Callable[[Any], Awaitable[V]] | Callable[[Any], V],
+        fill: Callable[[Any], Awaitable[FillResult[V]]] | Callable[[Any], FillResult[V]],
         ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL,
         wait: float | None = None,
     ) -> V:
@@ -80,7 +80,7 @@ class AsyncSharedCache(Generic[V]):
     async def refresh(
         self,
         key: Any,
-        fill: Callable[[Any], Awaitable[V]] | Callable[[Any], V],
+        fill: Callable[[Any], Awaitable[FillResult[V]]] | Callable[[Any], FillResult[V]],
         ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL,
     ) -> V:
         """Fill `key` again and return the new value; others get the old one meanwhile. If `fill` raises, that stays."""

@@ -9,16 +9,16 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, NoReturn, Self, TypeVar, overload
 
-from .._cache.sentinels import DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from .._cache.storage_arguments import check_fill, pairs_of, seconds_until
 from .._core.entry import Empty
+from .._core.sentinels import DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from .._core.ttl import seconds_of
 from .._index.limits import check_at_least
 from .._platform.arguments import check_bool, check_keys, suggests_names
 from .._platform.weak import WeakTable
 from ..errors import CacheClosedError
 from ..serializers import as_serializer
-from ..typing import Clock, SharedCacheInfo, Ttl
+from ..typing import Clock, FillResult, SharedCacheInfo, Ttl
 from .aio import AsyncSharedCache
 from .envelope import Bare, Envelope
 from .fills import FillOperations
@@ -207,7 +207,7 @@ class SharedCache(Generic[V]):
     def get_or_fill(
         self,
         key: Any,
-        fill: Callable[[Any], V],
+        fill: Callable[[Any], FillResult[V]],
         ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL,
         wait: float | None = None,
     ) -> V:
@@ -224,7 +224,7 @@ class SharedCache(Generic[V]):
         return run(steps.get_or_fill(key, fill, self._state.seconds_for(ttl), wait))  # type: ignore[no-any-return]
 
     def refresh(
-        self, key: Any, fill: Callable[[Any], V], ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL
+        self, key: Any, fill: Callable[[Any], FillResult[V]], ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL
     ) -> V:
         """Fill `key` again and return the new value; others get the old one meanwhile. If `fill` raises, that stays."""
         steps = self._steps()

@@ -17,10 +17,11 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from .._cache.sentinels import CACHE_MISS
 from .._core.entry import Empty
+from .._core.sentinels import CACHE_MISS
 from .._core.sources import note_source
 from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf
+from .._fill.filled import Filled
 from .._fill.single_use import SINGLE_USE, refuse_result
 from ..errors import BackendError
 from ..typing import Source
@@ -51,6 +52,7 @@ class _Fill:
         "source",
         "version",
         "wait",
+        "weight",
     )
 
     def __init__(
@@ -73,6 +75,7 @@ class _Fill:
         self.version: bytes | None = None
         self.source: Source = "shared"
         self.seconds: Any = 0.0  # for how many the value may be kept in front of the store; None: for ever
+        self.weight: int | None = None  # what it counts for there, if the fill says so
 
 
 class FillOperations(Operations):
@@ -99,11 +102,14 @@ class FillOperations(Operations):
 
     def find_or_fill(
         self, key: Any, fill: Callable[[Any], Any], seconds_of: SecondsOf[Any, Any], is_refresh: bool
-    ) -> Steps[tuple[Any, float | None, Source]]:
-        """Return the value, for how many seconds it may be kept in front (None for ever, 0 not), and its source."""
+    ) -> Steps[tuple[Any, float | None, Source, int | None]]:
+        """Return the value, for how many seconds it may be kept in front (None for ever, 0 not), its source and weight.
+
+        The weight: None, unless it was filled here, and its fill says so.
+        """
         call = _Fill(self.state.keys.name(key), key, fill, seconds_of, None, is_refresh)
         value = yield from self._find_or_fill(call, self._look_and_measure)
-        return value, call.seconds, call.source
+        return value, call.seconds, call.source, call.weight
 
     def _find_or_fill(self, call: _Fill, look: Callable[[_Fill], Steps[Any]]) -> Steps[Any]:
         state, is_refresh = self.state, call.is_refresh
@@ -120,7 +126,7 @@ class FillOperations(Operations):
             outcome = yield self.mode.fly(call.name, partial(self._lead, call), is_refresh)
             if outcome.serves(call, call.began, call.version) and (outcome.is_filled or not is_refresh):
                 value = yield from self._value_of(outcome, call)
-                call.seconds = outcome.seconds
+                call.seconds, call.weight = outcome.seconds, outcome.weight
                 call.source = "filled" if outcome.is_filled else "shared"
                 break
         if state.item_limit is not None:
@@ -197,8 +203,8 @@ class FillOperations(Operations):
         renewal = renewer.make(self.mode.renewal(call.name, token, state.lease), state.lease)
         try:
             renewer.start(renewal)
-            value = yield from self._run_fill(call)
-            raw, seconds = yield from self._pack_result(call, value, version)
+            result = yield from self._run_fill(call)
+            raw, seconds = yield from self._pack_result(call, outcome, result, version)
         except GeneratorExit:  # nobody runs these steps any more: the lease ends
             raise
         except BaseException:
@@ -207,7 +213,7 @@ class FillOperations(Operations):
             raise
         finally:
             renewal.release()
-        outcome.value, outcome.version, outcome.is_filled = value, version, True
+        outcome.version = version
         sent = moment()
         try:
             stood = yield self.call(self.backend.store_if_mine, call.name, raw, token, None if raw is None else seconds)
@@ -242,11 +248,15 @@ class FillOperations(Operations):
         if call.is_refresh:
             self.state.outbox.put([call.name], self.state)
 
-    def _pack_result(self, call: _Fill, value: Any, version: bytes) -> Steps[tuple[bytes | None, float | None]]:
+    def _pack_result(
+        self, call: _Fill, outcome: Outcome, result: Any, version: bytes
+    ) -> Steps[tuple[bytes | None, float | None]]:
         """Return what is to be stored, None for nothing, and for how many seconds."""
-        if type(value) in SINGLE_USE:
-            refuse_result(f"get_or_fill: the fill for {self.state.name}", value)
+        filled = self._note_result(outcome, result)
+        value = outcome.value
         seconds = call.seconds_of(call.key, value)
+        if filled is not None:
+            seconds = filled.seconds_or(seconds)
         if seconds is not None and seconds <= EXPIRED_AT_ONCE:
             return None, seconds
         seconds = None if seconds is None or seconds == inf else seconds
@@ -259,7 +269,15 @@ class FillOperations(Operations):
 
     def _fill_unstored(self, call: _Fill, outcome: Outcome) -> Steps[Outcome]:
         """Fill while the store fails."""
-        outcome.value, outcome.is_filled = (yield from self._run_fill(call)), True
-        if type(outcome.value) in SINGLE_USE:
-            refuse_result(f"get_or_fill: the fill for {self.state.name}", outcome.value)
+        self._note_result(outcome, (yield from self._run_fill(call)))
         return outcome
+
+    def _note_result(self, outcome: Outcome, result: Any) -> Filled[Any] | None:
+        """Note the value that a fill returned, and its weight; return what it was in, if that says more."""
+        filled = result if type(result) is Filled else None
+        value = result if filled is None else filled.value
+        if type(value) in SINGLE_USE:
+            refuse_result(f"get_or_fill: the fill for {self.state.name}", value)
+        outcome.value, outcome.is_filled = value, True
+        outcome.weight = None if filled is None else filled.weight
+        return filled

@@ -19,8 +19,8 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from .._cache.sentinels import CACHE_MISS
 from .._core.entry import Empty
+from .._core.sentinels import CACHE_MISS
 from .._core.sources import note_source
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError, SerializationError

@@ -28,7 +28,7 @@ class Outcome:
     store failed nobody knows, and callers that began later fill again, once for all of them.
     """
 
-    __slots__ = ("began", "fresh_at", "is_filled", "leader", "own", "payload", "seconds", "value", "version")
+    __slots__ = ("began", "fresh_at", "is_filled", "leader", "own", "payload", "seconds", "value", "version", "weight")
 
     def __init__(self, leader: object) -> None:
         self.leader = leader
@@ -38,6 +38,7 @@ class Outcome:
         self.is_filled = False  # False: it was found, which is no answer to a refresh
         self.value: Any = None
         self.seconds: float | None = 0.0  # for how many it may be kept in front of the store; None: for ever
+        self.weight: int | None = None  # what it counts for there, if the fill says so
         self.payload: bytes | None = None  # `value` packed, under `version`
         self.version: bytes | None = None  # of the namespace, before the fill began; none: it was found in the store
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from .._cache.lookups import new_state
-from .._cache.sentinels import DefaultTTLSentinel
+from .._core.sentinels import DefaultTTLSentinel
 from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf, seconds_from, seconds_of
 from .._index.make import make_index
 from .._platform.arguments import check_plain

@@ -16,6 +16,7 @@ from typing import Any, Final
 from .._core.sources import note_source
 from .._core.ttl import SecondsOf
 from .._fill.blocking import call_fill
+from .._fill.filled import Filled
 from .._fill.protocol import Fills
 from .._fill.task_waiter import running_loop
 from .._fill.tasks import TaskFills
@@ -85,16 +86,17 @@ class Tier(Guarded):
 
     # ---- fills
 
-    def find(self, operations: FillOperations, key: Any, fill: Callable[[Any], Any], is_refresh: bool) -> Steps[Found]:
+    def find(self, operations: FillOperations, key: Any, fill: Callable[[Any], Any], is_refresh: bool) -> Steps[Any]:
         """Return what the shared cache has for `key`; it fills what it has not."""
         wire_key = self._wire_key(key)
         self._note(self._keys.name(wire_key), key)
         is_live = self._plane.is_live()  # before anything is read: see P3
         seconds_of = self._seconds_of if wire_key is key else lambda _, value: self._seconds_of(key, value)
-        value, seconds, source = yield from operations.find_or_fill(wire_key, fill, seconds_of, is_refresh)
+        value, seconds, source, weight = yield from operations.find_or_fill(wire_key, fill, seconds_of, is_refresh)
         assert self._state is not None
         note_source(self._state.name, key, source)
-        return Found(value, seconds if is_live else 0.0, source)
+        found = Found(value, seconds if is_live else 0.0, source)
+        return found if weight is None else Filled(found, weight=weight)
 
     def fill_for_threads(self, fill: Callable[[Any], Any]) -> TierFill:
         self._for_threads()
@@ -105,14 +107,14 @@ class Tier(Guarded):
             raise TypeError(f"SharedCache {self._tasks.state.name!r} has an asynchronous backend: use AsyncAtomicCache")
         return self._threads
 
-    def _find_now(self, fill: Callable[[Any], Any], key: Any, is_refresh: bool) -> Found:
+    def _find_now(self, fill: Callable[[Any], Any], key: Any, is_refresh: bool) -> Any:
         return run(self.find(self._for_threads(), key, fill, is_refresh))
 
     def fill_for_tasks(self, fill: Callable[[Any], Any], inline: bool) -> TierFill:
         called = partial(_call_inline, fill) if inline and not is_async_function(fill) else fill
         return AsyncTierFill(lambda is_refresh, args, _: self._find_later(called, args[0], is_refresh))
 
-    def _find_later(self, fill: Callable[[Any], Any], key: Any, is_refresh: bool) -> Awaitable[Found]:
+    def _find_later(self, fill: Callable[[Any], Any], key: Any, is_refresh: bool) -> Awaitable[Any]:
         return run_async(self.find(self._tasks, key, fill, is_refresh))
 
     def memoize(self, memoized: Any, name: str | None) -> TierFill:

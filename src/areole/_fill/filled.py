@@ -1,0 +1,111 @@
+"""Filled: what a fill may return instead of a plain value, to say more of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+from math import inf
+from typing import Any, Final, final
+
+from .._core.entry import UNPUBLISHED
+from .._core.flight import Flight
+from .._core.sentinels import DEFAULT_TTL, DefaultTTLSentinel
+from .._core.ttl import SecondsOf, deadline_after, seconds_from
+from .._index.limits import check_at_least, weigh_all, weigh_none
+from .._platform.arguments import check_bool, suggests_names
+from .._state.cache_state import CacheState
+from ..typing import FilledType, V_co
+from .rules import FillRules
+from .single_use import SINGLE_USE, refuse_result
+
+__all__ = ["Filled", "plain_value", "rules_for", "special_types"]
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Filled(FilledType[V_co]):
+    """What a fill may return instead of a plain value: the value, and what is to become of it.
+
+    Those who asked get the value. The fill of any cache may return one: of `AtomicCache`, `AsyncAtomicCache`,
+    `memoize`, `cached`, and of `get_or_fill` and `refresh`.
+
+    Args:
+        value: what callers get, and what is stored.
+        ttl: seconds or a timedelta, from the end of the fill, instead of the cache's ttl; None: for ever; 0 or less:
+            the value has expired at once, and the one that it was to replace leaves. DEFAULT_TTL: the cache's.
+        tags: not yet.
+        store: False: those who wait for this fill get the value, and it is stored nowhere. A value that is there stays.
+        weight: the bytes that the value counts for under `max_bytes`, instead of what the weigher says, or the length
+            of bytes. With a SharedCache behind, that is for this process's copy.
+
+    Raises:
+        TypeError, ValueError: for an argument; the message names it.
+    """
+
+    value: V_co
+    ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL
+    tags: Iterable[str] = ()
+    store: bool = True
+    weight: int | None = None
+    _seconds: float | None = field(init=False, repr=False)  # of `ttl`, as `seconds_from`; None: the cache's
+
+    def __post_init__(self) -> None:
+        if type(self.value) is Filled:
+            raise TypeError("Filled: value must be a plain value, not another Filled")
+        if self.tags != ():
+            raise TypeError("Filled: tags= is not supported yet: leave it out")
+        self._seconds = None if self.ttl is DEFAULT_TTL else seconds_from(self.ttl, "ttl of Filled")
+        check_bool("store", self.store)
+        self.weight = check_at_least("weight of Filled", self.weight, 0)
+
+    def seconds_or(self, given: float | None) -> float | None:
+        """Return the ttl of the value in seconds, where it is `given` for a plain one; UNPUBLISHED: not stored."""
+        if not self.store:
+            return UNPUBLISHED
+        return given if self._seconds is None or given == UNPUBLISHED else self._seconds
+
+
+Filled.__init__ = suggests_names()(Filled.__init__)  # type: ignore[method-assign]
+
+
+def special_types(allow_single_use: bool) -> frozenset[type[Any]]:
+    """Return the types of results that are no plain values: `Filled`, and those that are refused."""
+    return _FILLED if allow_single_use else _SPECIAL
+
+
+_FILLED: Final[frozenset[type[Any]]] = frozenset({Filled})
+_SPECIAL: Final = SINGLE_USE | _FILLED
+
+
+def plain_value(result: Any) -> Any:
+    """Return what callers get of what a fill returned, where it is not stored."""
+    return result.value if type(result) is Filled else result
+
+
+def rules_for(result: Any, rules: FillRules, flight: Flight, state: CacheState) -> FillRules:
+    """Return the rules for the value of a Filled. Refuse any other result of these types."""
+    if type(result) is not Filled:
+        refuse_result(rules.returner, result)
+    expiry_of, weight, weigh = partial(_expiry, result, rules, flight, state), result.weight, None
+    if weight is not None and state.index.weigh is not weigh_none:
+        weigh = weigh_all(lambda key, value: weight)
+    return replace(rules, deadline_of=expiry_of, seconds_of=expiry_of, weigh=weigh)
+
+
+def _expiry(
+    filled: Filled[Any], rules: FillRules, flight: Flight, state: CacheState, key: Any, value: Any
+) -> float | None:
+    """Return the deadline; under a Resilience, which makes that, the seconds. `skip` of `cached` is asked here too."""
+    of_plain: SecondsOf[Any, Any] = rules.deadline_of if rules.stale is None else rules.seconds_of
+    given = of_plain(key, value)
+    seconds = filled.seconds_or(given)
+    if seconds is given or seconds == UNPUBLISHED:
+        return seconds
+    assert seconds is not None
+    if not rules.takes_ttls() or (seconds == inf and state.ttl is None):
+        return None
+    if 0 < seconds < inf:
+        state.expire_this_too(flight.entry)
+    return deadline_after(seconds, state.clock) if rules.stale is None else seconds
