@@ -57,8 +57,6 @@ from ..shared.settings import Settings, make_cache
 
 __all__ = ["Shared"]
 
-WRITER = 2  # its place
-
 
 class Shared(ChildScenario):
     variants = tuple(
@@ -77,6 +75,7 @@ class Shared(ChildScenario):
     def play(self) -> None:
         self.engine, _, name = self.variant.partition("-")
         self.disturbance = self.disturbances[name]
+        self.readers = list(range(self.disturbance.readers))  # their places
         given = self.ends - time.monotonic()
         with ExitStack() as stack:
             self.folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="areole-stress-"))
@@ -113,7 +112,8 @@ class Shared(ChildScenario):
         threads, seed = max(1, self.threads - 1), str(self.choices.random())
         base = Settings(self.folder, url, 0, seed, threads, **self.disturbance.settings)
         first = base.but(on_error="miss" if self.disturbance.may_fail else "raise")
-        return [first, base.but(place=1, tasks=4, **self.disturbance.second), base.but(place=WRITER, program="writer")]
+        others = [base.but(place=place, tasks=4, **self.disturbance.second) for place in self.readers[1:]]
+        return [first, *others, base.but(place=len(self.readers), program="writer")]
 
     def start_crew(self) -> None:
         from tests.shared.servers import die_with_us
@@ -129,7 +129,11 @@ class Shared(ChildScenario):
             self.disturbance.play(self)
             self.counts["disturbances"] += self.disturbance.play is not none
         if not self.has_found:
-            self.crew.wait_until_reads_go_on(0, 1)
+            self.crew.wait_until_reads_go_on(*self.readers)
+
+    def others(self, place: int) -> list[int]:
+        """Return the places of all readers but one."""
+        return [other for other in self.readers if other != place]
 
     @property
     def has_found(self) -> bool:

@@ -10,36 +10,50 @@ Hunts:
 The source, and what is published, are as in `shared`. After each invalidation the writer sends a mark, with the key's
 number and version, by the same channel: a process that has heard it has heard the invalidation. No read that begins
 then may give an older version. Nor may one that begins `lag`, and a margin, after the version was published, whatever
-happens to what is between the process and the store; the writer has a connection of its own. Both readers invalidate
+happens to what is between the process and the store; the writer has a connection of its own. In each reading process
+are threads, which read one AtomicCache, and tasks, which read an AsyncAtomicCache before the same store; all invalidate
 and refresh now and then.
 
 Allowed: a value that was invalidated less than `lag` and a margin ago, if this process has not heard of it.
 
-    killed    the connections on which readers listen are ended by the server
-    frozen    the server is stopped for longer than `lag`
-    cut       connections are cut in the midst of a message, or let nothing through for a while
-    deaf      nothing that the server says comes to the readers for longer than `lag`
-    locked    another program holds the lock of the file
-    fork      the second reader forks while its threads read; the child reads too
+    four          four processes read
+    flood         10,000 other keys a second are invalidated
+    evicts        little memory, and other writes: values, tokens and versions are evicted
+    fork          the second reader forks while its threads read; the child reads too
+    stopped       a process is stopped in a fill for longer than its token stands, or than `lag`
+    killed        a process is killed in a fill; what waits for its value takes over
+    unsubscribed  the connections on which readers listen are ended by the server (CLIENT KILL)
+    restart       the server is killed, and comes back empty
+    frozen        the server is stopped for longer than `lag`
+    cut           connections are cut in the midst of a message, or let nothing through for a while
+    deaf          nothing that the server says comes to the readers for longer than `lag`
+    partition     the same, one-sided: messages are lost and requests go through, or requests alone are held back
+    locked        another program holds the lock of the file
+
+For a process that was itself stopped, time counts as it runs: after that its plane needs a moment to notice.
+
+`python -m stress run tiers/redis-four --seconds 60` makes some ten million reads on a machine that does nothing else.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from ..shared.disturbances import ENGINES, Disturbance, cut, none
+from ..shared.disturbances import DISTURBANCES, ENGINES, LEASE, Disturbance, stopped
 from ..shared.settings import Settings
-from .shared import WRITER, Shared
+from .shared import Shared
 
 __all__ = ["Tiers"]
 
 LONGER_THAN_LAG = 4.0
+SECONDS_OF_FLOOD, A_SECOND, BATCH = 1, 10_000, 100
 
 
-def killed(run: Tiers) -> None:
+def unsubscribed(run: Tiers) -> None:
     import redis
 
     time.sleep(0.3 * run.choices.random())
@@ -54,15 +68,36 @@ def frozen(run: Tiers) -> None:
         time.sleep(LONGER_THAN_LAG)
     finally:
         run.server.resume()
-    run.crew.wait_until_reads_go_on(0, 1)
+    run.crew.wait_until_reads_go_on(*run.readers)
 
 
 def deaf(run: Tiers) -> None:
+    break_for_longer_than_lag(run, run.proxy.stall)
+
+
+def partition(run: Tiers) -> None:
+    break_for_longer_than_lag(run, run.choices.choice([run.proxy.swallow, run.proxy.hold]))
+
+
+def break_for_longer_than_lag(run: Tiers, begin: Callable[[], None]) -> None:
     time.sleep(1.5)
-    run.proxy.stall()
+    begin()
     time.sleep(LONGER_THAN_LAG)
     run.proxy.pass_through()
-    run.crew.wait_until_reads_go_on(0, 1)
+    run.crew.wait_until_reads_go_on(*run.readers)
+
+
+def stopped_for_long(run: Tiers) -> None:
+    stopped(run, run.choices.choice([2 * LEASE, LONGER_THAN_LAG]))
+
+
+def flood(run: Tiers) -> None:
+    """Invalidate in batches, as many a second as is meant, if this process comes to it."""
+    began = time.monotonic()
+    for i in range(SECONDS_OF_FLOOD * A_SECOND // BATCH):
+        run.cache.delete_many([f"other {j}" for j in range(BATCH)])
+        time.sleep(max(0.0, began + i * BATCH / A_SECOND - time.monotonic()))
+    run.counts["flood"] += SECONDS_OF_FLOOD * A_SECOND
 
 
 def locked(run: Tiers) -> None:
@@ -75,14 +110,22 @@ def locked(run: Tiers) -> None:
 
 
 _AWAY: dict[str, Any] = {"timeout": 0.25, "sets": False}
-WHAT_HAPPENS: dict[str, Disturbance] = {
-    "": Disturbance(none, ENGINES),
-    "killed": Disturbance(killed),  # type: ignore[arg-type]
+_LEASED: dict[str, Any] = {"lease": LEASE}
+WHAT_HAPPENS: dict[str, Any] = {
+    "": Disturbance(engines=ENGINES),
+    "four": Disturbance(engines=ENGINES, readers=4),
+    "flood": Disturbance(flood, ENGINES),  # type: ignore[arg-type]
+    "evicts": DISTURBANCES["evicts"],
+    "fork": DISTURBANCES["fork"],
+    "stopped": Disturbance(stopped_for_long, ENGINES, _LEASED, may_fail=True),  # type: ignore[arg-type]
+    "killed": DISTURBANCES["killed"],
+    "unsubscribed": Disturbance(unsubscribed),  # type: ignore[arg-type]
+    "restart": DISTURBANCES["restart"],
     "frozen": Disturbance(frozen, settings=_AWAY, may_fail=True),  # type: ignore[arg-type]
-    "cut": Disturbance(cut, settings=_AWAY, may_fail=True),
+    "cut": DISTURBANCES["cut"],
     "deaf": Disturbance(deaf, settings=_AWAY, may_fail=True),  # type: ignore[arg-type]
+    "partition": Disturbance(partition, settings=_AWAY, may_fail=True),  # type: ignore[arg-type]
     "locked": Disturbance(locked, ("sqlite",), _AWAY, may_fail=True),  # type: ignore[arg-type]
-    "fork": Disturbance(none, ENGINES, second={"forks": True}),
 }
 
 
@@ -91,7 +134,7 @@ class Tiers(Shared):
         f"{engine}-{name}" if name else engine for name, each in WHAT_HAPPENS.items() for engine in each.engines
     )
     disturbances = WHAT_HAPPENS
-    with_proxy = ("cut", "deaf")
+    with_proxy = ("cut", "deaf", "partition")
 
     def start_engine(self, stack: ExitStack, name: str) -> str:
         url = super().start_engine(stack, name)
@@ -99,7 +142,9 @@ class Tiers(Shared):
         return url
 
     def make_settings(self, url: str) -> list[Settings]:
-        settings = [each.but(program="tier_reader") for each in super().make_settings(url)]
+        *readers, writer = super().make_settings(url)
         direct = url if self.engine == "sqlite" else self.server.socket_url
-        settings[WRITER] = settings[WRITER].but(program="writer", marks=self.marks, url=direct)
-        return settings
+        return [
+            *(each.but(program="tier_reader", tasks=4) for each in readers),
+            writer.but(marks=self.marks, url=direct),
+        ]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .ledger import Ledger
-from .settings import Settings
+from .settings import READS_AT_ONCE, Settings
 
 __all__ = ["Crew", "NothingMoves"]
 
@@ -28,7 +28,7 @@ class NothingMoves(AssertionError):
 
 
 class Crew:
-    """`settings` are those of the readers, at places 0 and 1, and of the writer, at place 2."""
+    """`settings` are those of the readers, at places 0, 1 and so on, and of the writer, at the last one."""
 
     def __init__(self, settings: list[Settings], ledger: Ledger, start: list[str]) -> None:
         self.settings, self.ledger, self.prefix = settings, ledger, start
@@ -65,7 +65,10 @@ class Crew:
     def wait_until_reads_go_on(self, *places: int) -> None:
         """Wait for reads that begin and end after now."""
         before = [self.ledger.totals(place)["reads"] for place in places]
-        many = 2 * sum(each.threads + each.tasks for each in self.settings)  # more than could have begun before
+        at_once = READS_AT_ONCE if self.settings[0].program == "tier_reader" else 1
+        many = (
+            2 * at_once * sum(each.threads + each.tasks for each in self.settings)
+        )  # more than could have begun before
         self.wait_until(
             lambda: all(
                 self.ledger.totals(place)["reads"] > count + many for place, count in zip(places, before, strict=True)

@@ -27,14 +27,14 @@ def none(run: Shared) -> None:
     time.sleep(0.1)
 
 
-def stopped(run: Shared) -> None:
+def stopped(run: Shared, seconds: float = 2 * LEASE) -> None:
     """Stop a process in a fill for longer than its token stands; the others go on, and so does it afterwards."""
-    place = run.choices.randrange(2)
+    place = run.choices.choice(run.readers)
     run.crew.hold_in_fill(place)
     run.crew.signal(place, signal.SIGSTOP)
     try:
-        time.sleep(2 * LEASE)
-        run.crew.wait_until_reads_go_on(1 - place)
+        time.sleep(seconds)
+        run.crew.wait_until_reads_go_on(*run.others(place))
     finally:
         run.crew.signal(place, signal.SIGCONT)
     if run.choices.random() < 0.5:
@@ -45,10 +45,10 @@ def stopped(run: Shared) -> None:
 
 def killed(run: Shared) -> None:
     """Kill a process in a fill. The other goes on; one that waits takes over before its wait ends."""
-    place = run.choices.randrange(2)
+    place = run.choices.choice(run.readers)
     run.crew.hold_in_fill(place)
     run.crew.kill(place)
-    run.crew.wait_until_reads_go_on(1 - place)
+    run.crew.wait_until_reads_go_on(*run.others(place))
     for number, key in enumerate(KEYS):
         floor, began = run.ledger.published[number], time.monotonic()
         _, version = run.cache.get_or_fill(key, run.fill, wait=2 * TAKEN_OVER)
@@ -64,7 +64,7 @@ def restart(run: Shared) -> None:
     run.server.kill()
     time.sleep(0.5 * run.choices.random())
     run.server.start()
-    run.crew.wait_until_reads_go_on(0, 1)
+    run.crew.wait_until_reads_go_on(*run.readers)
 
 
 def cut(run: Shared) -> None:
@@ -75,7 +75,7 @@ def cut(run: Shared) -> None:
         run.proxy.stall()
         time.sleep(0.4)
         run.proxy.pass_through()
-        run.crew.wait_until_reads_go_on(0, 1)
+        run.crew.wait_until_reads_go_on(*run.readers)
     elif drawn < 0.5:
         run.proxy.cut_after(run.choices.randrange(300))
         time.sleep(0.02)
@@ -99,7 +99,7 @@ def stalled(run: Shared) -> None:
             time.sleep(0.8)
         finally:
             run.server.resume()
-    run.crew.wait_until_reads_go_on(0, 1)
+    run.crew.wait_until_reads_go_on(*run.readers)
 
 
 def evicts(run: Shared) -> None:
@@ -117,6 +117,7 @@ class Disturbance:
     engines: tuple[str, ...] = ("redis",)
     settings: dict[str, Any] = field(default_factory=dict)
     second: dict[str, Any] = field(default_factory=dict)
+    readers: int = 2
     server: dict[str, Any] = field(default_factory=dict)
     may_fail: bool = False
     """Whether calls may raise BackendError: the first reader then takes a miss for it, all others see it."""

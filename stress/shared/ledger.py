@@ -19,7 +19,7 @@ __all__ = ["COUNTS", "PLACES", "Counts", "Ledger"]
 COUNTS: Final = ("reads", "hits", "fills", "filled", "stale", "wrong", "errors", "invalidations", "forks", "refused")
 """`fills` are counted when they have read the source, `filled` when they return: between the two, one is running."""
 
-PLACES: Final = 4  # processes
+PLACES: Final = 5  # processes
 _SLOTS: Final = 32  # threads and tasks of each
 _WIDTH: Final = len(COUNTS)
 _HEADER: Final = 1 + 2 * PLACES

@@ -139,6 +139,24 @@ class Reader:
     def checking(self, counts: Counts, numbers: Sequence[int], floors: Sequence[int]) -> _Checking:
         return _Checking(self, counts, numbers, floors)
 
+    def check(self, counts: Counts, number: int, floor: int, value: Any) -> None:
+        key, version = value
+        newest = self.ledger.source[number]
+        if key != KEYS[number]:
+            self.report(counts, "wrong", f"{KEYS[number]!r} gave the value of {key!r}")
+        elif version < floor:
+            self.report(counts, "stale", f"{key[:20]!r} gave {version}; {floor} had been invalidated before")
+        elif version > newest:
+            self.report(counts, "wrong", f"{key!r} gave {version}; the source had come to {newest}")
+
+    def failed(self, counts: Counts, error: Exception) -> None:
+        """Count what a read raised, if it may; else it is a finding."""
+        if isinstance(error, self.backend_error) and self.settings.on_error == "raise":
+            counts.add("errors")
+            time.sleep(1e-3)
+        else:
+            self.report(counts, "wrong", "".join(traceback.format_exception(error, limit=-5)))
+
     # ---- forks
 
     def fork(self) -> None:
@@ -199,26 +217,13 @@ class _Checking:
             if value is None:
                 continue
             self.counts.add("hits")
-            key, version = value
-            newest = self.reader.ledger.source[number]
-            if key != KEYS[number]:
-                self.reader.report(self.counts, "wrong", f"{KEYS[number]!r} gave the value of {key!r}")
-            elif version < floor:
-                self.reader.report(
-                    self.counts, "stale", f"{key[:20]!r} gave {version}; {floor} had been invalidated before"
-                )
-            elif version > newest:
-                self.reader.report(self.counts, "wrong", f"{key!r} gave {version}; the source had come to {newest}")
+            self.reader.check(self.counts, number, floor, value)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        if error is None:
+        if not isinstance(error, Exception):
             return False
-        if isinstance(error, self.reader.backend_error) and self.reader.settings.on_error == "raise":
-            self.counts.add("errors")
-            time.sleep(1e-3)
-        elif isinstance(error, Exception):
-            self.reader.report(self.counts, "wrong", "".join(traceback.format_exception(error, limit=-5)))
-        return isinstance(error, Exception)
+        self.reader.failed(self.counts, error)
+        return True
 
 
 def _choose(choices: random.Random) -> tuple[list[int], dict[str, Any] | None]:

@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-__all__ = ["KEYS", "MARK", "NAMESPACE", "Settings", "end_with_parent", "make_cache"]
+__all__ = ["KEYS", "MARK", "NAMESPACE", "READS_AT_ONCE", "Settings", "end_with_parent", "make_cache"]
 
 NAMESPACE = "stress"
-KEYS = [*(f"k{i}" for i in range(10)), "#hash", "{braces}", "with space", "ключ", "long" * 60, "a:b%"]
+KEYS = [*(f"k{i}" for i in range(10)), "#hash", "{braces}", "with space", "ключ", "long" * 60, "a:b%", "k[0]*?"]
 """Those that stand in the store as they are, and those of which a digest does."""
+READS_AT_ONCE = 50
+"""So many are counted at once, where they are cheap."""
 MARK = "mark:"
 """Begins what the writer says after an invalidation, where readers are to know which one they have heard."""
 

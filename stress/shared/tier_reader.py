@@ -8,6 +8,7 @@ It notes which invalidations it has heard, by a mark that the writer sends after
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 import threading
@@ -17,7 +18,7 @@ from typing import Any, Final
 
 from .ledger import Counts
 from .reader import Reader, start
-from .settings import KEYS, MARK
+from .settings import KEYS, MARK, READS_AT_ONCE
 
 __all__ = ["TierReader"]
 
@@ -25,7 +26,10 @@ LOCAL_TTL: Final = 60.0  # seconds: a value that should have been dropped is see
 MARGIN: Final = 1.0
 """Seconds beside `lag` that a thread may not get to run, on a machine that is busy."""
 LOOK_EVERY: Final = 0.05
-AT_ONCE: Final = 50  # reads between two looks whether the run is over
+MOST_AWAKE: Final = 4 * LOOK_EVERY
+"""What passes between two looks counts as so much at most: then this process was stopped, as was its plane."""
+WEIGHTS: Final = list(itertools.accumulate(range(len(KEYS), 0, -1)))
+"""The first keys are read most."""
 
 
 class TierReader(Reader):
@@ -55,47 +59,81 @@ class TierReader(Reader):
     def look_back(self) -> None:
         """Keep what had been published so long ago that nothing older may be served any more."""
         seen: deque[tuple[float, list[int]]] = deque()
+        awake, looked = 0.0, time.monotonic()
         while not self.ledger.is_over:
-            seen.append((time.monotonic() + self.allowed, list(self.ledger.published)))
-            while seen and seen[0][0] <= time.monotonic():
+            now = time.monotonic()
+            awake, looked = awake + min(now - looked, MOST_AWAKE), now
+            seen.append((awake + self.allowed, list(self.ledger.published)))
+            while seen and seen[0][0] <= awake:
                 self.overdue = seen.popleft()[1]
             time.sleep(LOOK_EVERY)
 
-    def floors(self, numbers: list[int]) -> list[int]:
-        overdue = self.overdue
-        return [max(self.heard[number], overdue[number]) for number in numbers]
+    def floor(self, number: int) -> int:
+        return max(self.heard[number], self.overdue[number])
+
+    # ---- reads: in a loop without a call for each, so that millions of them take seconds
 
     def read(self, choices: random.Random, counts: Counts) -> None:
-        for _ in range(AT_ONCE):
-            numbers = _choose(choices)
-            drawn = choices.random()
-            with self.checking(counts, numbers, self.floors(numbers)) as check:
-                if drawn < 0.002:
-                    self.local.invalidate(KEYS[numbers[0]])
-                elif drawn < 0.003:
-                    check([self.local.refresh(KEYS[numbers[0]])])
-                elif drawn < 0.1:
-                    check([self.of_tasks.get(KEYS[numbers[0]])])
-                else:
-                    check([self.local[KEYS[numbers[0]]]])
+        self.change(choices, counts)
+        local, source, heard, done = self.local, self.ledger.source, self.heard, 0
+        read = self.of_tasks.get if choices.random() < 0.1 else local.__getitem__
+        for number in _choose(choices, READS_AT_ONCE):
+            floor = max(heard[number], self.overdue[number])  # before the read
+            try:
+                value = read(KEYS[number])
+            except Exception as error:
+                self.failed(counts, error)
+                continue
+            done += 1
+            if value is not None and not (value[0] == KEYS[number] and floor <= value[1] <= source[number]):
+                self.check(counts, number, floor, value)
+        counts.add("reads", done)
+        counts.add("hits", done)
+
+    def change(self, choices: random.Random, counts: Counts) -> None:
+        """Now and then invalidate a key, or refresh it."""
+        drawn, [number] = choices.random(), _choose(choices, 1)
+        floor = self.floor(number)
+        try:
+            if drawn < 0.02:
+                self.local.invalidate(KEYS[number])
+            elif drawn < 0.03:
+                self.check(counts, number, floor, self.local.refresh(KEYS[number]))
+        except Exception as error:
+            self.failed(counts, error)
 
     async def read_in_task(self, cache: Any, choices: random.Random, counts: Counts) -> None:
         while not self.ledger.is_over:
-            for _ in range(AT_ONCE):
-                numbers = _choose(choices)
-                drawn = choices.random()
-                with self.checking(counts, numbers, self.floors(numbers)) as check:
-                    if drawn < 0.002:
-                        await self.of_tasks.invalidate(KEYS[numbers[0]])
-                    elif drawn < 0.003:
-                        check([await self.of_tasks.refresh(KEYS[numbers[0]])])
-                    else:
-                        check([await self.of_tasks[KEYS[numbers[0]]]])
+            await self.change_in_task(choices, counts)
+            local, source, heard, done = self.of_tasks, self.ledger.source, self.heard, 0
+            for number in _choose(choices, READS_AT_ONCE):
+                floor = max(heard[number], self.overdue[number])
+                try:
+                    value = await local[KEYS[number]]
+                except Exception as error:
+                    self.failed(counts, error)
+                    continue
+                done += 1
+                if not (value[0] == KEYS[number] and floor <= value[1] <= source[number]):
+                    self.check(counts, number, floor, value)
+            counts.add("reads", done)
+            counts.add("hits", done)
             await asyncio.sleep(0)
 
+    async def change_in_task(self, choices: random.Random, counts: Counts) -> None:
+        drawn, [number] = choices.random(), _choose(choices, 1)
+        floor = self.floor(number)
+        try:
+            if drawn < 0.02:
+                await self.of_tasks.invalidate(KEYS[number])
+            elif drawn < 0.03:
+                self.check(counts, number, floor, await self.of_tasks.refresh(KEYS[number]))
+        except Exception as error:
+            self.failed(counts, error)
 
-def _choose(choices: random.Random) -> list[int]:
-    return [min(choices.randrange(len(KEYS)), choices.randrange(len(KEYS)))]
+
+def _choose(choices: random.Random, how_many: int) -> list[int]:
+    return choices.choices(range(len(KEYS)), cum_weights=WEIGHTS, k=how_many)
 
 
 if __name__ == "__main__":

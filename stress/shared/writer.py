@@ -52,7 +52,7 @@ class Writer:
         values = {KEYS[number]: [KEYS[number], self.ledger.source[number]] for number in numbers}
         key = KEYS[numbers[0]]
         given: dict[str, list[Any]] = {
-            "clear": [],
+            "clear": [self.choices.choice([None, True])],
             "delete": [key],
             "delete_many": [list(values)],
             "set": [key, values[key]],

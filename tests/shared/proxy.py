@@ -5,6 +5,8 @@
         proxy.stall()                   # what the server answers is held back, until `pass_through()`
         proxy.cut_after(10)             # each connection is cut after so many more bytes of answers
         proxy.repeat()                  # all that the server answers comes twice
+        proxy.swallow()                 # what the server says to those that have subscribed is lost
+        proxy.hold()                    # what clients ask is held back
         proxy.delay(0.1)                # every piece of an answer comes so many seconds later
         proxy.pass_through()            # what was held back comes now
         proxy.cut()                     # all connections are cut now
@@ -97,6 +99,8 @@ class Proxy(Listener):
         super().__init__()
         self._server_port = port
         self._gate = threading.Event()
+        self._may_ask = threading.Event()
+        self._subscribers: set[socket.socket] = set()
         self.held = threading.Event()
         """Set once an answer is being held back."""
         self.pass_through()
@@ -105,11 +109,20 @@ class Proxy(Listener):
         self._cut_after: int | None = None
         self._times = 1
         self._delay = 0.0
+        self._swallows = False
         self.held.clear()
         self._gate.set()
+        self._may_ask.set()
 
     def stall(self) -> None:
         self._gate.clear()
+
+    def swallow(self) -> None:
+        """Lose what comes for subscribers from now on: their connections are cut as more comes after this has ended."""
+        self._swallows = True
+
+    def hold(self) -> None:
+        self._may_ask.clear()
 
     def cut_after(self, number_of_bytes: int) -> None:
         self._cut_after = number_of_bytes
@@ -134,15 +147,25 @@ class Proxy(Listener):
     def _ask(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(65536):
+                if b"SUBSCRIBE" in data:
+                    self._subscribers.add(client)
+                self._may_ask.wait(60)
                 server.sendall(data)
+        self._subscribers.discard(client)
         self.drop(client, server)
 
     def _answer(self, client: socket.socket, server: socket.socket) -> None:
+        has_lost = False
         with suppress(OSError):
             while data := server.recv(65536):
                 if not self._gate.is_set():
                     self.held.set()
                     self._gate.wait(60)
+                if self._swallows and client in self._subscribers:
+                    has_lost = True
+                    continue
+                if has_lost:
+                    break
                 if self._delay:
                     time.sleep(self._delay)
                 left = self._cut_after

@@ -20,8 +20,9 @@ from stress.scenarios.cold_storm import KEYS_IN_A_BURST
 from stress.scenarios.primes import nth_prime
 from stress.worker import Worker
 
-EVERY_RUN = [(name, variant) for name in SCENARIOS if name != "shared" for variant in SCENARIOS[name].variants]
-"""Those of `shared` are in tests/shared/test_stress_shared."""
+SHARED = ("shared", "tiers")
+"""Those of several processes, which are in tests/shared/test_stress_shared."""
+EVERY_RUN = [(name, variant) for name in SCENARIOS if name not in SHARED for variant in SCENARIOS[name].variants]
 
 
 SECONDS = float(os.environ.get("AREOLE_STRESS_SECONDS", "0.3"))
