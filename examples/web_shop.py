@@ -39,8 +39,7 @@ class Shop:
         self.path = f"{folder}/shop.db"
         self.loads = 0
         self.shared = SharedCache[Any](redis_url, namespace="shop", ttl=300, on_error="miss")
-        kept = AtomicCache.memoize(shared=self.shared, local_ttl=60, key="page:{category}")
-        self.page = kept(self.load_page)
+        self.page = AtomicCache.memoize(shared=self.shared, local_ttl=60, name="page")(self.load_page)
 
     def load_page(self, category: str) -> dict[str, int]:
         self.loads += 1
@@ -56,7 +55,7 @@ class Shop:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """GET /bread: its page. POST /bread/rye/320: another price. GET /loads: how often this process has loaded a page."""
+    """GET /bread: its page. POST /bread/rye/320: another price. GET /loads: how often this process has loaded one."""
 
     protocol_version = "HTTP/1.1"
     shop: Shop
@@ -81,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def serve(folder: str, redis_url: str, pipe: Any) -> None:
-    """Be one process of the application; say at which port, and end when told to."""
+    """Be one process of the application; say at which port, and end when that is asked for."""
     Handler.shop = Shop(folder, redis_url)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -102,6 +101,7 @@ class Process:
         self.pipe, other_end = context.Pipe()
         self.process = context.Process(target=serve, args=(folder, redis_url, other_end))
         self.process.start()
+        other_end.close()  # so that `recv` raises if the process ends
         self.port = self.pipe.recv()
 
     def ask(self, path: str, method: str = "GET") -> Any:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from examples import two_processes
+from examples import two_processes, web_shop
 
-from .servers import RedisServer, redis_server
+from .servers import RedisServer, redis_server, require, require_redis_py
 
 
 def test_two_processes_load_each_price_once_and_both_see_a_change(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,6 +35,20 @@ def test_a_price_that_was_changed_is_loaded_again(tmp_path: Path) -> None:
     shop.change("bread", 120)
     assert [shop.price("bread"), shop.loads] == [120, 2]
     shop.close()
+
+
+def test_the_web_shop_goes_on_while_its_server_is_killed_and_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
+    require("redis-server")
+    require_redis_py()
+    web_shop.main()
+    *changes, last = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in changes] == [
+        "with a redis-server",
+        "after it was killed",
+        "while it is away",
+        "after it has come back",
+    ]
+    assert last.endswith("; 0 requests failed")
 
 
 def load_app(url: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
