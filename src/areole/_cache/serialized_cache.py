@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -139,15 +139,15 @@ class Cache(Storage[T]):
 
     # ---- what is changed
 
-    def set(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL) -> bool:
+    def set(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL, *, tags: Iterable[str] = ()) -> bool:
         """Store `value` as bytes, as `Storage.set` does. Raises SerializationError if it cannot be serialized."""
         self._check_open()
-        return super().set(key, self._dump(value), ttl)
+        return super().set(key, self._dump(value), ttl, tags=tags)
 
-    def add(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL) -> bool:
+    def add(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL, *, tags: Iterable[str] = ()) -> bool:
         """Store `value` only if the key is absent or has expired; say whether it was stored."""
         self._check_open()
-        return super().add(key, self._dump(value), ttl)
+        return super().add(key, self._dump(value), ttl, tags=tags)
 
     @overload
     def pop(self, key: Hashable) -> T | CacheMissSentinel: ...
@@ -178,12 +178,13 @@ class Cache(Storage[T]):
         resilience: Resilience | None = None,
         *,
         allow_single_use: bool = False,
+        tags: Iterable[str] | None = None,
     ) -> T:
         """Return the value of `key`; if it has none, run `fill(key)` in exactly one thread and store the result.
 
         Each waiter gets an object of its own, or the SerializationError of a value that cannot be serialized.
         """
-        data = super().get_or_fill(key, fill, ttl, resilience, allow_single_use=allow_single_use)
+        data = super().get_or_fill(key, fill, ttl, resilience, allow_single_use=allow_single_use, tags=tags)
         return self._load_or_drop(key, data)  # type: ignore[no-any-return]
 
 

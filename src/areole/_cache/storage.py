@@ -7,7 +7,6 @@ import math
 import time
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Generic, Self, TypeVar, overload
@@ -23,13 +22,14 @@ from .._fill.rules import FillRules
 from .._fill.threads import ThreadFills
 from .._index.bounded import BoundedIndex
 from .._index.limits import weigh_none
-from .._platform.arguments import check_bool, check_keys, check_name, suggests_names
+from .._platform.arguments import check_bool, check_keys, check_name, check_tags, suggests_names
 from .._platform.refcount import defer
+from .._state.tags import note_tags
 from ..errors import CacheClosedError
 from ..typing import Clock, FillResult, PolicyName, RemovalListener
 from .lookups import Lookups, T, new_state
 from .storage_arguments import check_fill, most_swept, pairs_of, seconds_until, store_index, sweep_delay, ttl_seconds
-from .storage_rules import deadline_in, rules_with
+from .storage_rules import deadline_in, rules_for_call, rules_with
 from .storage_settings import StorageSettings
 
 __all__ = ["Storage"]
@@ -204,19 +204,20 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
 
     # ---- what is changed
 
-    def set(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL) -> bool:
+    def set(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL, *, tags: Iterable[str] = ()) -> bool:
         """Store `value`. If it is too large, drop the key's old value and return False; else True.
 
         `ttl`: seconds or a timedelta, from now; 0: it expires at once; None: never; DEFAULT_TTL: the store's default. A
-        running fill of the key is detached, and will not be stored.
+        running fill of the key is detached, and will not be stored. `tags`: texts by which `invalidate_tags` finds it;
+        those of the old value count no more.
         """
-        return self._store(key, value, ttl)
+        return self._store(key, value, ttl, tags)
 
-    def add(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL) -> bool:
+    def add(self, key: Hashable, value: T, ttl: Any = DEFAULT_TTL, *, tags: Iterable[str] = ()) -> bool:
         """Store `value` only if the key is absent or has expired; say whether it was stored."""
-        return self._store(key, value, ttl, True)
+        return self._store(key, value, ttl, tags, True)
 
-    def _store(self, key: Hashable, value: T, ttl: Any, only_if_absent: bool = False) -> bool:
+    def _store(self, key: Hashable, value: T, ttl: Any, tags: Iterable[str] = (), only_if_absent: bool = False) -> bool:
         """Do what `set` and `add` say: weigh, make the entry, put it in, and report what that has removed.
 
         Whatever is a user's own (weigher, key, clock, listener) is called before the lock is taken, or after.
@@ -235,6 +236,8 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         now = self._clock()
         deadline = None if seconds is None else now + seconds
         entry: Any = index.entry_type(key, None, value, deadline, weight, key_hash)  # type: ignore[call-arg]
+        if tags:
+            note_tags(index, entry, check_tags(self.name, tags))
         is_in, removed = index.put(entry, now, only_if_absent)
         if removed:
             self._state.notify(removed)
@@ -245,13 +248,16 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
     def __setitem__(self, key: Hashable, value: T) -> None:
         self.set(key, value)
 
-    def set_many(self, items: Mapping[Any, T] | Iterable[tuple[Any, T]], ttl: Any = DEFAULT_TTL) -> int:
+    def set_many(
+        self, items: Mapping[Any, T] | Iterable[tuple[Any, T]], ttl: Any = DEFAULT_TTL, *, tags: Iterable[str] = ()
+    ) -> int:
         """Store each item of a mapping, or each (key, value) pair, as `set` does; return how many were stored.
 
         They are stored one after the other: those before one that raises stay.
         """
         self._check_open()
-        return sum([self.set(key, value, ttl) for key, value in pairs_of(items)])
+        tags = check_tags(self.name, tags)
+        return sum([self.set(key, value, ttl, tags=tags) for key, value in pairs_of(items)])
 
     def delete(self, key: Hashable) -> bool:
         """Remove `key`, and detach a fill that is running; say whether it had a value that had not expired."""
@@ -310,12 +316,13 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         resilience: Resilience | None = None,
         *,
         allow_single_use: bool = False,
+        tags: Iterable[str] | None = None,
     ) -> T:
         """Return the value of `key`; if it has none, run `fill(key)` in exactly one thread and store the result.
 
         The other callers wait for the outcome; what `AtomicCache` promises about fills holds here too. A `set` or
         `delete` during the fill wins: waiters get what was filled, and it is not stored. `allow_single_use`: see
-        AtomicCache. `resilience` says what to do when `fill` fails or takes long.
+        AtomicCache. `resilience` says what to do when `fill` fails or takes long. `tags`: as for `set`.
         """
         self._check_open()
         if resilience is not None:
@@ -337,8 +344,8 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
             rules = rules_with(rules, self._seconds_for(ttl), self._clock, resilience, self.expiration_disabled)
             if rules.stale is not None and rules.stale.stale_ttl is not None:
                 self._state.stores_live_only = False
-        if allow_single_use:
-            rules = replace(rules, refused_types=special_types(True))
+        if allow_single_use or tags is not None:
+            rules = rules_for_call(rules, allow_single_use, tags)
         return self._fills.get_or_fill(key, partial(fill, key), now, rules)  # type: ignore[no-any-return]
 
     # ---- ttl, weight, life

@@ -14,6 +14,7 @@ from typing import Any, Final
 from .._cache.atomic_cache import AsyncAtomicCache, AtomicCache
 from .._cache.storage import Storage
 from .._fill.filled import plain_value
+from .._memoize.kinds import full_name_of
 from .._memoize.signature import Signature
 from .._memoize.wrapper import HELPERS
 from .._platform.arguments import is_async_function
@@ -73,6 +74,10 @@ class FunctionByChoice:
     def help(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Do what the helper `name` does in the cache of these arguments."""
         for_call = kwargs
+        if name == "invalidate_tags":
+            raise TypeError(
+                f"{full_name_of(self.function)}: its cache is chosen at each call: call `invalidate_tags` of that cache"
+            )
         if name == "peek" and not self.takes_default:
             for_call = {each: value for each, value in kwargs.items() if each != "default"}
         found = self.find(args, for_call)

@@ -15,7 +15,7 @@ from .._memoize.kinds import classes_of
 from .._platform.arguments import check_plain, suggests_names
 from .._platform.locks import run_locked
 from ..serializers import AnySerializer
-from ..typing import CacheInfo, MemoizeDecorator, SharedCacheInfo, SharedDecorator, Ttl
+from ..typing import CacheInfo, MemoizeDecorator, SharedCacheInfo, SharedDecorator, Tags, Ttl
 from .by_choice import KINDS, OWN_CACHES, FunctionByChoice, is_shared
 from .in_cache import FunctionInCache
 from .methods import CachedClassMethod, CachedMethod
@@ -44,6 +44,7 @@ class _Options(TypedDict, total=False):
     ignore: Collection[str]
     allow_single_use: bool
     lock: Lock | None
+    tags: Tags
 
 
 class _SharedOptions(_Options, total=False):
@@ -86,6 +87,7 @@ def cached(
     version: str | int | None = None,
     serializer: AnySerializer | None = None,
     wait: float | timedelta | None = None,
+    tags: Tags = None,
 ) -> Any:
     """Memoize a function, `def` or `async def`, in a cache that exists already, beside whatever else is in it.
 
@@ -112,6 +114,8 @@ def cached(
         serializer: for a SharedCache. By default the return annotation picks it where the cache has JSON, which would
             refuse what pydantic can write; else it is the cache's.
         wait: for a SharedCache: see its `get_or_fill`.
+        tags: as for `AtomicCache.memoize`; they are tags of the cache, and `invalidate_tags` removes what else of the
+            cache has one of them.
 
     Returns:
         A function with the same signature and the helpers of `AtomicCache.memoize`; `purge` is `invalidate`.
@@ -137,7 +141,7 @@ def cached(
     """
     choose: Any = cache
     options = CachedOptions(
-        key, skip, exclude, typed, ttl, ignore, allow_single_use, lock, name, version, serializer, wait
+        key, skip, exclude, typed, ttl, ignore, allow_single_use, lock, name, version, serializer, wait, tags
     )
     is_own = isinstance(cache, OWN_CACHES)
     is_cache = is_own or is_shared(cache)

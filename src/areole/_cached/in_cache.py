@@ -66,7 +66,8 @@ class FunctionInCache(Wrapper):
         state.name = namespace.name
         self.cache, self.state, self.namespace, self.options = cache, state, namespace, options
         self.load = cache._load_or_drop if isinstance(cache, Cache) else None
-        super().__init__(function, self._make_fills(function), options.key_options(function), namespace=namespace)
+        fills, key_options = self._make_fills(function), options.key_options(function)
+        super().__init__(function, fills, key_options, namespace=namespace, tags=options.tags)
         state.explain_key = _explain_by(self.signature)
         self.hits = () if own_hits is None else (cache._state.hits, own_hits)
         state.freed.watch(self, namespace)
@@ -110,7 +111,8 @@ class FunctionInCache(Wrapper):
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""
         key = self.locate(args, kwargs)[1]
-        value = self.fills.refresh(key, partial(self.function, *args, **kwargs))
+        call = partial(self.function, *args, **kwargs)
+        value = self.fills.refresh(key, call, self.rules_of(self.fills, args, kwargs))
         if self.load is None:
             return value
         return _load_awaited(self.load, key, value) if isinstance(self.fills, TaskFills) else self.load(key, value)

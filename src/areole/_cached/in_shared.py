@@ -48,6 +48,8 @@ class FunctionInShared:
     ) -> None:
         if options.allow_single_use:
             raise TypeError("allow_single_use is for caches of this process: a SharedCache stores bytes of a result")
+        if options.tags is not None:
+            raise TypeError("tags= is for caches of this process: leave it out for a SharedCache")
         self.cache = cache
         self.function = function
         self.options = options

@@ -14,8 +14,9 @@ from .._fill.under_lock import check_lock, check_lock_for
 from .._memoize.key_template import KeyTemplate
 from .._memoize.kinds import check_suitable, full_name_of
 from .._memoize.signature import KeyOptions, parameter_names
-from .._platform.arguments import check_bool, check_plain
+from .._platform.arguments import check_bool, check_plain, check_tags
 from ..shared.wire_names import check_names
+from ..typing import Tags
 
 __all__ = ["CachedOptions"]
 
@@ -36,6 +37,7 @@ class CachedOptions:
     version: str | int | None
     serializer: Any
     wait: float | timedelta | None
+    tags: Tags
 
     def __post_init__(self) -> None:
         for name in ("skip", "exclude"):
@@ -51,6 +53,8 @@ class CachedOptions:
             check_lock(self.lock)
         if self.wait is not None:
             seconds_of(self.wait, "wait", may_be_zero=True)
+        if self.tags is not None and not callable(self.tags):
+            check_tags("cached", self.tags)
         check_names(self)
 
     def check_unshared(self) -> None:

@@ -14,8 +14,9 @@ from .._core.flight import Flight
 from .._core.sentinels import DEFAULT_TTL, DefaultTTLSentinel
 from .._core.ttl import SecondsOf, deadline_after, seconds_from
 from .._index.limits import check_at_least, weigh_all, weigh_none
-from .._platform.arguments import check_bool, suggests_names
+from .._platform.arguments import check_bool, check_tags, suggests_names
 from .._state.cache_state import CacheState
+from .._state.tags import note_late_tags
 from ..typing import FilledType, V_co
 from .rules import FillRules
 from .single_use import SINGLE_USE, refuse_result
@@ -35,7 +36,9 @@ class Filled(FilledType[V_co]):
         value: what callers get, and what is stored.
         ttl: seconds or a timedelta, from the end of the fill, instead of the cache's ttl; None: for ever; 0 or less:
             the value has expired at once, and the one that it was to replace leaves. DEFAULT_TTL: the cache's.
-        tags: not yet.
+        tags: more texts by which `invalidate_tags` finds the value, not known when the fill began. If any tag of the
+            cache was invalidated since, waiters get the value and it is not stored. For a cache, a function or a call
+            that was given `tags=`, an empty one too.
         store: False: those who wait for this fill get the value, and it is stored nowhere. A value that is there stays.
         weight: the bytes that the value counts for under `max_bytes`, instead of what the weigher says, or the length
             of bytes. With a SharedCache behind, that is for this process's copy.
@@ -54,8 +57,7 @@ class Filled(FilledType[V_co]):
     def __post_init__(self) -> None:
         if type(self.value) is Filled:
             raise TypeError("Filled: value must be a plain value, not another Filled")
-        if self.tags != ():
-            raise TypeError("Filled: tags= is not supported yet: leave it out")
+        self.tags = check_tags("Filled", self.tags)
         self._seconds = None if self.ttl is DEFAULT_TTL else seconds_from(self.ttl, "ttl of Filled")
         check_bool("store", self.store)
         self.weight = check_at_least("weight of Filled", self.weight, 0)
@@ -88,6 +90,8 @@ def rules_for(result: Any, rules: FillRules, flight: Flight, state: CacheState) 
     """Return the rules for the value of a Filled. Refuse any other result of these types."""
     if type(result) is not Filled:
         refuse_result(rules.returner, result)
+    if result.tags and rules.tags is None:
+        raise TypeError(f"{rules.returner} returned a Filled with tags=: give the cache, or the function, tags=() too")
     expiry_of, weight, weigh = partial(_expiry, result, rules, flight, state), result.weight, None
     if weight is not None and state.index.weigh is not weigh_none:
         weigh = weigh_all(lambda key, value: weight)
@@ -97,10 +101,15 @@ def rules_for(result: Any, rules: FillRules, flight: Flight, state: CacheState) 
 def _expiry(
     filled: Filled[Any], rules: FillRules, flight: Flight, state: CacheState, key: Any, value: Any
 ) -> float | None:
-    """Return the deadline; under a Resilience, which makes that, the seconds. `skip` of `cached` is asked here too."""
+    """Return the deadline; under a Resilience, which makes that, the seconds. `skip` of `cached` is asked here too.
+
+    The tags are noted here: after all else that may raise, or say that the value is not to be stored.
+    """
     of_plain: SecondsOf[Any, Any] = rules.deadline_of if rules.stale is None else rules.seconds_of
     given = of_plain(key, value)
     seconds = filled.seconds_or(given)
+    if filled.tags and seconds != UNPUBLISHED and not note_late_tags(state, flight, filled.tags):
+        return UNPUBLISHED
     if seconds is given or seconds == UNPUBLISHED:
         return seconds
     assert seconds is not None

@@ -42,7 +42,6 @@ that waits executes a module which the fill imports, that is seen after a moment
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Self
 
@@ -52,11 +51,9 @@ from .._core.sources import note_source
 from .._core.ttl import EXPIRED_AT_ONCE
 from .._core.wait_graph import Wait, current_fill, current_participant, end_wait, needs_thread
 from .._index.bounded import BoundedIndex
-from .._platform.arguments import check_tags
 from .._platform.locks import holds_a_lock, run_locked
 from .._platform.module_imports import is_importing, waits_for_my_imports
 from .._state.cache_state import LOST_AFTER, CacheState
-from .._state.tags import tags_in
 from ..typing import RemovalCause
 from .exceptions import raise_copy_of, raise_unchanged, twin_of
 from .filled import rules_for
@@ -200,22 +197,6 @@ class Fills:
             return True
         self.detach(orphan)
         return False
-
-    # ---- tags
-
-    def note_tags(self, flight: Flight, tags_of: Callable[[Any], Iterable[str]]) -> None:
-        """Note the entry of a claim that was won under its tags, before the fill is called: see T1 in `_state.tags`."""
-        table = tags_in(self.state.index)
-        flight.tags_epoch = table.epoch
-        flight.tags = check_tags(self.state.name, tags_of(flight.entry.key))
-        table.note(flight.entry, flight.tags)
-
-    def note_late_tags(self, flight: Flight, tags: Iterable[str]) -> bool:
-        """Note it under tags that the fill has brought; say whether its value may be stored: see T3."""
-        table = tags_in(self.state.index)
-        flight.tags += check_tags(self.state.name, tags)
-        table.note(flight.entry, flight.tags)
-        return flight.tags_epoch is table.epoch
 
     # ---- complete
 

@@ -36,6 +36,7 @@ from .._core.entry import Empty, Entry
 from .._core.flight import Flight
 from .._core.wait_graph import Wait, add_wait, begin_wait, current_fill, current_participant
 from .._state.cache_state import CacheState
+from .._state.tags import begin_tagged
 from .blocking import call_fill
 from .protocol import Fills
 from .rules import LEAD, Claim, FillRules
@@ -213,7 +214,7 @@ class TaskFills(Fills):
                 return found
             yield
             if rules.tags is not None:
-                self.note_tags(flight, rules.tags)
+                begin_tagged(self.state, flight, rules.tags)
             value = yield from call_fill(call, self.offloads).__await__()
             self.complete(flight, value, rules, began)
         except BaseException as error:

@@ -25,6 +25,7 @@ from .._core.wait_graph import Wait, begin_wait, current_fill, current_participa
 from .._platform import fork
 from .._platform.module_imports import is_importing
 from .._platform.worker_pool import HUNG_SECONDS, Client, pool
+from .._state.tags import begin_tagged
 from .exceptions import raise_unchanged
 from .protocol import Fills
 from .rules import LEAD, Claim, FillRules
@@ -78,7 +79,7 @@ class ThreadFills(Fills):
                         found = self.claim(flight, now, None, is_counted)
                     if found is LEAD:
                         if rules.tags is not None:
-                            self.note_tags(flight, rules.tags)
+                            begin_tagged(self.state, flight, rules.tags)
                         self.complete(flight, call(), rules, serving.now if serving is not None else 0.0)
                 except BaseException as error:
                     flight.error = error
@@ -255,7 +256,7 @@ class ThreadFills(Fills):
             if found is LEAD:
                 began = self.state.clock()
                 if rules.tags is not None:
-                    self.note_tags(flight, rules.tags)
+                    begin_tagged(self.state, flight, rules.tags)
                 self.complete(flight, call(), rules, began)
         except BaseException as error:
             flight.error = error

@@ -22,19 +22,21 @@ between the look and the drop. Reading takes no lock: see `locks`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import compress, repeat
 from operator import not_
 from typing import Any, Final
 from weakref import getweakrefs
 
 from .._core.entry import Entry
+from .._core.flight import Flight
 from .._index.protocol import Index
+from .._platform.arguments import check_tags
 from .._platform.locks import run_locked
 from .._platform.weak import DroppingRef
 from .cache_state import CacheState
 
-__all__ = ["TagTable", "invalidate_tags", "tags_in"]
+__all__ = ["TagTable", "begin_tagged", "invalidate_tags", "note_late_tags", "note_tags"]
 
 LEAST_TAGS: Final = 1000
 """So many tags are known before those without an entry are dropped."""
@@ -107,6 +109,27 @@ def _make_table(index: Index) -> TagTable:
     made: TagTable = index.tags or TagTable(index.lock)
     index.tags = made
     return made
+
+
+def note_tags(index: Index, entry: Entry, tags: Iterable[str]) -> None:
+    """Have `entry`, which a `set` is about to put into `index`, found under `tags`."""
+    tags_in(index).note(entry, tags)
+
+
+def begin_tagged(state: CacheState, flight: Flight, tags_of: Callable[[Any], Iterable[str]]) -> None:
+    """Note the entry of a claim that was won under its tags, before the fill is called: see T1."""
+    table = tags_in(state.index)
+    flight.tags_epoch = table.epoch
+    flight.tags = check_tags(state.name, tags_of(flight.entry.key))
+    table.note(flight.entry, flight.tags)
+
+
+def note_late_tags(state: CacheState, flight: Flight, tags: Iterable[str]) -> bool:
+    """Note it under tags that its fill has brought too; say whether the value may be stored: see T3."""
+    table = tags_in(state.index)
+    flight.tags += check_tags(state.name, tags)
+    table.note(flight.entry, flight.tags)
+    return flight.tags_epoch is table.epoch
 
 
 def invalidate_tags(state: CacheState, tags: Collection[str]) -> int:

@@ -278,6 +278,8 @@ class FillOperations(Operations):
         value = result if filled is None else filled.value
         if type(value) in SINGLE_USE:
             refuse_result(f"get_or_fill: the fill for {self.state.name}", value)
+        if filled is not None and filled.tags:
+            raise TypeError(f"get_or_fill: the fill for {self.state.name} returned a Filled with tags=: leave them out")
         outcome.value, outcome.is_filled = value, True
         outcome.weight = None if filled is None else filled.weight
         return filled

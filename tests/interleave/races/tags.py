@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from areole import RemovalCause
+from areole import AtomicCache, Filled, RemovalCause, Storage
 from areole.testing import assert_valid
 
-from ..race import INDEXES, Started, guarded, race, versioned
+from ..race import INDEXES, POLICIES, Started, guarded, race, versioned
+from ..schedule import point
 from .removals import STALE
 
 TAG = "tag:{key}"
@@ -47,6 +48,36 @@ def tags_invalidated_during_a_fill(index: str, lookup: str) -> Started:
     return read, change, guarded(cache, check)
 
 
+@race(index=(*INDEXES, "lru"))
+def a_tag_that_the_fill_brings(index: str) -> Started:
+    """A's fill reads the data, and brings the tag; B changes the data, and then invalidates that. Proves T3.
+
+    1. A's fill has read the old data    2. the data change; B finds nothing under the tag    3. A stores, and notes it
+
+    Allowed: A gets either version; a lookup after both gets the new one.
+    """
+    options: Any = {"max_items": 2, "policy": index} if index in POLICIES else {"index": index}
+    version = [0]
+
+    def fill(key: str) -> Filled[int]:
+        read = version[0]
+        point()
+        return Filled(read, tags=["late"])
+
+    def change() -> int:
+        version[0] = 1
+        return cache.invalidate_tags("late")
+
+    def check(results: list[Any]) -> None:
+        assert results[0] in (0, 1)
+        assert cache["key"] == 1, STALE
+        assert cache.invalidate_tags("late") == 1
+        assert_valid(cache)
+
+    cache: AtomicCache[str, int] = AtomicCache(fill, tags=(), **options)
+    return (lambda: cache["key"]), change, guarded(cache, check)
+
+
 @race(symmetric=True, index=(*INDEXES, "lru"))
 def one_tag_invalidated_twice(index: str) -> Started:
     """Two invalidate a tag. Proves invariant 9.
@@ -67,3 +98,31 @@ def one_tag_invalidated_twice(index: str) -> Started:
 
     invalidate = lambda: cache.invalidate_tags("tag:key", "all")  # noqa: E731
     return invalidate, invalidate, guarded(cache, check)
+
+
+@race(policy=POLICIES)
+def tags_invalidated_during_a_set(policy: str) -> Started:
+    """A sets a tagged value over another one; B invalidates the tag. Proves T1 and invariant 9.
+
+    1. A puts the new entry in      2. B finds the old one under the tag alone      3. A notes the new one
+
+    Allowed: the set came before the invalidation, or after it; each value that left is reported once.
+    """
+    reported: list[Any] = []
+    store: Storage[str] = Storage(
+        policy=policy,
+        on_removal=lambda *removal: reported.append(removal),
+        expiration_thread_max_checks_per_iteration=0,
+    )
+    store.set("key", "old", tags=["tag"])
+
+    def check(results: list[Any]) -> None:
+        values = [value for _, value, _ in reported] + list(map(store.get, store))
+        assert results[0] is True and sorted(values) == ["new", "old"], reported
+        there = "key" in store
+        assert store.invalidate_tags("tag") == there, "the new value has lost its tag"
+        assert store.invalidate_tags("tag") == 0
+        assert_valid(store)
+
+    put = lambda: store.set("key", "new", tags=["tag"])  # noqa: E731
+    return put, (lambda: store.invalidate_tags("tag")), guarded(store, check)
