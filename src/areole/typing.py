@@ -183,6 +183,7 @@ class SharedCacheInfo(NamedTuple):
         rejected: values in the store that could not be used: cut, of another key or serializer, or with no valid
             signature. They are misses.
         backend_errors: calls that the store has failed, or that were not made since it had failed before.
+        local_hits: lookups that found a value in `local`, and did not ask the store. They are neither hits nor misses.
     """
 
     hits: int
@@ -196,6 +197,7 @@ class SharedCacheInfo(NamedTuple):
     refused_stores: int
     rejected: int
     backend_errors: int
+    local_hits: int = 0
 
 
 CacheInfo.__new__.__annotations__ = get_type_hints(CacheInfo)  # `help` would show a ForwardRef for each

@@ -209,6 +209,14 @@ def test_ttl_of_is_what_is_left(subject: Subject, ttl: float) -> None:
     assert subject.backend.ttl_of("k") < left
 
 
+def test_ttl_of_many_is_what_ttl_of_says_of_each(subject: Subject) -> None:
+    subject.backend.set("a", b"v")
+    subject.backend.set("b", b"v", 3600)
+    forever, left, missing = subject.backend.ttl_of_many(["a", "b", "c"])
+    assert forever is None and 3500 < left <= 3600 and missing is CACHE_MISS
+    assert subject.backend.ttl_of_many([]) == []
+
+
 def test_ttl_of_none_and_of_what_is_missing(backend: Any) -> None:
     backend.set("k", b"v")
     assert backend.ttl_of("k") is None

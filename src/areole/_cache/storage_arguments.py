@@ -13,7 +13,16 @@ from .._index.bounded import BoundedIndex
 from .._index.limits import OVERHEAD, check_at_least, size_of, weigh_all, weigh_none
 from .._platform.arguments import check_plain, is_async_function, shown
 
-__all__ = ["check_fill", "most_swept", "pairs_of", "seconds_until", "store_index", "sweep_delay", "ttl_seconds"]
+__all__ = [
+    "check_fill",
+    "most_swept",
+    "pairs_of",
+    "seconds_until",
+    "store_index",
+    "sweep_delay",
+    "ttl_seconds",
+    "weigh_bytes",
+]
 
 
 def store_index(
@@ -22,7 +31,7 @@ def store_index(
     """Make the index of a store with these limits."""
     size_limit = check_at_least("size_limit_in_bytes", size_limit, 4096)
     max_items = check_at_least("max_items", max_items, 1)
-    weigh: Callable[[Any, Any], int] = weigh_none if size_limit is None else _weigh_bytes
+    weigh: Callable[[Any, Any], int] = weigh_none if size_limit is None else weigh_bytes
     if weigher is not None:
         check_plain("weigher", weigher)
         weigh = weigh_all(weigher)
@@ -32,7 +41,7 @@ def store_index(
     )
 
 
-def _weigh_bytes(key: Any, value: Any) -> int:
+def weigh_bytes(key: Any, value: Any) -> int:
     if isinstance(value, bytes):
         return len(value) + size_of(key) + OVERHEAD
     raise ValueError(

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from .._core.sentinels import CacheMissSentinel
+
 __all__ = ["BaseBackend", "is_unseen"]
 
 from .protocol import SEEN_BYTES
@@ -34,8 +36,15 @@ class BaseBackend:
     def kill(self, key: str, /) -> bytes | None:
         raise NotImplementedError
 
+    def ttl_of(self, key: str, /) -> float | CacheMissSentinel | None:
+        raise NotImplementedError
+
     def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
         return [self.get(key) for key in keys]
+
+    def ttl_of_many(self, keys: Sequence[str], /) -> list[float | CacheMissSentinel | None]:
+        """Return what `ttl_of` says of each key; a cache that keeps values in front of a store asks for that."""
+        return [self.ttl_of(key) for key in keys]
 
     def set_many(self, items: Mapping[str, bytes], /, ttl: float | None = None) -> None:
         for key, value in items.items():

@@ -57,6 +57,9 @@ class InPlace:
     async def ttl_of(self, key: str, /) -> float | CacheMissSentinel | None:
         return await self._call(self._backend.ttl_of, key)
 
+    async def ttl_of_many(self, keys: Sequence[str], /) -> list[float | CacheMissSentinel | None]:
+        return await self._call(lambda: [self._backend.ttl_of(key) for key in keys])
+
     async def clear(self, prefix: str, /) -> None:
         return await self._call(self._backend.clear, prefix)
 

@@ -88,6 +88,9 @@ class RedisBackend(BaseBackend):
     def ttl_of(self, key: str, /) -> float | CacheMissSentinel | None:
         return self._run("ttl_of", self._commands.ttl_of(key))
 
+    def ttl_of_many(self, keys: Sequence[str], /) -> list[float | CacheMissSentinel | None]:
+        return self._run("ttl_of_many", self._commands.ttl_of_many(keys))
+
     def clear(self, prefix: str, /) -> None:
         """Walk through all keys of the database (SCAN), and remove (UNLINK) those that begin with `prefix`."""
         self._run("clear", self._commands.clear(prefix))

@@ -92,6 +92,9 @@ class AsyncRedisBackend:
     async def ttl_of(self, key: str, /) -> float | CacheMissSentinel | None:
         return await self._run("ttl_of", self._commands.ttl_of(key))
 
+    async def ttl_of_many(self, keys: Sequence[str], /) -> list[float | CacheMissSentinel | None]:
+        return await self._run("ttl_of_many", self._commands.ttl_of_many(keys))
+
     async def clear(self, prefix: str, /) -> None:
         """Walk through all keys of the database (SCAN), and remove (UNLINK) those that begin with `prefix`."""
         await self._run("clear", self._commands.clear(prefix))

@@ -107,6 +107,11 @@ class Commands:
         result: float | CacheMissSentinel | None = {-1: None, -2: CACHE_MISS}.get(left, left / 1000)
         return result
 
+    def ttl_of_many(self, keys: Sequence[str]) -> Steps[list[float | CacheMissSentinel | None]]:
+        names = [key.encode() for key in keys]
+        many = yield from self._route.exchange([Request(name, (b"PTTL", name)) for name in names])
+        return [{-1: None, -2: CACHE_MISS}.get(left, left / 1000) for left in many]
+
     def set(self, key: str, value: bytes, ttl: float | None, only_if_absent: bool) -> Steps[bool]:
         options = (*_options(ttl), b"NX") if only_if_absent else _options(ttl)
         stored: int = yield from self._one(_run(scripts.SET, [key.encode()], value, *options))

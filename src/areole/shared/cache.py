@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, NoReturn, Self, TypeVar, overload
 
+from .._cache.storage import Storage
 from .._cache.storage_arguments import check_fill, pairs_of, seconds_until
 from .._core.entry import Empty
 from .._core.sentinels import DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
@@ -22,6 +23,7 @@ from ..typing import Clock, FillResult, SharedCacheInfo, Ttl
 from .aio import AsyncSharedCache
 from .envelope import Bare, Envelope
 from .fills import FillOperations
+from .local import LocalTier
 from .modes import INLINE, Tasks, Threads
 from .picked import picked_serializer
 from .plane import plane_of
@@ -61,6 +63,11 @@ class SharedCache(Generic[V]):
             given, values are coded on the loop; None: the loop's default executor.
         lease: seconds after which a fill loses its right to be stored if its process is stopped, or was killed.
         max_items: the most items that this process keeps in the store: the least recently used ones are deleted.
+        local: a Storage, for this cache alone, in which this process keeps what it has read. What `get`, `[]`,
+            `get_many` and `get_or_fill`, also those of `aio`, find there needs no request. Its limits and its ttl are
+            those of the copies. Changes in any process drop them: see "Copies in each process" in docs/shared.md.
+        copies: with `local`, keep bytes, from which each hit makes an object of its own. Otherwise all get the same
+            object: do not change it.
         clock: gives seconds; for the pauses after failures, and for values in memory.
 
     Under concurrency:
@@ -90,6 +97,8 @@ class SharedCache(Generic[V]):
         executor: Any = INLINE,
         lease: float = LEASE,
         max_items: int | None = None,
+        local: Storage[Any] | None = None,
+        copies: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
         check_bool("envelope", envelope)
@@ -119,6 +128,22 @@ class SharedCache(Generic[V]):
         self._threads = None if sync is None else Threads(sync, state.breaker, state.counters, state.flights)
         self._tasks = Tasks(asynchronous, state.breaker, state.counters, state.flights, timeout, sync, executor)
         self._use(codec)
+        check_bool("copies", copies)
+        if local is not None:
+            self._keep_in(local, copies)
+        elif copies:
+            raise TypeError("copies is for a cache with local=")
+
+    def _keep_in(self, local: Any, copies: bool) -> None:
+        """Have lookups find in `local` what this process has read."""
+        if self._state.item_limit is not None:
+            raise TypeError(
+                "max_items goes by what is read in the store, which local= saves: limit the Storage instead"
+            )
+        threads, tasks = self._operations, self._aio._operations
+        tasks.local = LocalTier(local, copies, threads, tasks, plane_of(self._state.backend))
+        if threads is not None:
+            threads.local = tasks.local
 
     def _use(self, codec: Any) -> None:
         """Become a view with this serializer."""

@@ -10,7 +10,17 @@ from .._core.stats import InnerCounter
 
 __all__ = ["SharedCounters"]
 
-_NAMES: Final = ("hits", "misses", "fills", "failures", "refused_stores", "rejected", "backend_errors", "evictions")
+_NAMES: Final = (
+    "hits",
+    "misses",
+    "local_hits",
+    "fills",
+    "failures",
+    "refused_stores",
+    "rejected",
+    "backend_errors",
+    "evictions",
+)
 
 
 class SharedCounters:
@@ -19,6 +29,7 @@ class SharedCounters:
     __slots__ = _NAMES
     hits: AtomicInt64
     misses: AtomicInt64
+    local_hits: AtomicInt64
     fills: AtomicInt64
     failures: AtomicInt64
     refused_stores: AtomicInt64

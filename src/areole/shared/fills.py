@@ -26,7 +26,7 @@ from .._fill.single_use import SINGLE_USE, refuse_result
 from ..errors import BackendError
 from ..typing import Source
 from .operations import Operations
-from .outcome import Outcome, moment
+from .outcome import Found, Outcome, moment
 from .renewer import renewer
 from .shared_state import SharedState
 from .steps import Steps
@@ -84,7 +84,9 @@ class FillOperations(Operations):
     def over(self, state: SharedState, make_fills: Any = None) -> FillOperations:
         """Return the same operations over a part of the cache, which counts by itself too."""
         make_fills = type(self.mode._fills) if make_fills is None else make_fills
-        return FillOperations(state, self.mode.over(state.counters, state.flights, make_fills), self.envelope)
+        part = FillOperations(state, self.mode.over(state.counters, state.flights, make_fills), self.envelope)
+        part.local = self.local
+        return part
 
     def get_or_fill(
         self,
@@ -96,9 +98,19 @@ class FillOperations(Operations):
     ) -> Steps[Any]:
         """Return the value of `key`; if it has none, fill it, or wait for who does. A refresh fills it again."""
         call = _Fill(self.state.keys.name(key), key, fill, seconds_of, wait, is_refresh)
-        value = yield from self._find_or_fill(call, self._look_first)
+        if self.local is None or is_refresh:
+            value = yield from self._find_or_fill(call, self._look_first)
+        elif (value := self.local.find_kept(self, call.name)) is not Empty:
+            return value
+        else:
+            (found,) = yield from self.local.keep([call.name], partial(self._find_to_keep, call))
+            value = found.value
         note_source(self.state.name, key, call.source)
         return value
+
+    def _find_to_keep(self, call: _Fill, keeps: list[bool]) -> Steps[list[Found]]:
+        value = yield from self._find_or_fill(call, self._look_and_measure if keeps[0] else self._look_first)
+        return [Found(value, call.seconds, call.source, call.raw)]
 
     def find_or_fill(
         self, key: Any, fill: Callable[[Any], Any], seconds_of: SecondsOf[Any, Any], is_refresh: bool
@@ -126,7 +138,7 @@ class FillOperations(Operations):
             outcome = yield self.mode.fly(call.name, partial(self._lead, call), is_refresh)
             if outcome.serves(call, call.began, call.version) and (outcome.is_filled or not is_refresh):
                 value = yield from self._value_of(outcome, call)
-                call.seconds, call.weight = outcome.seconds, outcome.weight
+                call.seconds, call.weight, call.raw = outcome.seconds, outcome.weight, outcome.payload
                 call.source = "filled" if outcome.is_filled else "shared"
                 break
         if state.item_limit is not None:
@@ -149,9 +161,6 @@ class FillOperations(Operations):
         if left is CACHE_MISS:
             call.seconds = 0.0
         return (yield from self._look_first(call))
-
-    def _left(self, name: str) -> Steps[Any]:
-        return (yield self.call(self.backend.ttl_of, name))
 
     def _value_of(self, outcome: Outcome, call: _Fill) -> Steps[Any]:
         """Return the value: to its leader as it is, to each other caller an object of its own, if it was packed."""

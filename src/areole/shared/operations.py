@@ -35,6 +35,9 @@ __all__ = ["Operations"]
 class Operations:
     """The operations of a shared cache, over a state, for one mode, with one serializer."""
 
+    local: Any = None
+    """The LocalTier in front of the store."""
+
     def __init__(self, state: SharedState, mode: Any, envelope: Any) -> None:
         self.state = state
         self.mode = mode
@@ -114,8 +117,11 @@ class Operations:
 
     def get(self, key: Any, default: Any) -> Steps[Any]:
         name = self.state.keys.name(key)
+        if self.local is not None and (value := self.local.find_kept(self, name)) is not Empty:
+            return value
         try:
-            value = (yield from self.look(name))[0]
+            local = self.local
+            value = (yield from (self.look(name) if local is None else local.look(self, [name])))[0]
         except BackendError:
             if self.state.raises:
                 raise
@@ -131,29 +137,53 @@ class Operations:
 
     def get_many(self, keys: list[Any]) -> Steps[dict[Any, Any]]:
         """Return those that have a value, in the order asked."""
+        names = self.state.keys.names(keys)
+        values = [Empty] * len(keys) if self.local is None else [self.local.find_kept(self, name) for name in names]
+        missing = [at for at, value in enumerate(values) if value is Empty]
+        if missing:
+            for at, value in zip(missing, (yield from self._find_many([names[at] for at in missing])), strict=True):
+                values[at] = value
+                if value is not Empty:
+                    note_source(self.state.name, keys[at], "shared")
+        return {key: value for key, value in zip(keys, values, strict=True) if value is not Empty}
+
+    def _find_many(self, names: list[str]) -> Steps[list[Any]]:
+        """Return the value of each in the store, or Empty."""
         state = self.state
-        names = state.keys.names(keys)
         try:
-            raws, version = yield from self.read_many(names)
+            if self.local is None:
+                values = [value for value, _ in (yield from self.look_many(names))]
+            else:
+                values = yield from self.local.look(self, names)
         except BackendError:
             if state.raises:
                 raise
-            raws, version = [None] * len(names), None
-        found, hits = {}, 0
-        offloads = self.mode.offload is not None
-        for key, name, raw in zip(keys, names, raws, strict=True):
-            if raw is None:
-                continue
-            value = (yield from self.open(raw, name, version)) if offloads else self.open_here(raw, name, version)
-            if value is not Empty:
-                hits += 1
-                found[key] = value
-                note_source(state.name, key, "shared")
-                if state.item_limit is not None:
-                    yield from self.evict(state.item_limit.note(name))
+            values = [Empty] * len(names)
+        hits = sum([value is not Empty for value in values])
         state.counters.hits += hits  # one atomic step each
         state.counters.misses += len(names) - hits
+        if state.item_limit is not None:
+            for name, value in zip(names, values, strict=True):
+                if value is not Empty:
+                    yield from self.evict(state.item_limit.note(name))
+        return values
+
+    def look_many(self, names: list[str]) -> Steps[list[tuple[Any, bytes | None]]]:
+        """Return the value of each or Empty, and what is stored."""
+        raws, version = yield from self.read_many(names)
+        found: list[tuple[Any, bytes | None]] = []
+        for name, raw in zip(names, raws, strict=True):
+            if raw is None:
+                value = Empty
+            elif self.mode.offload is not None:
+                value = yield from self.open(raw, name, version)
+            else:
+                value = self.open_here(raw, name, version)
+            found.append((value, raw))
         return found
+
+    def _left(self, name: str) -> Steps[Any]:
+        return (yield self.call(self.backend.ttl_of, name))
 
     def read_many(self, names: list[str]) -> Steps[tuple[list[bytes | None], bytes | None]]:
         if not names:

@@ -7,10 +7,24 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["Outcome", "moment"]
+from ..typing import Source
+
+__all__ = ["Found", "Outcome", "moment"]
 
 moment: Final[Callable[[], int]] = itertools.count().__next__
 """Gives a number above all that it has given: a clock may read the same before and after an invalidation."""
+
+
+class Found:
+    """A value of the shared cache, and for how many seconds it may be kept here: None for ever, 0 not at all."""
+
+    __slots__ = ("raw", "seconds", "source", "value")
+
+    def __init__(self, value: Any, seconds: float | None, source: Source, raw: bytes | None = None) -> None:
+        self.value = value
+        self.seconds = seconds
+        self.source = source
+        self.raw = raw  # as it is stored
 
 
 class Outcome:

@@ -44,6 +44,7 @@ from .._platform.fork import after_fork_in_child
 from .._platform.locks import Guarded, run_locked
 from .._platform.weak import WeakTable
 from ..backends.in_executor import InPlace
+from ..backends.null import NullBackend
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import CacheClosedError
 
@@ -100,7 +101,7 @@ class Plane(Guarded):
     `lock` guards the start of that thread. `_is_live` is written by that thread alone, once it runs.
     """
 
-    __slots__ = ("_backend", "_is_closed", "_is_live", "_thread", "_tiers", "lag", "listens")
+    __slots__ = ("_backend", "_is_closed", "_is_live", "_keeps_unheard", "_thread", "_tiers", "lag", "listens")
 
     def __init__(self, backend: Any) -> None:
         super().__init__()
@@ -114,7 +115,8 @@ class Plane(Guarded):
         self._backend = weakref.ref(backend)
         self._tiers: WeakTable[None] = WeakTable()
         self._thread: threading.Thread | None = None
-        self._is_live = not self.listens  # then no other process can change what is there
+        self._keeps_unheard = not self.listens and not isinstance(backend, NullBackend)
+        self._is_live = self._keeps_unheard  # then no other process can change what is there
         self._is_closed = False
 
     def add(self, tier: TierOfPlane) -> None:
@@ -136,7 +138,7 @@ class Plane(Guarded):
 
     def forget(self) -> None:
         """In the child of a fork: there is no thread, and what was copied from the parent is not kept."""
-        self._is_live, self._thread = not self.listens, threading.current_thread()
+        self._is_live, self._thread = self._keeps_unheard, threading.current_thread()
         self._drop_all()  # reported later, as by the plane's thread: a lock of the listener's may be held for ever here
         self._thread = None
 

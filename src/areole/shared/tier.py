@@ -24,29 +24,19 @@ from .._platform.arguments import is_async_function
 from .._platform.locks import Guarded, run_locked
 from .._state.cache_state import CacheState
 from ..errors import BackendError
-from ..typing import CacheInfo, Source
+from ..typing import CacheInfo
 from .background import Done, in_background
 from .fills import FillOperations
+from .outcome import Found
 from .plane import Plane
 from .reports import Reports
 from .steps import Steps, run, run_async
 from .wire_names import as_fill, has_own_keys, key_of_arguments, wire_name_of
 
-__all__ = ["Found", "Tier"]
+__all__ = ["Tier"]
 
 LEAST_NAMES: Final = 1000
 """So many names are kept before those of keys that are not there any more are dropped."""
-
-
-class Found:
-    """A value of the shared cache, and for how many seconds it may be kept here: None for ever, 0 not at all."""
-
-    __slots__ = ("seconds", "source", "value")
-
-    def __init__(self, value: Any, seconds: float | None, source: Source) -> None:
-        self.value = value
-        self.seconds = seconds
-        self.source = source
 
 
 class Tier(Guarded):
@@ -161,8 +151,7 @@ class Tier(Guarded):
     def reset_counters(self) -> None:
         self._tasks.state.counters.reset()
 
-    @staticmethod
-    def value_of(found: Found) -> Any:
+    def value_of(self, found: Found) -> Any:
         """Return what is stored in this process, and given to those who wait."""
         return found.value
 
