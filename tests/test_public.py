@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 PUBLIC = [  # constants, classes, functions, as ruff sorts them
     "CACHE_MISS",
     "DEFAULT_TTL",
+    "NOT_MODIFIED",
     "AreoleError",
     "AsyncAtomicCache",
     "AtomicCache",

@@ -23,7 +23,7 @@ from ._cache.storage import Storage
 from ._cached.cached import cached
 from ._core.sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from ._core.sources import sources
-from ._fill.filled import Filled
+from ._fill.filled import NOT_MODIFIED, Filled
 from ._fill.resilience import Resilience
 from .errors import (
     AreoleError,
@@ -44,6 +44,7 @@ if _typing.TYPE_CHECKING:
 __all__ = [
     "CACHE_MISS",
     "DEFAULT_TTL",
+    "NOT_MODIFIED",
     "AreoleError",
     "AsyncAtomicCache",
     "AtomicCache",

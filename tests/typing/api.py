@@ -15,6 +15,7 @@ from typing import Any, TypeVar, assert_type
 from areole import (
     CACHE_MISS,
     DEFAULT_TTL,
+    NOT_MODIFIED,
     AsyncAtomicCache,
     AtomicCache,
     Cache,
@@ -717,7 +718,19 @@ class HasFills:
         return 1
 
 
+def gives_it_again(key: str, *, previous: int | None = None) -> int | Filled[int]:
+    return NOT_MODIFIED if previous else 1
+
+
+@AtomicCache.memoize(previous="old")
+def memoized_with_old(key: str, *, old: int | None = None) -> int | Filled[int]:
+    return NOT_MODIFIED if old else 1
+
+
 def filled(shop: SharedCache[int]) -> None:
+    assert_type(AtomicCache(gives_it_again).refresh("x"), int)
+    assert_type(shop.refresh("x", gives_it_again), int)
+    assert_type(memoized_with_old.refresh("x"), int)
     assert_type(AtomicCache(gives_filled)["x"], int)
     assert_type(AtomicCache(gives_either)["x"], int)
     assert_type(AtomicCache.memoize(gives_filled)("x"), int)

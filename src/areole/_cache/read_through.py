@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from .._core.entry import TimedEntry
 from .._core.ttl import make_deadline, make_seconds, seconds_of
-from .._fill.filled import special_types
+from .._fill.filled import previous_in, special_types
 from .._fill.protocol import Fills
 from .._fill.resilience import Resilience, stale_rules_of
 from .._fill.rules import FillRules
@@ -158,6 +158,11 @@ def open_fills(
     if tier is not None:
         rules.tier, rules.dump = tier, tier.value_of
         tier.use(state)
+    takes = previous_in(fill)  # type: ignore[arg-type]
+    if tier is None:
+        rules.previous = takes
+    else:
+        tier.previous = takes
     if tags is not None:
         if tier is not None:
             raise TypeError("tags= is for a cache of this process alone: leave out shared=, or tags=")

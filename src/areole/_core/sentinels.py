@@ -1,11 +1,11 @@
-"""CACHE_MISS and DEFAULT_TTL: objects that stand for themselves, of which there is one each."""
+"""CACHE_MISS, DEFAULT_TTL and NOT_MODIFIED: objects that stand for themselves, of which there is one each."""
 
 from __future__ import annotations
 
 import enum
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-__all__ = ["CACHE_MISS", "DEFAULT_TTL", "CacheMissSentinel", "DefaultTTLSentinel"]
+__all__ = ["CACHE_MISS", "DEFAULT_TTL", "CacheMissSentinel", "DefaultTTLSentinel", "NotModifiedSentinel"]
 
 if TYPE_CHECKING:
     # Type checkers narrow `is` and `is not` for the member of an enum, and for no other object.
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     class DefaultTTLSentinel(enum.Enum):
         DEFAULT_TTL = "DEFAULT_TTL"
+
+    class NotModifiedSentinel(enum.Enum):
+        NOT_MODIFIED = "NOT_MODIFIED"
 
 else:
 
@@ -53,8 +56,18 @@ else:
         def __repr__(self) -> str:
             return "<DefaultTTL>"
 
+    class NotModifiedSentinel(_Sentinel):
+        """The type of `NOT_MODIFIED`."""
+
+        __slots__ = ()
+        _name = "NOT_MODIFIED"
+
+        def __repr__(self) -> str:
+            return "<NotModified>"
+
     CacheMissSentinel.CACHE_MISS = CacheMissSentinel()
     DefaultTTLSentinel.DEFAULT_TTL = DefaultTTLSentinel()
+    NotModifiedSentinel.NOT_MODIFIED = NotModifiedSentinel()
 
 
 CACHE_MISS: Final = CacheMissSentinel.CACHE_MISS

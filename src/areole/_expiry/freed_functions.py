@@ -178,11 +178,11 @@ def _namespace_of(key: Any) -> KeyNamespace | None:
     return key[0] if type(key) is tuple and key and type(key[0]) is KeyNamespace else None
 
 
-def _fill_own_key(name: str, fill: Callable[[Any], Any], key: Any) -> Any:
+def _fill_own_key(name: str, fill: Callable[..., Any], key: Any, **previous: Any) -> Any:
     namespace = _namespace_of(key)
     if namespace is not None:
         raise TypeError(f"{name}: the key is one of {namespace.name}, which is cached here: call that instead")
-    return fill(key)
+    return fill(key, **previous)
 
 
 def _is_left(key: Any) -> bool:

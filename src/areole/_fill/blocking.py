@@ -25,10 +25,10 @@ class BlockingFill:
         self.name = name
         self.is_async = is_async_function(fill)
 
-    def __call__(self, key: Any) -> Any:
+    def __call__(self, key: Any, **previous: Any) -> Any:
         if self.is_async:  # before it is called: a coroutine that is never awaited gives a warning
             self._refuse_running_loop()
-        value = self.fill(key)
+        value = self.fill(key, **previous)
         if not inspect.isawaitable(value):
             return value
         self._refuse_running_loop()

@@ -1,27 +1,38 @@
-"""Filled: what a fill may return instead of a plain value, to say more of it."""
+"""What a fill may say: Filled and NOT_MODIFIED, which it returns instead of a plain value; and what it may be given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from math import inf
 from typing import Any, Final, final
 
-from .._core.entry import UNPUBLISHED
+from .._core.entry import UNPUBLISHED, Empty, Removal
 from .._core.flight import Flight
-from .._core.sentinels import DEFAULT_TTL, DefaultTTLSentinel
+from .._core.sentinels import DEFAULT_TTL, DefaultTTLSentinel, NotModifiedSentinel
 from .._core.ttl import SecondsOf, deadline_after, seconds_from
 from .._index.limits import check_at_least, weigh_all, weigh_none
 from .._platform.arguments import check_bool, check_tags, suggests_names
 from .._state.cache_state import CacheState
 from .._state.tags import note_late_tags
-from ..typing import FilledType, V_co
+from ..typing import FilledType, RemovalCause, V_co
 from .rules import FillRules
 from .single_use import SINGLE_USE, refuse_result
 
-__all__ = ["Filled", "plain_value", "rules_for", "special_types"]
+__all__ = [
+    "NOT_MODIFIED",
+    "Filled",
+    "explain_result",
+    "old_value",
+    "plain_value",
+    "previous_for",
+    "previous_in",
+    "special_types",
+    "without_old",
+]
 
 
 @final
@@ -73,11 +84,18 @@ Filled.__init__ = suggests_names()(Filled.__init__)  # type: ignore[method-assig
 
 
 def special_types(allow_single_use: bool) -> frozenset[type[Any]]:
-    """Return the types of results that are no plain values: `Filled`, and those that are refused."""
+    """Return the types of results that are no plain values, or are refused."""
     return _FILLED if allow_single_use else _SPECIAL
 
 
-_FILLED: Final[frozenset[type[Any]]] = frozenset({Filled})
+NOT_MODIFIED: Final[Filled[Any]] = NotModifiedSentinel.NOT_MODIFIED  # type: ignore[assignment]
+"""What a fill may return where the value that it is to replace is still right: that stays, with a new ttl from now.
+
+After the status 304 of HTTP. `Filled(NOT_MODIFIED, ttl=5)` gives the ttl. It is a TypeError where there is no value
+that the fill was to replace. To type checkers it is a `Filled`.
+"""
+
+_FILLED: Final[frozenset[type[Any]]] = frozenset({Filled, NotModifiedSentinel})
 _SPECIAL: Final = SINGLE_USE | _FILLED
 
 
@@ -86,8 +104,14 @@ def plain_value(result: Any) -> Any:
     return result.value if type(result) is Filled else result
 
 
-def rules_for(result: Any, rules: FillRules, flight: Flight, state: CacheState) -> FillRules:
-    """Return the rules for the value of a Filled. Refuse any other result of these types."""
+def explain_result(result: Any, rules: FillRules, flight: Flight, state: CacheState) -> tuple[Any, FillRules]:
+    """Return what a Filled has, or NOT_MODIFIED stands for, and the rules for it. Refuse others of these types."""
+    if result is NOT_MODIFIED:
+        old = old_value(Empty if flight.old is None else flight.old.value, rules.returner)
+        if flight.entry.is_published:
+            return old, rules
+        unstored = _stored_nowhere  # it has left meanwhile, and was reported
+        return old, replace(rules, deadline_of=unstored, seconds_of=unstored)
     if type(result) is not Filled:
         refuse_result(rules.returner, result)
     if result.tags and rules.tags is None:
@@ -95,7 +119,11 @@ def rules_for(result: Any, rules: FillRules, flight: Flight, state: CacheState) 
     expiry_of, weight, weigh = partial(_expiry, result, rules, flight, state), result.weight, None
     if weight is not None and state.index.weigh is not weigh_none:
         weigh = weigh_all(lambda key, value: weight)
-    return replace(rules, deadline_of=expiry_of, seconds_of=expiry_of, weigh=weigh)
+    return result.value, replace(rules, deadline_of=expiry_of, seconds_of=expiry_of, weigh=weigh)
+
+
+def _stored_nowhere(key: Any, value: Any) -> float:
+    return UNPUBLISHED
 
 
 def _expiry(
@@ -118,3 +146,45 @@ def _expiry(
     if 0 < seconds < inf:
         state.expire_this_too(flight.entry)
     return deadline_after(seconds, state.clock) if rules.stale is None else seconds
+
+
+# ---- the value that a fill is to replace
+
+
+def old_value(old: Any, returner: str) -> Any:
+    """Return what NOT_MODIFIED stands for; TypeError if that is Empty."""
+    if old is Empty:
+        raise TypeError(
+            f"{returner} returned NOT_MODIFIED, but there is no value that it was to replace: "
+            "return NOT_MODIFIED only where the fill was given previous="
+        )
+    return old
+
+
+def without_old(removed: Sequence[Removal], flight: Flight) -> list[Removal]:
+    """Leave out that the old value was replaced, as it was by itself."""
+    key, old = flight.entry.key, None if flight.old is None else flight.old.value
+    return [each for each in removed if not (each[0] is key and each[1] is old and each[2] in _REPLACED)]
+
+
+_REPLACED: Final = (RemovalCause.REPLACED, RemovalCause.EXPIRED)
+
+
+def previous_for(flight: Flight, name: str) -> dict[str, Any]:
+    """Return the value that a fill is to replace as a keyword argument of that name; none, if there is no value."""
+    return {} if flight.old is None else {name: flight.old.value}
+
+
+def previous_in(fill: Callable[..., Any], name: str = "previous") -> str | None:
+    """Return the name by which `fill` takes the value that it is to replace, or None; it is not its first parameter."""
+    try:
+        others = list(inspect.signature(fill).parameters.values())[1:]
+    except (TypeError, ValueError):  # some builtins have no signature
+        return None
+    found = next((each for each in others if each.name == name and each.kind in _BY_NAME), None)
+    if found is not None and found.default is found.empty:
+        raise TypeError(f"fill: its parameter {name} needs a default, such as None, for keys that have no value")
+    return None if found is None else name
+
+
+_BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

@@ -56,7 +56,7 @@ from .._platform.module_imports import is_importing, waits_for_my_imports
 from .._state.cache_state import LOST_AFTER, CacheState
 from ..typing import RemovalCause
 from .exceptions import raise_copy_of, raise_unchanged, twin_of
-from .filled import rules_for
+from .filled import NOT_MODIFIED, explain_result, without_old
 from .resilience import StaleRules
 from .rules import LEAD, Claim, FillRules
 from .task_waiter import wake
@@ -210,8 +210,11 @@ class Fills:
             if rules is None:
                 rules = self.rules
             if type(value) in rules.refused_types:
-                rules = rules_for(value, rules, flight, self.state)
-                return self.complete(flight, value.value, rules, began)
+                given, (value, rules) = value, explain_result(value, rules, flight, state)
+                self.complete(flight, value, rules, began)
+                if given is NOT_MODIFIED:
+                    flight.removed = without_old(flight.removed, flight)
+                return
             result = value
             if rules.dump is not None:
                 value = rules.dump(result)

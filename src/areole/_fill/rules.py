@@ -48,6 +48,8 @@ class FillRules:
     """What a cache in front of a shared one has to do with that; see `shared.tier`."""
     tags: Callable[[Any], Iterable[str]] | None = None
     """Gives the tags of a key, as its fill begins; None: no fill has any."""
+    previous: str | None = None
+    """The keyword by which the fill takes the value that it is to replace; None: it does not."""
     takes_ttls: Callable[[], bool] = lambda: True
     """Says whether a ttl that a fill gives counts, when there is one."""
     weigh: Callable[[Any, Any], int] | None = None

@@ -38,6 +38,7 @@ from .._core.wait_graph import Wait, add_wait, begin_wait, current_fill, current
 from .._state.cache_state import CacheState
 from .._state.tags import begin_tagged
 from .blocking import call_fill
+from .filled import previous_for
 from .protocol import Fills
 from .rules import LEAD, Claim, FillRules
 from .stale import StaleServing, throttle
@@ -215,6 +216,8 @@ class TaskFills(Fills):
             yield
             if rules.tags is not None:
                 begin_tagged(self.state, flight, rules.tags)
+            if rules.previous is not None:
+                call = partial(call, **previous_for(flight, rules.previous))
             value = yield from call_fill(call, self.offloads).__await__()
             self.complete(flight, value, rules, began)
         except BaseException as error:

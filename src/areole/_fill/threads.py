@@ -27,6 +27,7 @@ from .._platform.module_imports import is_importing
 from .._platform.worker_pool import HUNG_SECONDS, Client, pool
 from .._state.tags import begin_tagged
 from .exceptions import raise_unchanged
+from .filled import previous_for
 from .protocol import Fills
 from .rules import LEAD, Claim, FillRules
 from .stale import StaleServing, throttle
@@ -47,7 +48,7 @@ class ThreadFills(Fills):
     def get_or_fill(
         self,
         key: Any,
-        call: Callable[[], Any],
+        call: Callable[..., Any],
         now: float | None = None,
         rules: FillRules | None = None,
         is_refresh: bool = False,
@@ -80,7 +81,8 @@ class ThreadFills(Fills):
                     if found is LEAD:
                         if rules.tags is not None:
                             begin_tagged(self.state, flight, rules.tags)
-                        self.complete(flight, call(), rules, serving.now if serving is not None else 0.0)
+                        result = call() if rules.previous is None else call(**previous_for(flight, rules.previous))
+                        self.complete(flight, result, rules, serving.now if serving is not None else 0.0)
                 except BaseException as error:
                     flight.error = error
                     throttle(self, flight, stale)
@@ -247,7 +249,7 @@ class ThreadFills(Fills):
         answers.put((None, self._lead_here(flight, claim_and_tell, call, rules)))
 
     def _lead_here(
-        self, flight: Flight, claim: Callable[[Flight], Claim], call: Callable[[], Any], rules: FillRules
+        self, flight: Flight, claim: Callable[[Flight], Claim], call: Callable[..., Any], rules: FillRules
     ) -> BaseException | None:
         """Claim, and if that is won, fill, in a thread of the pool. Return what ended it, if that was raised."""
         latch = flight.latch
@@ -257,7 +259,8 @@ class ThreadFills(Fills):
                 began = self.state.clock()
                 if rules.tags is not None:
                     begin_tagged(self.state, flight, rules.tags)
-                self.complete(flight, call(), rules, began)
+                result = call() if rules.previous is None else call(**previous_for(flight, rules.previous))
+                self.complete(flight, result, rules, began)
         except BaseException as error:
             flight.error = error
             raised = flight.for_requester  # read once: the requester takes it away when it leaves

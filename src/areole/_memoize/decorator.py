@@ -63,6 +63,7 @@ class MemoizeOptions(CacheOptions, total=False):
     typed: bool
     key: Callable[..., Any] | None
     ignore: Collection[str]
+    previous: str | None
     inline: bool
     on_abandon: OnAbandon
     results: Literal["instance", "table"]
@@ -139,6 +140,8 @@ class Memoizing:
             key: a callable of the arguments that returns the key.
             tags: templates among them name parameters of the function; a callable gets its arguments.
             ignore: names of parameters to leave out of the key; the leader's arguments are used.
+            previous: the name of a keyword-only parameter, which is no part of the key. A refresh passes the old result
+                there, also in the background; other calls leave it at its default.
             inline, on_abandon: those of `AsyncAtomicCache`, for an `async def`.
             results: where those of a method are kept: in the `__dict__` of their "instance", or in a "table" of the
                 method, where a hit takes longer, and results that refer to their instance keep it alive.
@@ -171,7 +174,7 @@ class Memoizing:
             "key": None,
             "ignore": (),
         } | options
-        names = ("typed", "key", "ignore", "name", "inline", "on_abandon", "results")
+        names = ("typed", "key", "ignore", "name", "inline", "on_abandon", "previous", "results")
         for_cache = {name: options[name] for name in options if name not in names}
         if for_cache.get("tags") is not None:
             for_cache["tags"] = ()  # the wrapper knows those of a call

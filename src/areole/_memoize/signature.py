@@ -131,6 +131,20 @@ def first_parameter(function: Callable[..., Any]) -> str:
     return parameters[0].name if parameters and parameters[0].kind in _POSITIONAL else ""
 
 
+def check_previous(name: object, function: Callable[..., Any]) -> str | None:
+    """Return `name`; raise unless that is None, or a keyword-only parameter of `function` that may be left out."""
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise TypeError(f"previous must be the name of a parameter, or None, not {type(name).__name__}")
+    found = [each for each in _parameters_of(function, is_method=False) if each.name == name]
+    if not found or found[0].kind is not Parameter.KEYWORD_ONLY or found[0].default is Parameter.empty:
+        raise ValueError(
+            f"previous={name!r} must name a keyword-only parameter with a default, such as `*, {name}=None`"
+        )
+    return name
+
+
 def parameter_names(function: Callable[..., Any]) -> list[str]:
     """Return the names of all parameters."""
     return [each.name for each in _parameters_of(function, is_method=False)]

@@ -26,7 +26,7 @@ from .._index.bounded import BoundedIndex
 from .._platform.generated import define
 from ..typing import CacheInfo
 from .kinds import full_name_of
-from .signature import KeyOptions, Signature, parameter_names
+from .signature import KeyOptions, Signature, check_previous, parameter_names
 from .tag_templates import tags_source
 
 __all__ = ["HELPERS", "MemoizedFunction", "Wrapper", "define_key"]
@@ -299,11 +299,14 @@ class MemoizedFunction(Wrapper):
         self.cache = cache
         self.hits = () if cache._state.hits is None else (cache._state.hits,)
         self.parameters = parameters
+        previous = check_previous(parameters.get("previous"), function)
+        ignore = parameters["ignore"] if previous is None else (*parameters["ignore"], previous)
+        options = KeyOptions(parameters["typed"], parameters["key"], ignore)
+        tier = cache._fills.rules.tier
         cache._fills.rules = replace(cache._fills.rules, returner=f"memoize: {cache.name}")
-        options = KeyOptions(parameters["typed"], parameters["key"], parameters["ignore"])
+        (cache._fills.rules if tier is None else tier).previous = previous
         super().__init__(function, cache._fills, options, is_method=is_method, tags=parameters.get("tags"))
         cache._state.explain_key = self.signature.explain_key
-        tier = cache._fills.rules.tier
         self.to_fill: Any = None if tier is None else tier.memoize(self, parameters.get("name"))
         if tier is not None:
             self.names["function"] = self.to_fill

@@ -11,6 +11,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 from .._cache.storage_arguments import pairs_of, seconds_until
 from .._core.sentinels import DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from .._core.ttl import seconds_of
+from .._fill.filled import previous_in
 from .._platform.arguments import check_bool, check_callable, check_keys
 from ..errors import BackendError, CacheClosedError
 from ..typing import FillResult, SharedCacheInfo, Ttl
@@ -86,7 +87,8 @@ class AsyncSharedCache(Generic[V]):
         """Fill `key` again and return the new value; others get the old one meanwhile. If `fill` raises, that stays."""
         steps = self._steps()
         check_callable("fill", fill)
-        return await run_async(steps.get_or_fill(key, fill, self._state.seconds_for(ttl), None, True))
+        seconds_of = self._state.seconds_for(ttl)
+        return await run_async(steps.get_or_fill(key, fill, seconds_of, None, True, previous_in(fill)))
 
     # ---- changes
 

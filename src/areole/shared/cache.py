@@ -14,6 +14,7 @@ from .._cache.storage_arguments import check_fill, pairs_of, seconds_until
 from .._core.entry import Empty
 from .._core.sentinels import DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from .._core.ttl import seconds_of
+from .._fill.filled import previous_in
 from .._index.limits import check_at_least
 from .._platform.arguments import check_bool, check_keys, suggests_names
 from .._platform.weak import WeakTable
@@ -254,7 +255,7 @@ class SharedCache(Generic[V]):
         """Fill `key` again and return the new value; others get the old one meanwhile. If `fill` raises, that stays."""
         steps = self._steps()
         check_fill(fill, False)
-        return run(steps.get_or_fill(key, fill, self._state.seconds_for(ttl), None, True))  # type: ignore[no-any-return]
+        return run(steps.get_or_fill(key, fill, self._state.seconds_for(ttl), None, True, previous_in(fill)))  # type: ignore[no-any-return]
 
     # ---- changes
 

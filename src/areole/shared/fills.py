@@ -21,7 +21,7 @@ from .._core.entry import Empty
 from .._core.sentinels import CACHE_MISS
 from .._core.sources import note_source
 from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf
-from .._fill.filled import Filled
+from .._fill.filled import NOT_MODIFIED, Filled, old_value
 from .._fill.single_use import SINGLE_USE, refuse_result
 from ..errors import BackendError
 from ..typing import Source
@@ -46,6 +46,8 @@ class _Fill:
         "is_refresh",
         "key",
         "name",
+        "old",
+        "previous",
         "raw",
         "seconds",
         "seconds_of",
@@ -63,6 +65,7 @@ class _Fill:
         seconds_of: SecondsOf[Any, Any],
         wait: float | None,
         is_refresh: bool,
+        previous: str | None = None,
     ) -> None:
         self.name = name
         self.key = key
@@ -70,6 +73,8 @@ class _Fill:
         self.seconds_of = seconds_of
         self.wait = wait
         self.is_refresh = is_refresh
+        self.previous = previous  # the keyword by which the fill takes the value that it is to replace
+        self.old: Any = Empty  # that value: the one that `raw` is
         self.began = moment()
         self.raw: bytes | None = None
         self.version: bytes | None = None
@@ -95,9 +100,10 @@ class FillOperations(Operations):
         seconds_of: SecondsOf[Any, Any],
         wait: float | None = None,
         is_refresh: bool = False,
+        previous: str | None = None,
     ) -> Steps[Any]:
         """Return the value of `key`; if it has none, fill it, or wait for who does. A refresh fills it again."""
-        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, wait, is_refresh)
+        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, wait, is_refresh, previous)
         if self.local is None or is_refresh:
             value = yield from self._find_or_fill(call, self._look_first)
         elif (value := self.local.find_kept(self, call.name)) is not Empty:
@@ -113,13 +119,18 @@ class FillOperations(Operations):
         return [Found(value, call.seconds, call.source, call.raw)]
 
     def find_or_fill(
-        self, key: Any, fill: Callable[[Any], Any], seconds_of: SecondsOf[Any, Any], is_refresh: bool
+        self,
+        key: Any,
+        fill: Callable[[Any], Any],
+        seconds_of: SecondsOf[Any, Any],
+        is_refresh: bool,
+        previous: str | None = None,
     ) -> Steps[tuple[Any, float | None, Source, int | None]]:
         """Return the value, for how many seconds it may be kept in front (None for ever, 0 not), its source and weight.
 
         The weight: None, unless it was filled here, and its fill says so.
         """
-        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, None, is_refresh)
+        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, None, is_refresh, previous)
         value = yield from self._find_or_fill(call, self._look_and_measure)
         return value, call.seconds, call.source, call.weight
 
@@ -148,12 +159,12 @@ class FillOperations(Operations):
     def _look_first(self, call: _Fill) -> Steps[Any]:
         """Look in the store, and note what is there. Where it fails and that is to be a miss, nothing is."""
         try:
-            value, call.raw, call.version = yield from self.look(call.name)
+            call.old, call.raw, call.version = yield from self.look(call.name)
         except BackendError:
             if self.state.raises:
                 raise
-            return Empty
-        return value
+            call.old = Empty
+        return call.old
 
     def _look_and_measure(self, call: _Fill) -> Steps[Any]:
         """Look, and note how long the value is good: asked before, so that it is no newer one's time."""
@@ -193,9 +204,9 @@ class FillOperations(Operations):
             sent = moment()
             raw, token = yield self.call(self.backend.take, call.name, outcome.own, self.state.lease, call.raw)
             if raw is not None:
-                value, call.raw, call.version = yield from self.look(call.name)
-                if value is not Empty and not call.is_refresh:
-                    outcome.value, outcome.fresh_at = value, sent
+                call.old, call.raw, call.version = yield from self.look(call.name)
+                if call.old is not Empty and not call.is_refresh:
+                    outcome.value, outcome.fresh_at = call.old, sent
                     outcome.payload, outcome.version = call.raw, call.version
                     return None, version
                 version = yield from self.current_version(call.version)
@@ -247,7 +258,8 @@ class FillOperations(Operations):
     def _run_fill(self, call: _Fill) -> Steps[Any]:
         self.state.counters.fills.increment_and_get()
         try:
-            return (yield self.mode.call_fill(call.fill, call.key))
+            previous = {} if call.previous is None or call.old is Empty else {call.previous: call.old}
+            return (yield self.mode.call_fill(partial(call.fill, **previous) if previous else call.fill, call.key))
         except Exception:
             self.state.counters.failures.increment_and_get()
             raise
@@ -261,7 +273,7 @@ class FillOperations(Operations):
         self, call: _Fill, outcome: Outcome, result: Any, version: bytes
     ) -> Steps[tuple[bytes | None, float | None]]:
         """Return what is to be stored, None for nothing, and for how many seconds."""
-        filled = self._note_result(outcome, result)
+        filled = self._note_result(call, outcome, result)
         value = outcome.value
         seconds = call.seconds_of(call.key, value)
         if filled is not None:
@@ -278,15 +290,17 @@ class FillOperations(Operations):
 
     def _fill_unstored(self, call: _Fill, outcome: Outcome) -> Steps[Outcome]:
         """Fill while the store fails."""
-        self._note_result(outcome, (yield from self._run_fill(call)))
+        self._note_result(call, outcome, (yield from self._run_fill(call)))
         return outcome
 
-    def _note_result(self, outcome: Outcome, result: Any) -> Filled[Any] | None:
+    def _note_result(self, call: _Fill, outcome: Outcome, result: Any) -> Filled[Any] | None:
         """Note the value that a fill returned, and its weight; return what it was in, if that says more."""
-        filled = result if type(result) is Filled else None
+        filled, returner = result if type(result) is Filled else None, f"get_or_fill: the fill for {self.state.name}"
         value = result if filled is None else filled.value
+        if value is NOT_MODIFIED:
+            value = old_value(call.old, returner)
         if type(value) in SINGLE_USE:
-            refuse_result(f"get_or_fill: the fill for {self.state.name}", value)
+            refuse_result(returner, value)
         if filled is not None and filled.tags:
             raise TypeError(f"get_or_fill: the fill for {self.state.name} returned a Filled with tags=: leave them out")
         outcome.value, outcome.is_filled = value, True

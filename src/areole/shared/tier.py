@@ -65,6 +65,7 @@ class Tier(Guarded):
         self._state: CacheState | None = None
         self._wire_key: Callable[[Any], Any] = _itself
         self._prefix: str | None = None  # of a memoized function's keys; "": they have none
+        self.previous: str | None = None  # see `FillRules`
         self.version_key = self._keys.version_key
 
     def use(self, state: CacheState) -> None:
@@ -82,7 +83,9 @@ class Tier(Guarded):
         self._note(self._keys.name(wire_key), key)
         is_live = self._plane.is_live()  # before anything is read: see P3
         seconds_of = self._seconds_of if wire_key is key else lambda _, value: self._seconds_of(key, value)
-        value, seconds, source, weight = yield from operations.find_or_fill(wire_key, fill, seconds_of, is_refresh)
+        value, seconds, source, weight = yield from operations.find_or_fill(
+            wire_key, fill, seconds_of, is_refresh, self.previous
+        )
         assert self._state is not None
         note_source(self._state.name, key, source)
         found = Found(value, seconds if is_live else 0.0, source)
@@ -286,5 +289,5 @@ def _itself(key: Any) -> Any:
     return key
 
 
-async def _call_inline(fill: Callable[[Any], Any], key: Any) -> Any:
-    return await call_fill(partial(fill, key), offloads=False)
+async def _call_inline(fill: Callable[..., Any], key: Any, **previous: Any) -> Any:
+    return await call_fill(partial(fill, key, **previous), offloads=False)

@@ -84,10 +84,10 @@ def _own_name(function: Callable[..., Any]) -> str:
     return f"{module}:{name}"
 
 
-def as_fill(call: Callable[[], Any], is_async: bool) -> Callable[[Any], Any]:
+def as_fill(call: Callable[..., Any], is_async: bool) -> Callable[..., Any]:
     """Return `call` as a fill, which is given the key."""
 
-    async def fill_async(key: Any) -> Any:
-        return await call()
+    async def fill_async(key: Any, **previous: Any) -> Any:
+        return await call(**previous)
 
-    return fill_async if is_async else lambda key: call()
+    return fill_async if is_async else lambda key, **previous: call(**previous)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from areole import AtomicCache
+from areole import NOT_MODIFIED, AtomicCache
 from areole.testing import assert_valid
 
 from ..race import INDEXES, POLICIES, Started, fill_with_key, guarded, race, versioned
@@ -35,6 +35,40 @@ def invalidate_during_a_refresh(index: str) -> Started:
         assert cache.cache_info().expirations == 0
         causes = sorted(cause.name for _, _, cause in reported)
         assert causes in (["EXPLICIT"], ["EXPLICIT", "REPLACED"]), reported
+        assert_valid(cache)
+
+    return (lambda: cache.refresh("key")), change, guarded(cache, check)
+
+
+@race(index=(*INDEXES, "lru"))
+def not_modified_and_an_invalidation(index: str) -> Started:
+    """A's refresh finds that the old value is still right; B changes the data and invalidates. Proves invariant 3.
+
+    1. A asks whether the old value is right: it is   2. the data change; B invalidates   3. A keeps the old one
+
+    Allowed: the refresher gets either version; afterwards it is the new. The old value is reported once, as it leaves.
+    """
+    reported: list[Any] = []
+    version = [0]
+
+    def fill(key: str, *, previous: int | None = None) -> Any:
+        read = version[0]
+        point()
+        return NOT_MODIFIED if read == previous else read
+
+    limits: Any = {"max_items": 2, "policy": index} if index in POLICIES else {"index": index}
+    cache = AtomicCache(fill, on_removal=lambda *removal: reported.append(removal), **limits)
+    assert cache["key"] == 0
+
+    def change() -> bool:
+        version[0] = 1
+        return cache.invalidate("key")
+
+    def check(results: list[Any]) -> None:
+        assert results[0] in (0, 1)
+        assert results[1] is True, "there was a value at every moment"
+        assert [cause.name for _, value, cause in reported if value == 0] in (["EXPLICIT"], ["REPLACED"]), reported
+        assert cache["key"] == 1, STALE
         assert_valid(cache)
 
     return (lambda: cache.refresh("key")), change, guarded(cache, check)
