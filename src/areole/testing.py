@@ -1,21 +1,31 @@
-"""For tests of what uses areole: a clock that stands still, and a check of a cache while no operation runs."""
+"""For tests of what uses areole: a clock that stands still, a switch that turns caching off, and a check of a cache."""
 
 from __future__ import annotations
 
+import gc
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from math import isnan
 from numbers import Real
 from typing import Any
 
 from ._cache.lookups import Lookups
+from ._cache.read_through import ReadThrough
 from ._core.entry import UNPUBLISHED, Empty, Entry
+from ._core.flight import Flight
+from ._expiry.freed_functions import KeyNamespace
+from ._fill.protocol import Fills
+from ._fill.rules import FillRules
 from ._index.bounded import BoundedIndex, is_kept
 from ._memoize.class_cache import CacheOfInstances
 from ._platform.locks import run_locked
 from ._state.cache_state import CacheState
+from .shared.bypass import switch
 
-__all__ = ["ManualClock", "assert_valid"]
+__all__ = ["ManualClock", "assert_valid", "disabled"]
 
 
 class ManualClock:
@@ -50,6 +60,59 @@ def _seconds(called: str, name: str, value: object) -> float:
     if isnan(value):
         raise ValueError(f"{called}: {name} must be a number of seconds, not nan")
     return value  # type: ignore[return-value]
+
+
+# ---- caching turned off
+
+_lock = threading.Lock()  # makes one step of counting and switching
+_times_off = 0
+_complete = Fills.complete
+
+
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Turn caching off in this process: within it each lookup that can fill does, and nothing that is filled is kept.
+
+    That is so in read-through caches, memoized functions, functions under `cached`, and `get_or_fill` of any store. The
+    results that these caches and functions have are removed first, without asking or changing a shared store; values
+    that a `Storage` was given stay there, and are found. Lookups of a SharedCache find nothing, and what they fill is
+    not stored; what is set, is. Callers that ask for a key while it is filled still share that fill, but for those of a
+    SharedCache itself. For tests: it replaces a part of areole, so that a hit costs nothing more when it is not used.
+    """
+    run_locked(_lock, _switch, 1)
+    try:
+        _remove_what_was_filled()
+        yield
+    finally:
+        run_locked(_lock, _switch, -1)
+
+
+def _switch(by: int) -> None:
+    global _times_off
+    _times_off += by
+    switch.is_off = _times_off > 0
+    Fills.complete = _complete_unkept if switch.is_off else _complete  # type: ignore[method-assign]
+
+
+def _complete_unkept(
+    self: Fills, flight: Flight, value: Any, rules: FillRules | None = None, began: float = 0.0
+) -> None:
+    """Be `Fills.complete`, by which no value is stored."""
+    rules = self.rules if rules is None else rules
+    _complete(self, flight, value, replace(rules, deadline_of=lambda key, value: UNPUBLISHED, stale=None), began)
+
+
+def _remove_what_was_filled() -> None:
+    caches: list[Any] = [each for each in gc.get_objects() if issubclass(type(each), Lookups)]  # asks no object itself
+    for cache in caches:
+        if not hasattr(cache, "_state"):
+            continue  # its arguments were refused
+        if isinstance(cache, ReadThrough):
+            cache._state.clear()
+            continue
+        for entry in cache._state.index.snapshot():
+            if isinstance(entry.key, tuple) and entry.key and isinstance(entry.key[0], KeyNamespace):
+                cache._state.invalidate(entry.key, cache._clock())
 
 
 def assert_valid(cache: object) -> None:

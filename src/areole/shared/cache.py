@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, NoReturn, Self, TypeVar, overload
@@ -22,6 +22,7 @@ from ..errors import CacheClosedError
 from ..serializers import as_serializer
 from ..typing import Clock, FillResult, SharedCacheInfo, Ttl
 from .aio import AsyncSharedCache
+from .bypass import bypass
 from .envelope import Bare, Envelope
 from .fills import FillOperations
 from .local import LocalTier
@@ -256,6 +257,16 @@ class SharedCache(Generic[V]):
         steps = self._steps()
         check_fill(fill, False)
         return run(steps.get_or_fill(key, fill, self._state.seconds_for(ttl), None, True, previous_in(fill)))  # type: ignore[no-any-return]
+
+    def bypass(self, *tiers: Literal["local", "shared"]) -> AbstractContextManager[None]:
+        """Have the lookups of this thread or task within `with` pass by a tier: `with shop.bypass("local"):`.
+
+        Without "local", what this process keeps; without "shared", the store; `bypass()`, both: then nothing is found,
+        and each fill runs for its caller alone. What is passed by keeps nothing of such a lookup. This holds for `get`,
+        `[]`, `get_many` and `get_or_fill`, also those of `aio`, and for functions under `cached`. A cache with
+        `shared=`, whose hits look at nothing, passes by the store where it misses. Changes are made everywhere.
+        """
+        return bypass(self._state.keys, tiers)
 
     # ---- changes
 

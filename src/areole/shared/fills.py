@@ -104,12 +104,13 @@ class FillOperations(Operations):
     ) -> Steps[Any]:
         """Return the value of `key`; if it has none, fill it, or wait for who does. A refresh fills it again."""
         call = _Fill(self.state.keys.name(key), key, fill, seconds_of, wait, is_refresh, previous)
-        if self.local is None or is_refresh:
+        local = self.tiers()[0]
+        if local is None or is_refresh:
             value = yield from self._find_or_fill(call, self._look_first)
-        elif (value := self.local.find_kept(self, call.name)) is not Empty:
+        elif (value := local.find_kept(self, call.name)) is not Empty:
             return value
         else:
-            (found,) = yield from self.local.keep([call.name], partial(self._find_to_keep, call))
+            (found,) = yield from local.keep([call.name], partial(self._find_to_keep, call))
             value = found.value
         note_source(self.state.name, key, call.source)
         return value
@@ -136,6 +137,8 @@ class FillOperations(Operations):
 
     def _find_or_fill(self, call: _Fill, look: Callable[[_Fill], Steps[Any]]) -> Steps[Any]:
         state, is_refresh = self.state, call.is_refresh
+        if not (is_refresh or self.tiers()[1]):
+            return (yield from self._fill_past_the_store(call))
         is_counted = is_refresh
         while True:
             value = yield from look(call)
@@ -287,6 +290,13 @@ class FillOperations(Operations):
         """Make the token of a fill that failed void, for those of other processes who wait for it."""
         with suppress(Exception):  # from a backend that failed, or was closed: then its lease ends
             yield self.call(self.backend.store_if_mine, name, None, token)
+
+    def _fill_past_the_store(self, call: _Fill) -> Steps[Any]:
+        """Fill for this caller alone, who is not to have what others have found."""
+        self.state.counters.misses.increment_and_get()
+        outcome = yield from self._fill_unstored(call, Outcome(call))
+        call.seconds, call.source = 0.0, "filled"
+        return outcome.value
 
     def _fill_unstored(self, call: _Fill, outcome: Outcome) -> Steps[Outcome]:
         """Fill while the store fails."""

@@ -24,6 +24,7 @@ from .._core.sentinels import CACHE_MISS
 from .._core.sources import note_source
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError, SerializationError
+from .bypass import passed_by
 from .envelope import VERSION_BYTES, Tags
 from .modes import LARGE
 from .shared_state import SharedState
@@ -44,6 +45,11 @@ class Operations:
         self.envelope = envelope
         self.backend = mode.backend
         self.call = mode.call
+
+    def tiers(self) -> tuple[Any, bool]:
+        """Return the local tier that this lookup asks, or None, and whether it asks the store."""
+        passed = passed_by(self.state.keys)
+        return (None if "local" in passed else self.local), "shared" not in passed
 
     # ---- what could not be sent: see `outbox`
 
@@ -116,16 +122,16 @@ class Operations:
         return version
 
     def get(self, key: Any, default: Any) -> Steps[Any]:
-        name = self.state.keys.name(key)
-        if self.local is not None and (value := self.local.find_kept(self, name)) is not Empty:
+        name, local, is_asked = self.state.keys.name(key), *self.tiers()
+        if local is not None and (value := local.find_kept(self, name)) is not Empty:
             return value
+        value = Empty
         try:
-            local = self.local
-            value = (yield from (self.look(name) if local is None else local.look(self, [name])))[0]
+            if is_asked:
+                value = (yield from (self.look(name) if local is None else local.look(self, [name])))[0]
         except BackendError:
             if self.state.raises:
                 raise
-            value = Empty
         if value is Empty:
             self.state.counters.misses.increment_and_get()
             return default
@@ -137,28 +143,28 @@ class Operations:
 
     def get_many(self, keys: list[Any]) -> Steps[dict[Any, Any]]:
         """Return those that have a value, in the order asked."""
-        names = self.state.keys.names(keys)
-        values = [Empty] * len(keys) if self.local is None else [self.local.find_kept(self, name) for name in names]
+        names, (local, is_asked) = self.state.keys.names(keys), self.tiers()
+        values = [Empty] * len(keys) if local is None else [local.find_kept(self, name) for name in names]
         missing = [at for at, value in enumerate(values) if value is Empty]
         if missing:
-            for at, value in zip(missing, (yield from self._find_many([names[at] for at in missing])), strict=True):
+            many = self._find_many([names[at] for at in missing], local, is_asked)
+            for at, value in zip(missing, (yield from many), strict=True):
                 values[at] = value
                 if value is not Empty:
                     note_source(self.state.name, keys[at], "shared")
         return {key: value for key, value in zip(keys, values, strict=True) if value is not Empty}
 
-    def _find_many(self, names: list[str]) -> Steps[list[Any]]:
+    def _find_many(self, names: list[str], local: Any, is_asked: bool) -> Steps[list[Any]]:
         """Return the value of each in the store, or Empty."""
-        state = self.state
+        state, values = self.state, [Empty] * len(names)
         try:
-            if self.local is None:
+            if is_asked and local is not None:
+                values = yield from local.look(self, names)
+            elif is_asked:
                 values = [value for value, _ in (yield from self.look_many(names))]
-            else:
-                values = yield from self.local.look(self, names)
         except BackendError:
             if state.raises:
                 raise
-            values = [Empty] * len(names)
         hits = sum([value is not Empty for value in values])
         state.counters.hits += hits  # one atomic step each
         state.counters.misses += len(names) - hits
