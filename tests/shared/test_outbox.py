@@ -262,7 +262,7 @@ def test_two_caches_of_one_namespace_have_one_queue_and_another_format_is_refuse
     fail(first, store, CALLS["delete"])
     assert second.get("a") is None
     with pytest.raises(ValueError, match="serializer json and envelope=True"):
-        SharedCache(store, namespace="shop", serializer="msgpack")
+        SharedCache(store, namespace="shop", serializer="raw")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
