@@ -275,6 +275,61 @@ def test_what_is_not_heard_for_too_long_is_not_kept(sides: tuple[Side, Side]) ->
     eventually(lambda: other.local["a"] == "new" and other.keeps("a"))
 
 
+@pytest.mark.usefixtures("short_lag")
+@pytest.mark.parametrize("fail_safe", [True, False])
+def test_what_is_not_heard_is_stale_and_fail_safe_alone_falls_back_on_it(fail_safe: bool) -> None:
+    side = Side(Sea())
+    rules = Resilience(stale_ttl=60, fail_safe=fail_safe)
+    local = AtomicCache(side.fill, shared=side.shared, local_ttl=60, resilience=rules)
+    assert local["a"] == ["'a'", 1] and "a" in local
+    side.backend.can_connect = False
+    for listener in side.backend.listeners:
+        listener.is_held = True
+    eventually(lambda: "a" not in local)
+    assert local["a"] == ["'a'", 1] and side.fill.calls == 1  # the store has it
+    assert "a" not in local
+
+    def fail(*args: Any) -> Any:
+        raise BackendTimeout("the store is down too")
+
+    side.backend.get_many = fail  # type: ignore[method-assign]
+    if fail_safe:
+        assert local["a"] == ["'a'", 1] and local.cache_info().stale_hits == 1
+    else:
+        with pytest.raises(BackendTimeout):
+            local["a"]
+    side.backend.can_connect = True
+    eventually(planes.plane_of(side.backend).is_live)
+    side.shared._state.breaker.succeeded()
+    with pytest.raises(BackendTimeout):
+        local["a"]
+    planes.plane_of(side.backend).close()
+
+
+def test_a_refresh_that_begins_as_nothing_is_heard_any_more_shows_nothing_as_fresh(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    side = Side(Sea())
+    rules = Resilience(stale_ttl=60, fail_safe=True, refresh_ahead=0.999999)
+    local = AtomicCache(side.fill, 3600, shared=side.shared, resilience=rules)
+    assert local["a"] == ["'a'", 1]
+    tier = local._fills.rules.tier
+    index, entry = local._state.index, local._state.find("a")
+    take_snapshot = local._state.snapshot_to_remove
+
+    def and_then_replace() -> Any:
+        """By the steps of `Tier.doubt`: a refresh takes the place of the copy after the first snapshot."""
+        entries = take_snapshot()
+        if entries == [entry]:
+            assert local._state.replace_entry(entry, Flight("a", type(entry)).entry)  # type: ignore[type-var, arg-type]
+        return entries
+
+    monkeypatch.setattr(type(local._state), "snapshot_to_remove", lambda state: and_then_replace())
+    tier.doubt()
+    assert index.find("a") is None or not index.find("a").is_live(local._state.clock())
+    planes.plane_of(side.backend).close()
+
+
 def test_a_connection_that_was_lost_drops_everything(sides: tuple[Side, Side]) -> None:
     one, other = sides
     one.local["a"], other.local["a"]
@@ -418,6 +473,8 @@ def test_what_one_tier_raises_holds_up_no_other(sides: tuple[Side, Side], caplog
         def drop_all(self) -> None:
             raise ValueError
 
+        doubt = drop_all
+
     broken = Broken()
     plane = planes.plane_of(other.backend)
     plane._tiers.records = {0: (lambda: broken, None), **plane._tiers.records}  # type: ignore[dict-item]
@@ -496,6 +553,8 @@ def test_names_that_take_too_long_to_drop_are_dropped_with_all_else(monkeypatch:
 
         def drop_all(self) -> None:
             pass
+
+        doubt = drop_all
 
     class Flooded(FakeListener):
         def __init__(self) -> None:

@@ -157,7 +157,7 @@ def open_fills(
     rules = FillRules(state.deadline_of, make_seconds(ttl), stale, special, f"{of}: the fill of {state.name}")
     if tier is not None:
         rules.tier, rules.dump = tier, tier.value_of
-        tier.use(state)
+        tier.use(state, stale)
     takes = previous_in(fill)  # type: ignore[arg-type]
     if tier is None:
         rules.previous = takes

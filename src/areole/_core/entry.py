@@ -155,6 +155,14 @@ class TimedEntry(Entry):
             self.times = StaleTimes(deadline, end, end, self.times.took)
         self.deadline = deadline
 
+    def make_stale(self, now: float) -> bool:
+        """End the ttl, and leave the stale time, of a ready value that has one; under the index's lock."""
+        if self.flight is not None or self.times is None:
+            return False
+        self.times = StaleTimes(now, min(now, self.times.expires), self.times.stale_until, self.times.took)
+        self.deadline = now
+        return True
+
     def throttle(self, until: float) -> None:
         """Have no fill begun before `until`, unless the ttl ends; under the index's lock, as `expire_at` is."""
         if self.times is not None:

@@ -64,6 +64,12 @@ class Flight:
     """Whether its leader has entered the lock that the fill needs, see `_fill.under_lock`; not set where it has not."""
     source: Any
     """Where its value comes from, in a cache in front of a shared one; not set in others."""
+
+    @property
+    def found_stale(self) -> bool:
+        """Whether it has kept a value that is stale in the shared cache, so that all are to look again."""
+        return self.error is None and getattr(self, "source", None) == "stale"
+
     tags: tuple[str, ...]
     """What its value is tagged with; like the next set only where the fill may have tags, see `_state.tags`."""
     tags_epoch: object

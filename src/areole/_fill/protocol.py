@@ -222,6 +222,8 @@ class Fills:
                     flight.source = result.source
             if rules.stale is None:
                 deadline: Any = rules.deadline_of(entry.key, result)
+            elif rules.tier is not None:
+                deadline = rules.tier.times(entry.key, result, began, state.clock())
             else:
                 deadline = rules.stale.times(rules.seconds_of(entry.key, result), began, state.clock())
             if type(deadline) is float and deadline <= EXPIRED_AT_ONCE:
@@ -238,7 +240,8 @@ class Fills:
             flight.removed = state.index.publish(entry, value, deadline, *weighed)
             if flight.old is not None and state.index.tags is not None:
                 state.index.tags.keep_only(entry, getattr(flight, "tags", ()))
-        flight.value = value  # from here on the flight has settled
+        if rules.tier is None or not flight.found_stale:  # else those who wait are to look again, and this one too
+            flight.value = value  # from here on the flight has settled
         entry.flight = None
 
     def _complete_unstored(self, flight: Flight, value: Any, deadline: float) -> None:

@@ -29,7 +29,7 @@ THROTTLE_SECONDS: Final = 1.0
 """Seconds for which a failed fill is not tried again while a value can be served, where no `negative_ttl` says."""
 
 LEAST_CHANCE: Final = 0.001
-"""At what chance of a refresh the probabilistic form begins to draw; see `StaleRules._ahead`."""
+"""At what chance of a refresh the probabilistic form begins to draw; see `StaleRules.ahead`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,13 +136,16 @@ class StaleRules:
         took = now - began
         if seconds is None:
             return StaleTimes(None, math.inf, math.inf, took)
-        if self.jitter:
-            seconds *= 1 - self.jitter * self.random()
+        seconds = self.shortened(seconds)
         expires = now + seconds
         stale_until = expires if self.stale_ttl is None else expires + self.stale_ttl
-        return StaleTimes(expires - self._ahead(seconds, took), expires, stale_until, took)
+        return StaleTimes(expires - self.ahead(seconds, took), expires, stale_until, took)
 
-    def _ahead(self, seconds: float, took: float) -> float:
+    def shortened(self, seconds: float) -> float:
+        """Return a ttl, shortened by the jitter."""
+        return seconds * (1 - self.jitter * self.random()) if self.jitter else seconds
+
+    def ahead(self, seconds: float, took: float) -> float:
         """Return how many seconds before the end of the ttl a lookup is to look closer.
 
         XFetch draws at each read, and with it every hit would cost a random number and a logarithm. But a hit a long

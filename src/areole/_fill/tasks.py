@@ -253,7 +253,7 @@ class TaskFills(Fills):
         try:
             await lead
         finally:
-            if flight.value is not Empty:
+            if flight.value is not Empty or flight.found_stale:
                 self.after_lead(flight)
             elif flight.waiters:  # those woken while the latch was held need not look again
                 wake(flight)
@@ -284,7 +284,7 @@ class TaskFills(Fills):
         try:
             if flight.own_wait is not None:
                 await self._wait_and_leave(flight.own_wait, flight, timeout)
-            if flight.value is not Empty:
+            if flight.value is not Empty or flight.found_stale:
                 return flight.value
             if not isinstance(flight.error, Exception):
                 raise self.wait_error("ended", flight, kind=type(flight.error).__name__)

@@ -29,6 +29,7 @@ from .operations import Operations
 from .outcome import Found, Outcome, moment
 from .renewer import renewer
 from .shared_state import SharedState
+from .stale_times import Wanted
 from .steps import Steps
 
 __all__ = ["FillOperations"]
@@ -43,8 +44,11 @@ class _Fill:
     __slots__ = (
         "began",
         "fill",
+        "is_left",
         "is_refresh",
+        "is_stale",
         "key",
+        "left",
         "name",
         "old",
         "previous",
@@ -54,6 +58,7 @@ class _Fill:
         "source",
         "version",
         "wait",
+        "wanted",
         "weight",
     )
 
@@ -66,6 +71,7 @@ class _Fill:
         wait: float | None,
         is_refresh: bool,
         previous: str | None = None,
+        wanted: Wanted | None = None,
     ) -> None:
         self.name = name
         self.key = key
@@ -79,8 +85,54 @@ class _Fill:
         self.raw: bytes | None = None
         self.version: bytes | None = None
         self.source: Source = "shared"
-        self.seconds: Any = 0.0  # for how many the value may be kept in front of the store; None: for ever
         self.weight: int | None = None  # what it counts for there, if the fill says so
+        self.wanted = wanted
+        self.seconds: float | None = 0.0  # for how many the value is fresh in front of the store; None: for ever
+        self.left: float | None = 0.0  # and for how many it is of use there, with its stale time
+        self.is_stale = self.is_left = False
+
+    def measure(self, left: Any, stale: float) -> None:
+        """Note the times of what was found, of which the store has said how many seconds are left."""
+        self.left = 0.0 if left is CACHE_MISS else left  # CACHE_MISS: it came after that was asked, and is not kept
+        self.seconds = None if left is None else 0.0 if left is CACHE_MISS else left - stale
+
+    def takes(self, value: Any) -> bool:
+        """Say whether the value that was found answers this call."""
+        seconds = self.seconds
+        self.is_stale = False
+        if seconds is None or self.left == 0.0:
+            return True
+        if self.wanted is None:
+            return seconds > 0
+        is_taken = self.wanted.takes(value, seconds, lambda: self.seconds_of(self.key, value))
+        self.is_stale = is_taken and seconds <= 0
+        return is_taken
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether it may leave what is there to another process that fills it."""
+        return self.wanted is not None and self.wanted.leaves and self.old is not Empty and not self.is_refresh
+
+    @property
+    def stale(self) -> float:
+        """For how many seconds after its ttl the store is to keep what this fills."""
+        return 0.0 if self.wanted is None else self.wanted.stale_ttl
+
+    def seconds_for(self, value: Any, filled: Filled[Any] | None) -> float | None:
+        """Return for how many seconds what was filled is fresh, if `filled` does not say so."""
+        seconds = self.seconds_of(self.key, value)
+        return seconds if filled is None else filled.seconds_or(seconds)
+
+    def left_unstored(self, value: Any, filled: Filled[Any] | None) -> float | None:
+        """Return for how many seconds a value that the store could not take is kept: as a fallback alone."""
+        if self.wanted is None or not self.wanted.rules.fail_safe:
+            return 0.0
+        seconds = self.seconds_for(value, filled)
+        return None if seconds is None else seconds + self.stale
+
+    def found_as(self, value: Any) -> Found:
+        source: Source = "stale" if self.is_stale else self.source
+        return Found(value, self.seconds, source, self.raw, self.left, self.is_left, self.weight)
 
 
 class FillOperations(Operations):
@@ -117,7 +169,7 @@ class FillOperations(Operations):
 
     def _find_to_keep(self, call: _Fill, keeps: list[bool]) -> Steps[list[Found]]:
         value = yield from self._find_or_fill(call, self._look_and_measure if keeps[0] else self._look_first)
-        return [Found(value, call.seconds, call.source, call.raw)]
+        return [call.found_as(value)]
 
     def find_or_fill(
         self,
@@ -126,14 +178,12 @@ class FillOperations(Operations):
         seconds_of: SecondsOf[Any, Any],
         is_refresh: bool,
         previous: str | None = None,
-    ) -> Steps[tuple[Any, float | None, Source, int | None]]:
-        """Return the value, for how many seconds it may be kept in front (None for ever, 0 not), its source and weight.
-
-        The weight: None, unless it was filled here, and its fill says so.
-        """
-        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, None, is_refresh, previous)
+        wanted: Wanted | None = None,
+    ) -> Steps[Found]:
+        """Return what a cache in front of this one may keep."""
+        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, None, is_refresh, previous, wanted)
         value = yield from self._find_or_fill(call, self._look_and_measure)
-        return value, call.seconds, call.source, call.weight
+        return call.found_as(value)
 
     def _find_or_fill(self, call: _Fill, look: Callable[[_Fill], Steps[Any]]) -> Steps[Any]:
         state, is_refresh = self.state, call.is_refresh
@@ -152,17 +202,20 @@ class FillOperations(Operations):
             outcome = yield self.mode.fly(call.name, partial(self._lead, call), is_refresh)
             if outcome.serves(call, call.began, call.version) and (outcome.is_filled or not is_refresh):
                 value = yield from self._value_of(outcome, call)
-                call.seconds, call.weight, call.raw = outcome.seconds, outcome.weight, outcome.payload
+                call.is_left, call.is_stale = outcome.is_left, False
+                if not outcome.is_left:  # else what was found stays as it was
+                    call.seconds, call.left, call.raw = outcome.seconds, outcome.left, outcome.payload
+                call.weight = outcome.weight
                 call.source = "filled" if outcome.is_filled else "shared"
                 break
         if state.item_limit is not None:
             yield from self.evict(state.item_limit.note(call.name))
         return value
 
-    def _look_first(self, call: _Fill) -> Steps[Any]:
+    def _look_first(self, call: _Fill, takes_stale: bool = False) -> Steps[Any]:
         """Look in the store, and note what is there. Where it fails and that is to be a miss, nothing is."""
         try:
-            call.old, call.raw, call.version = yield from self.look(call.name)
+            call.old, call.raw, call.version = yield from self.look(call.name, takes_stale)
         except BackendError:
             if self.state.raises:
                 raise
@@ -171,10 +224,12 @@ class FillOperations(Operations):
 
     def _look_and_measure(self, call: _Fill) -> Steps[Any]:
         """Look, and note how long the value is good: asked before, so that it is no newer one's time."""
-        call.seconds = left = yield from self.forgive(self._left(call.name), CACHE_MISS)
-        if left is CACHE_MISS:
-            call.seconds = 0.0
-        return (yield from self._look_first(call))
+        left = yield from self.forgive(self._left(call.name), CACHE_MISS)
+        value = yield from self._look_first(call, takes_stale=True)
+        if value is Empty or call.raw is None:
+            return Empty
+        call.measure(left, self.envelope.stale_of(call.raw))
+        return value if call.takes(value) else Empty
 
     def _value_of(self, outcome: Outcome, call: _Fill) -> Steps[Any]:
         """Return the value: to its leader as it is, to each other caller an object of its own, if it was packed."""
@@ -215,6 +270,9 @@ class FillOperations(Operations):
                 version = yield from self.current_version(call.version)
                 continue
             left = ends - time.monotonic()
+            if token != outcome.own and call.may_leave:
+                outcome.value, outcome.is_left = call.old, True
+                return None, version
             if token == outcome.own or left <= 0:
                 # It may have been cleared while this one waited, and then the value would be one of before that.
                 return token, version if pause == FIRST_PAUSE else (yield from self.current_version())
@@ -239,7 +297,8 @@ class FillOperations(Operations):
         outcome.version = version
         sent = moment()
         try:
-            stood = yield self.call(self.backend.store_if_mine, call.name, raw, token, None if raw is None else seconds)
+            ttl = None if raw is None or seconds is None else seconds + call.stale
+            stood = yield self.call(self.backend.store_if_mine, call.name, raw, token, ttl)
             if stood and seconds == EXPIRED_AT_ONCE and call.is_refresh:
                 yield self.call(self.backend.kill, call.name)  # what it was to replace leaves
         except BackendError:
@@ -254,7 +313,9 @@ class FillOperations(Operations):
         if stood:
             outcome.fresh_at = sent
             outcome.seconds = 0.0 if raw is None else seconds
+            outcome.left = 0.0 if raw is None else ttl
         else:
+            outcome.left = 0.0
             state.counters.refused_stores.increment_and_get()
         return outcome
 
@@ -278,13 +339,14 @@ class FillOperations(Operations):
         """Return what is to be stored, None for nothing, and for how many seconds."""
         filled = self._note_result(call, outcome, result)
         value = outcome.value
-        seconds = call.seconds_of(call.key, value)
-        if filled is not None:
-            seconds = filled.seconds_or(seconds)
+        seconds = call.seconds_for(value, filled)
+        outcome.left = call.left_unstored(value, filled)  # until it is stored
         if seconds is not None and seconds <= EXPIRED_AT_ONCE:
             return None, seconds
         seconds = None if seconds is None or seconds == inf else seconds
-        return (yield from self.pack(value, call.name, version, seconds)), seconds
+        kept = None if seconds is None else seconds + call.stale
+        stale = 0.0 if seconds is None else call.stale
+        return (yield from self.pack(value, call.name, version, kept, stale=stale)), seconds
 
     def _release(self, name: str, token: bytes) -> Steps[None]:
         """Make the token of a fill that failed void, for those of other processes who wait for it."""
@@ -300,7 +362,8 @@ class FillOperations(Operations):
 
     def _fill_unstored(self, call: _Fill, outcome: Outcome) -> Steps[Outcome]:
         """Fill while the store fails."""
-        self._note_result(call, outcome, (yield from self._run_fill(call)))
+        filled = self._note_result(call, outcome, (yield from self._run_fill(call)))
+        outcome.left = call.left_unstored(outcome.value, filled)
         return outcome
 
     def _note_result(self, call: _Fill, outcome: Outcome, result: Any) -> Filled[Any] | None:

@@ -111,7 +111,14 @@ def _look(operations: Operations, names: list[str], keeps: list[bool]) -> Steps[
     values = yield from operations.look_many(names)
     kept = [name for name, each, keep in zip(names, values, keeps, strict=True) if keep and each[0] is not Empty]
     left = dict(zip(kept, (yield from _ttls_of(operations, kept)), strict=True))
-    return [Found(value, left.get(name, 0.0), "shared", raw) for name, (value, raw) in zip(names, values, strict=True)]
+    return [
+        _found(operations, value, raw, left.get(name, 0.0)) for name, (value, raw) in zip(names, values, strict=True)
+    ]
+
+
+def _found(operations: Operations, value: Any, raw: bytes | None, left: float | None) -> Found:
+    seconds = max(0.0, left - operations.envelope.stale_of(raw)) if left and raw is not None else left
+    return Found(value, seconds, "shared", raw)
 
 
 def _ttls_of(operations: Operations, names: list[str]) -> Steps[list[float | None]]:

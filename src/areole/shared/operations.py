@@ -70,7 +70,7 @@ class Operations:
 
     # ---- look
 
-    def look(self, name: str) -> Steps[tuple[Any, bytes | None, bytes | None]]:
+    def look(self, name: str, takes_stale: bool = False) -> Steps[tuple[Any, bytes | None, bytes | None]]:
         """Return the value of `name` or Empty, what is stored, and the namespace's version."""
         state = self.state
         if state.outbox.queued:
@@ -82,8 +82,17 @@ class Operations:
         if raw is None:
             return Empty, None, version
         if self.mode.offload is None:  # without `open`, a generator, which costs a local store's hit some percent
-            return self.open_here(raw, name, version), raw, version
-        return (yield from self.open(raw, name, version)), raw, version
+            value = self.open_here(raw, name, version)
+        else:
+            value = yield from self.open(raw, name, version)
+        if not takes_stale and value is not Empty and self.envelope.stale_of(raw):
+            value = yield from self.fresh(name, raw, value)
+        return value, raw, version
+
+    def fresh(self, name: str, raw: bytes, value: Any) -> Steps[Any]:
+        """Return `value`, which has a stale time; Empty if that has begun. Of what is replaced meanwhile, either."""
+        left = yield self.call(self.backend.ttl_of, name)
+        return value if left is None or (left is not CACHE_MISS and left > self.envelope.stale_of(raw)) else Empty
 
     def open(self, raw: bytes, name: str, version: bytes | None) -> Steps[Any]:
         """Return the value that is stored, or Empty; a large one is decoded off an event loop, if it is to be."""
@@ -185,6 +194,8 @@ class Operations:
                 value = yield from self.open(raw, name, version)
             else:
                 value = self.open_here(raw, name, version)
+            if raw is not None and value is not Empty and self.envelope.stale_of(raw):
+                value = yield from self.fresh(name, raw, value)
             found.append((value, raw))
         return found
 
@@ -212,9 +223,11 @@ class Operations:
         return (yield from self.forgive(self._ttl_of(self.state.keys.name(key)), CACHE_MISS))
 
     def _ttl_of(self, name: str) -> Steps[Any]:
-        if not (yield from self.is_live(name)):
-            return CACHE_MISS
-        return (yield self.call(self.backend.ttl_of, name))
+        value, raw, _ = yield from self.look(name)
+        left = CACHE_MISS if value is Empty else (yield self.call(self.backend.ttl_of, name))
+        if left is None or left is CACHE_MISS:
+            return left
+        return max(0.0, left - self.envelope.stale_of(raw))
 
     def forgive(self, steps: Steps[Any], instead: Any) -> Steps[Any]:
         """Return what `steps` give, or `instead` if the store fails and that is to be a miss."""
@@ -375,7 +388,8 @@ class Operations:
         if value is Empty:
             return False
         if not self.envelope.is_signed:
-            return (yield self.call(self.backend.expire, name, seconds))  # type: ignore[no-any-return]
+            kept = None if seconds is None else seconds + self.envelope.stale_of(raw)
+            return (yield self.call(self.backend.expire, name, kept))  # type: ignore[no-any-return]
         return (yield from self._sign_again(name, raw, seconds))
 
     def _sign_again(self, name: str, raw: bytes | None, seconds: float | None) -> Steps[bool]:

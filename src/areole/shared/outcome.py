@@ -16,15 +16,37 @@ moment: Final[Callable[[], int]] = itertools.count().__next__
 
 
 class Found:
-    """A value of the shared cache, and for how many seconds it may be kept here: None for ever, 0 not at all."""
+    """A value of the shared cache, as a cache in front of it gets it.
 
-    __slots__ = ("raw", "seconds", "source", "value")
+    `seconds` is how long it is fresh here: None for ever, 0 not at all; below 0, it has been stale for so long. `left`
+    is how long it is of use, with its stale time. `is_left`: another process fills it, and it stays here meanwhile.
+    """
 
-    def __init__(self, value: Any, seconds: float | None, source: Source, raw: bytes | None = None) -> None:
+    __slots__ = ("is_left", "left", "raw", "seconds", "source", "value", "weight")
+
+    def __init__(
+        self,
+        value: Any,
+        seconds: float | None,
+        source: Source,
+        raw: bytes | None = None,
+        left: float | None = 0.0,
+        is_left: bool = False,
+        weight: int | None = None,
+    ) -> None:
         self.value = value
         self.seconds = seconds
         self.source = source
         self.raw = raw  # as it is stored
+        self.left = left
+        self.is_left = is_left
+        self.weight = weight  # what it counts for here, if the fill says so
+
+    def doubt(self, has_fallback: bool) -> None:
+        """Have it kept as a fallback alone, or not at all: what others change is not heard."""
+        self.seconds = 0.0 if self.seconds is None else min(self.seconds, 0.0)
+        if not has_fallback:
+            self.seconds = self.left = 0.0
 
 
 class Outcome:
@@ -42,7 +64,20 @@ class Outcome:
     store failed nobody knows, and callers that began later fill again, once for all of them.
     """
 
-    __slots__ = ("began", "fresh_at", "is_filled", "leader", "own", "payload", "seconds", "value", "version", "weight")
+    __slots__ = (
+        "began",
+        "fresh_at",
+        "is_filled",
+        "is_left",
+        "leader",
+        "left",
+        "own",
+        "payload",
+        "seconds",
+        "value",
+        "version",
+        "weight",
+    )
 
     def __init__(self, leader: object) -> None:
         self.leader = leader
@@ -53,12 +88,18 @@ class Outcome:
         self.value: Any = None
         self.seconds: float | None = 0.0  # for how many it may be kept in front of the store; None: for ever
         self.weight: int | None = None  # what it counts for there, if the fill says so
+        self.left: float | None = 0.0  # and for how many it is of use there, with its stale time
+        self.is_left = False  # another process fills, and the leader leaves it to that: this is nothing for others
         self.payload: bytes | None = None  # `value` packed, under `version`
         self.version: bytes | None = None  # of the namespace, before the fill began; none: it was found in the store
 
     def serves(self, caller: object, began: int, version: bytes | None) -> bool:
         """Say whether `caller` may take the value, which began then and has read that version since."""
-        if self.leader is caller or self.began > began:
+        if self.leader is caller:
+            return True
+        if self.is_left:
+            return False
+        if self.began > began:
             return True
         if self.fresh_at is None or began > self.fresh_at:
             return False

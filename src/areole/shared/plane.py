@@ -76,6 +76,9 @@ class TierOfPlane(Protocol):
     def drop_all(self) -> None:
         """Drop everything, and detach all fills."""
 
+    def doubt(self) -> None:
+        """Drop what must not be served if it may have been changed, and detach all fills."""
+
 
 class Listener(Protocol):
     """A connection on which a backend tells of changes, in their order."""
@@ -175,8 +178,10 @@ class Plane(Guarded):
                 self._hear(listener)
             except BaseException as error:  # of any client library; SystemExit of a key's method would end this thread
                 _log.info("what others change is not heard now, so that nothing is kept: %s", error)
-            self._is_live = False  # first: what is read from here on is not kept
-            self._drop_all()
+            if self._is_live or self._is_closed:
+                self._is_live = False  # first: what is read from here on is not kept as fresh
+                for tier in self._tiers.objects():
+                    _have_dropped(tier.doubt, tier.drop_all)
             if listener is not None:
                 listener.close()
             time.sleep(RETRY)

@@ -18,6 +18,7 @@ from .._core.ttl import SecondsOf
 from .._fill.blocking import call_fill
 from .._fill.filled import Filled
 from .._fill.protocol import Fills
+from .._fill.resilience import StaleRules
 from .._fill.task_waiter import running_loop
 from .._fill.tasks import TaskFills
 from .._platform.arguments import is_async_function
@@ -30,6 +31,7 @@ from .fills import FillOperations
 from .outcome import Found
 from .plane import Plane
 from .reports import Reports
+from .stale_times import Wanted, times_of
 from .steps import Steps, run, run_async
 from .wire_names import as_fill, has_own_keys, key_of_arguments, wire_name_of
 
@@ -63,14 +65,15 @@ class Tier(Guarded):
         self._key_of: dict[str, Any] = {}
         self._most_names = LEAST_NAMES
         self._state: CacheState | None = None
+        self._stale: StaleRules | None = None
         self._wire_key: Callable[[Any], Any] = _itself
         self._prefix: str | None = None  # of a memoized function's keys; "": they have none
         self.previous: str | None = None  # see `FillRules`
         self.version_key = self._keys.version_key
 
-    def use(self, state: CacheState) -> None:
+    def use(self, state: CacheState, stale: StaleRules | None = None) -> None:
         """Be in front of the shared cache with the entries of `state`."""
-        self._state = state
+        self._state, self._stale = state, stale
         if state.on_removal is not None:
             state.on_removal = Reports(state.on_removal, self._plane, state.name)
         self._plane.add(self)
@@ -83,13 +86,30 @@ class Tier(Guarded):
         self._note(self._keys.name(wire_key), key)
         is_live = self._plane.is_live()  # before anything is read: see P3
         seconds_of = self._seconds_of if wire_key is key else lambda _, value: self._seconds_of(key, value)
-        value, seconds, source, weight = yield from operations.find_or_fill(
-            wire_key, fill, seconds_of, is_refresh, self.previous
-        )
         assert self._state is not None
-        note_source(self._state.name, key, source)
-        found = Found(value, seconds if is_live else 0.0, source)
-        return found if weight is None else Filled(found, weight=weight)
+        wanted = None if self._stale is None else self._wanted(key, self._state, self._stale)
+        found = yield from operations.find_or_fill(wire_key, fill, seconds_of, is_refresh, self.previous, wanted)
+        if found.source != "stale":  # else all look again, and one that takes it notes that
+            note_source(self._state.name, key, found.source)
+        if not is_live:
+            found.doubt(self._stale is not None and self._stale.fail_safe)
+        return found if found.weight is None else Filled(found, weight=found.weight)
+
+    @staticmethod
+    def _wanted(key: Any, state: CacheState, stale: StaleRules) -> Wanted:
+        """Return what the lookup wants, which has its flight in the index, alone or in the place of a copy."""
+        most = getattr(state.index, "max_entry_weight", None)
+        return Wanted(
+            stale, state.find(key), state.clock(), lambda value: most is None or state.index.weigh(key, value) <= most
+        )
+
+    def times(self, key: Any, found: Found, began: float, now: float) -> Any:
+        """Return the moments of a copy under a Resilience."""
+        assert self._stale is not None
+        whole: float | None = None
+        if self._stale.refresh_ahead is not None:
+            whole = found.seconds if found.source == "filled" else self._seconds_of(key, found.value)
+        return times_of(self._stale, found, whole, self._most_seconds, began, now)
 
     def fill_for_threads(self, fill: Callable[[Any], Any]) -> TierFill:
         self._for_threads()
@@ -223,6 +243,26 @@ class Tier(Guarded):
         """Drop everything, and detach all fills."""
         if self._state is not None:
             self._state.clear(self._now())
+
+    def doubt(self) -> None:
+        """Let nothing that is kept be fresh any more: it stays as a fallback, with `fail_safe`, or is dropped.
+
+        Two passes: one that a refresh has replaced since the first snapshot shows what it had then. Later ones show
+        what is stale already, and keep nothing as fresh, as they begin after the plane was known not to hear.
+        """
+        now = self._now()
+        if self._state is None or self._stale is None or not self._stale.fail_safe or now == -inf:
+            return self.drop_all()
+        for is_second in (False, True):
+            for entry in self._state.snapshot_to_remove():
+                if not is_second or entry.is_live(now):
+                    self._doubt(entry, now)
+        return None
+
+    def _doubt(self, entry: Any, now: float) -> None:
+        assert self._state is not None
+        if not run_locked(self._state.index.lock, entry.make_stale, now):
+            self._drop_key(entry.key)
 
     # ---- names
 
