@@ -18,7 +18,7 @@ moment: Final[Callable[[], int]] = itertools.count().__next__
 class Found:
     """A value of the shared cache, as a cache in front of it gets it.
 
-    `seconds` is how long it is fresh here: None for ever, 0 not at all; below 0, it has been stale for so long. `left`
+    `seconds` is how long it is fresh here: None for ever, 0 not at all; below 0, since when it is stale. `left`
     is how long it is of use, with its stale time. `is_left`: another process fills it, and it stays here meanwhile.
     """
 

@@ -53,7 +53,7 @@ class Wanted:
         return self.rules.stale_ttl or 0.0
 
     def takes(self, value: Any, seconds: float, ttl: Callable[[], float | None]) -> bool:
-        """Say whether a value that is fresh for so many seconds is taken; below 0, it has been stale for so long."""
+        """Say whether a value that is fresh for so many seconds is taken; below 0, it is stale since then."""
         if seconds <= 0:
             return not self._has_copy and seconds + self.stale_ttl > 0 and self._fits(value)
         if not self.leaves or self.rules.refresh_ahead is None:
