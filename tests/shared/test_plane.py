@@ -172,6 +172,12 @@ class Side:
     def keeps(self, key: Any) -> bool:
         return key in self.local
 
+    def end(self) -> None:
+        plane = planes.plane_of(self.backend)
+        plane.close()
+        assert plane._thread is not None
+        plane._thread.join(PATIENCE)
+
 
 @pytest.fixture
 def sides(monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -303,7 +309,7 @@ def test_what_is_not_heard_is_stale_and_fail_safe_alone_falls_back_on_it(fail_sa
     side.shared._state.breaker.succeeded()
     with pytest.raises(BackendTimeout):
         local["a"]
-    planes.plane_of(side.backend).close()
+    side.end()
 
 
 def test_a_refresh_that_begins_as_nothing_is_heard_any_more_shows_nothing_as_fresh(
@@ -327,7 +333,7 @@ def test_a_refresh_that_begins_as_nothing_is_heard_any_more_shows_nothing_as_fre
     monkeypatch.setattr(type(local._state), "snapshot_to_remove", lambda state: and_then_replace())
     tier.doubt()
     assert index.find("a") is None or not index.find("a").is_live(local._state.clock())
-    planes.plane_of(side.backend).close()
+    side.end()
 
 
 def test_a_connection_that_was_lost_drops_everything(sides: tuple[Side, Side]) -> None:
