@@ -46,7 +46,7 @@ So two fills that no removal's window touches, and of which the later to begin m
 had neither failed nor expired, and without a removal its entry was still there.) And a group of n fills of which none
 may follow another takes n - 1 removals between n claims, one invalidate for one of them: each fill that was run for one
 of n - 1 overlapping invalidations is allowed, and no more. A `clear` may take out a key more than once, and counts as
-many.
+many; so does the invalidation of a tag, which looks again where a refresh has replaced what it had found.
 
 Stale, by the ttl: see scenarios/expiry. Stale errors: see scenarios/failures.
 """
@@ -333,8 +333,10 @@ class Oracle:
             self.lines[key].raise_floor(version)
         worker.operations += 1
 
-    def invalidate(self, worker: Worker, invalidate: Callable[[Any], Any], key: Any) -> None:
-        self.remove(worker, (key,), lambda: invalidate(key))
+    def invalidate(
+        self, worker: Worker, invalidate: Callable[[Any], Any], key: Any, removes_again: bool = False
+    ) -> None:
+        self.remove(worker, (key,), lambda: invalidate(key), weight=_WINDOW if removes_again else 1)
 
     def clear(self, worker: Worker, clear: Callable[[], Any]) -> None:
         self.remove(worker, tuple(self.lines), clear, weight=_WINDOW)

@@ -130,7 +130,7 @@ class Scenario(Case):
         self.oracle.ask(worker, self.subject.refresh, key, refreshes=True)
 
     def invalidate(self, worker: Worker, key: Any) -> None:
-        self.oracle.invalidate(worker, self.subject.invalidate, key)
+        self.oracle.invalidate(worker, self.subject.invalidate, key, self.subject.removes_again)
 
     def clear(self, worker: Worker) -> None:
         self.oracle.clear(worker, self.subject.clear)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from areole import AtomicCache, CacheInfo, Storage
@@ -21,6 +21,7 @@ __all__ = [
     "make_memoized",
     "make_store",
     "make_subject",
+    "make_tagged",
     "rough_clock",
 ]
 
@@ -44,6 +45,8 @@ class Subject:
     """How many items are stored, and what they weigh: as they were at one moment."""
     is_locked_by_me: Callable[[], bool]
     """Whether this thread holds the cache's lock."""
+    removes_again: bool = False
+    """Whether one `invalidate` may also remove what was filled while it ran."""
 
 
 def make_keyed(fill: Callable[[Any], Any], variant: str, **options: Any) -> Subject:
@@ -78,6 +81,20 @@ def make_store(fill: Callable[[Any], Any], variant: str, **options: Any) -> Subj
         return store.peek(key, None)
 
     return make_subject(store, variant, read, peek, read, store.invalidate, store.clear, store.set)
+
+
+def make_tagged(fill: Callable[[Any], Any], variant: str, **options: Any) -> Subject:
+    """Make a cache of which `invalidate` and `clear` invalidate tags; its keys are texts."""
+    cache = AtomicCache(fill, tags=["all", "key:{key}"], **_kind(variant), **options)
+
+    def invalidate(key: str) -> int:
+        return cache.invalidate_tags(f"key:{key}")
+
+    def clear() -> int:
+        return cache.invalidate_tags("all")
+
+    made = make_subject(cache, variant, cache.__getitem__, cache.get, cache.refresh, invalidate, clear)
+    return replace(made, removes_again=True)
 
 
 MAKERS = (make_keyed, make_memoized)

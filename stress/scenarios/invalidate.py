@@ -1,4 +1,4 @@
-"""Fills against invalidate and clear: no value from before an invalidation is seen after it; none is filled twice.
+"""Fills against invalidate, tags and clear: no value from before an invalidation is seen after it, none filled twice.
 
 Proves: a get that starts after invalidate or clear has returned never yields a value whose fill began before, and no
 such value is stored later (invariant 3); a removal acts on what it found (invariant 9).
@@ -8,7 +8,7 @@ Hunts:
     2. B makes version 2, invalidates, returns      -- finds no value yet, or takes A's flight out
     3. A publishes: into the index, by key          -- what was invalidated is back
     4. C reads version 1.
-and, in `clear`, the entry that its snapshot does not see.
+and, in `clear`, the entry that its snapshot does not see; the same by a tag, where 1. is noted after the fill.
 
 Allowed: a fill that was running reaches those who had joined it before the invalidation returned; a fill that began
 while it ran may stay or not; at most one more fill of the key for each invalidation that overlaps.
@@ -17,12 +17,16 @@ while it ran may stay or not; at most one more fill of the key for each invalida
 from __future__ import annotations
 
 from ..scenario import Scenario
+from ..subject import Subject, make_tagged
 from ..worker import Worker
 
 __all__ = ["Invalidate"]
 
 
 class Invalidate(Scenario):
+    def make_subjects(self) -> list[Subject]:
+        return [*super().make_subjects(), self.make_subject(make_tagged)]
+
     def step(self, worker: Worker) -> None:
         key, drawn = worker.choices.choice(self.keys), worker.choices.random()
         if drawn < 0.65:

@@ -7,7 +7,8 @@ back.
 Hunts:
     1. A refreshes the key, from version 1          3. A replaces the key's value by its own, of version 1
     2. B makes version 2 and invalidates, returns   4. C reads version 1.
-and two refreshes at once, of which the older publishes last.
+and two refreshes at once, of which the older publishes last; and a refresh whose entry, which shows the old value, is
+not found by the tag of that.
 
 Allowed: readers get the old value while a refresh is running; a refresh joins a running fill or
 refresh; the key fills again for each invalidation that overlaps, and once for each refresh, one after the other.
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 from ..oracle import Fill
 from ..scenario import Scenario
+from ..subject import Subject, make_tagged
 from ..worker import Worker
 
 __all__ = ["Refresh"]
@@ -28,6 +30,9 @@ __all__ = ["Refresh"]
 class Refresh(Scenario):
     keys = ("a", "b")
     pauses = 0.6
+
+    def make_subjects(self) -> list[Subject]:
+        return [*super().make_subjects(), self.make_subject(make_tagged)]
 
     def nothing_leaves(self) -> bool:
         return self.is_calm
