@@ -30,10 +30,11 @@ is allowed only where the server, the connections or another process's locks are
     evicts    little memory, and other writes: values, tokens and versions are evicted
     fork      the second reader forks while its threads read and fill
     clock     the second reader's clocks are an hour off
+    mixed     all of these but forks, one after the other, to the same processes
 
-In `restart`, `cut` and `stalled` the writer uses no `set`: one whose answer was lost may take effect later, whenever
-what is between lets it through, and nothing could tell that it is too late. A `delete` or `clear` that comes late costs
-a fill, and no more.
+In `restart`, `cut`, `stalled` and `mixed` the writer uses no `set`: one whose answer was lost may take effect later,
+whenever what is between lets it through, and nothing could tell that it is too late. A `delete` or `clear` that comes
+late costs a fill, and no more.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Shared(ChildScenario):
     )
     seconds_each = 20.0
     disturbances = DISTURBANCES
-    with_proxy: tuple[str, ...] = ("cut",)
+    with_proxy: tuple[str, ...] = ("cut", "mixed")
 
     @classmethod
     def why_variant_skipped(cls, variant: str) -> str:

@@ -28,6 +28,7 @@ Allowed: a value that was invalidated less than `lag` and a margin ago, if this 
     cut           connections are cut in the midst of a message, or let nothing through for a while
     deaf          nothing that the server says comes to the readers for longer than `lag`
     partition     the same, one-sided: messages are lost and requests go through, or requests alone are held back
+    mixed         all of these but forks, `frozen` and `deaf`, one after the other, to the same processes
     locked        another program holds the lock of the file
 
 For a process that was itself stopped, time counts as it runs: after that its plane needs a moment to notice.
@@ -43,7 +44,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from ..shared.disturbances import DISTURBANCES, ENGINES, LEASE, Disturbance, stopped
+from ..shared.disturbances import DISTURBANCES, ENGINES, LEASE, MIXED, Disturbance, stopped
 from ..shared.settings import Settings
 from .shared import Shared
 
@@ -121,11 +122,12 @@ WHAT_HAPPENS: dict[str, Any] = {
     "killed": DISTURBANCES["killed"],
     "unsubscribed": Disturbance(unsubscribed),  # type: ignore[arg-type]
     "restart": DISTURBANCES["restart"],
-    "frozen": Disturbance(frozen, settings=_AWAY, may_fail=True),  # type: ignore[arg-type]
+    "frozen": Disturbance(frozen, settings=_AWAY, may_fail=True, is_long=True),  # type: ignore[arg-type]
     "cut": DISTURBANCES["cut"],
-    "deaf": Disturbance(deaf, settings=_AWAY, may_fail=True),  # type: ignore[arg-type]
+    "deaf": Disturbance(deaf, settings=_AWAY, may_fail=True, is_long=True),  # type: ignore[arg-type]
     "partition": Disturbance(partition, settings=_AWAY, may_fail=True),  # type: ignore[arg-type]
     "locked": Disturbance(locked, ("sqlite",), _AWAY, may_fail=True),  # type: ignore[arg-type]
+    "mixed": MIXED,
 }
 
 
@@ -134,7 +136,7 @@ class Tiers(Shared):
         f"{engine}-{name}" if name else engine for name, each in WHAT_HAPPENS.items() for engine in each.engines
     )
     disturbances = WHAT_HAPPENS
-    with_proxy = ("cut", "deaf", "partition")
+    with_proxy = ("cut", "deaf", "partition", "mixed")
 
     def start_engine(self, stack: ExitStack, name: str) -> str:
         url = super().start_engine(stack, name)

@@ -14,7 +14,7 @@ from .settings import KEYS
 if TYPE_CHECKING:
     from ..scenarios.shared import Shared
 
-__all__ = ["DISTURBANCES", "ENGINES", "LEASE", "Disturbance", "none"]
+__all__ = ["DISTURBANCES", "ENGINES", "LEASE", "MIXED", "Disturbance", "none", "stopped"]
 
 LEASE: Final = 0.5
 """Seconds that a token stands in a run in which it is to end."""
@@ -109,6 +109,18 @@ def evicts(run: Shared) -> None:
         time.sleep(0.02)
 
 
+def mixed(run: Shared) -> None:
+    """Do all of the others that do not take long, one after the other, to the processes that are started once."""
+    for name, each in run.disturbances.items():
+        if run.engine not in each.engines or each.play in (none, mixed) or each.is_long:
+            continue
+        each.play(run)
+        run.crew.wait_until_reads_go_on(*run.readers)
+        if run.has_found:
+            return run.expect(False, f"it was found after {name!r} was played")
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Disturbance:
     """`settings`: changes to those of all processes; `second`: to those of the second reader."""
@@ -118,6 +130,7 @@ class Disturbance:
     settings: dict[str, Any] = field(default_factory=dict)
     second: dict[str, Any] = field(default_factory=dict)
     readers: int = 2
+    is_long: bool = False
     server: dict[str, Any] = field(default_factory=dict)
     may_fail: bool = False
     """Whether calls may raise BackendError: the first reader then takes a miss for it, all others see it."""
@@ -126,6 +139,8 @@ class Disturbance:
 ENGINES: Final = ("redis", "sqlite")
 _AWAY: Final = {"timeout": 0.25, "sets": False}
 _LEASED: Final = {"lease": LEASE}
+_EVICTS: Final = {"maxmemory": "3mb", "maxmemory_policy": "allkeys-lru"}
+MIXED: Final = Disturbance(mixed, ENGINES, _AWAY | _LEASED, {"clock_off": HOUR}, server=_EVICTS, may_fail=True)
 
 DISTURBANCES: Final[dict[str, Disturbance]] = {
     "": Disturbance(engines=ENGINES),
@@ -134,7 +149,8 @@ DISTURBANCES: Final[dict[str, Disturbance]] = {
     "restart": Disturbance(restart, settings=_AWAY, may_fail=True),
     "cut": Disturbance(cut, settings=_AWAY, may_fail=True),
     "stalled": Disturbance(stalled, ENGINES, _AWAY, may_fail=True),
-    "evicts": Disturbance(evicts, ENGINES, server={"maxmemory": "3mb", "maxmemory_policy": "allkeys-lru"}),
+    "evicts": Disturbance(evicts, ENGINES, server=_EVICTS),
     "fork": Disturbance(engines=ENGINES, second={"forks": True}),
     "clock": Disturbance(engines=ENGINES, second={"clock_off": HOUR}),
+    "mixed": MIXED,
 }

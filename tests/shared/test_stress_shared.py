@@ -20,20 +20,12 @@ SECONDS = float(os.environ.get("AREOLE_STRESS_SECONDS", "0.3"))
 
 ALL = [f"{name}/{variant}" for name in ("shared", "tiers") for variant in SCENARIOS[name].variants]
 SOME = [
-    "shared/redis-stopped",
-    "shared/redis-restart",
-    "shared/redis-cut",
-    "shared/redis-evicts",
-    "shared/sqlite-killed",
-    "shared/sqlite-stalled",
-    "shared/sqlite-fork",
-    "tiers/redis-flood",
-    "tiers/redis-killed",
-    "tiers/redis-unsubscribed",
-    "tiers/redis-partition",
+    "shared/redis-mixed",
+    "shared/redis-fork",
+    "shared/sqlite-mixed",
+    "tiers/redis-mixed",
     "tiers/redis-fork",
     "tiers/sqlite-four",
-    "tiers/sqlite-locked",
 ]
 
 
