@@ -8,6 +8,7 @@ __all__ = [
     "FillDeadlockError",
     "FillFailedError",
     "FillTimeout",
+    "KeyLeftOutError",
     "RecursiveFillError",
     "SerializationError",
     "SettingsError",
@@ -45,6 +46,10 @@ class FillFailedError(AreoleError):
     copy. If there is none, since the exception has a `__del__` or is written in C or Rust, they get that object on a
     build with a GIL, and this error, which names its type and text, on one without.
     """
+
+
+class KeyLeftOutError(AreoleError, KeyError):
+    """A `fill_many` has left the key out of the mapping that it returned. It has the key, as every KeyError has."""
 
 
 class CacheClosedError(AreoleError, RuntimeError):

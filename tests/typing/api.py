@@ -751,3 +751,27 @@ async def filled_later(shop: SharedCache[int]) -> None:
     assert_type(await AtomicCache.memoize(ttl=5)(gives_filled_later)("x"), int)
     assert_type(await cached(shop)(gives_either_later)("x"), int)
     assert_type(await shop.aio.get_or_fill("x", gives_filled_later), int)
+
+
+# ---- fill_many
+
+
+def lengths(words: list[str]) -> dict[str, int]:
+    return {word: len(word) for word in words}
+
+
+def lengths_in_order(words: list[str]) -> list[int]:
+    return [len(word) for word in words]
+
+
+async def slow_lengths(words: list[str]) -> dict[str, int]:
+    return lengths(words)
+
+
+def batches() -> None:
+    assert_type(AtomicCache(fill_many=lengths), AtomicCache[str, int])
+    assert_type(AtomicCache(fill_many=lengths_in_order, ttl=60, max_batch=100), AtomicCache[str, int])
+    assert_type(AtomicCache(fill_many=lengths)["word"], int)
+    assert_type(AsyncAtomicCache(fill_many=slow_lengths), AsyncAtomicCache[str, int])
+    assert_type(AsyncAtomicCache(fill_many=lengths_in_order, inline=True), AsyncAtomicCache[str, int])
+    AtomicCache(fill_many=length)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self, TypeVar, Unpack, overload
 
-from .._core.entry import Empty
+from .._fill.batch import TaskBatches
 from .._fill.blocking import BlockingFill
 from .._fill.gather import gather
-from .._fill.stale import StaleServing
+from .._fill.many import AsyncManyFill, ManyFill
 from .._fill.tasks import TaskFills
 from .._fill.threads import ThreadFills
 from .._memoize.decorator import CacheOptions
 from .._platform.arguments import (
     check_bool,
-    check_callable,
     check_keys,
     check_on_abandon,
     is_async_function,
@@ -23,7 +22,7 @@ from .._platform.arguments import (
 )
 from .._platform.refcount import defer
 from ..typing import FillResult, OnAbandon, Ttl
-from .read_through import ReadThrough, open_fills
+from .read_through import ReadThrough, open_fills, the_one_given
 
 __all__ = ["AsyncReadThrough"]
 
@@ -58,31 +57,66 @@ class AsyncReadThrough(ReadThrough[K, V]):
         **options: Unpack[CacheOptions],
     ) -> None: ...
 
+    @overload
+    def __init__(
+        self,
+        fill: None = None,
+        ttl: Ttl[K, V] | None = None,
+        *,
+        fill_many: Callable[[list[K]], Awaitable[Mapping[K, V] | Sequence[V]]],
+        max_batch: int | None = None,
+        inline: bool = False,
+        on_abandon: OnAbandon = "cancel",
+        **options: Unpack[CacheOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        fill: None = None,
+        ttl: Ttl[K, V] | None = None,
+        *,
+        fill_many: Callable[[list[K]], Mapping[K, V] | Sequence[V]],
+        max_batch: int | None = None,
+        inline: bool = False,
+        on_abandon: OnAbandon = "cancel",
+        **options: Unpack[CacheOptions],
+    ) -> None: ...
+
     @suggests_names(CacheOptions.__optional_keys__)
     def __init__(
         self,
-        fill: Callable[[K], Any],
+        fill: Callable[[K], Any] | None = None,
         ttl: Any = None,
         *,
+        fill_many: Callable[[list[K]], Any] | None = None,
+        max_batch: int | None = None,
         inline: bool = False,
         on_abandon: OnAbandon = "cancel",
         **options: Any,
     ) -> None:
-        check_callable("fill", fill)
+        given = the_one_given("AsyncAtomicCache", fill, fill_many, max_batch)
+        if fill is None and options.get("shared") is not None:
+            raise NotImplementedError("fill_many is not for a cache with shared= yet: pass fill")
         check_bool("inline", inline)
         check_on_abandon(on_abandon)
-        fills = open_fills(TaskFills, "AsyncAtomicCache", fill, ttl, **options)
+        fills = open_fills(TaskFills, "AsyncAtomicCache", given, ttl, has_many=fill is None, **options)
         fills.cancels = on_abandon == "cancel"
-        if fills.rules.tier is not None:
-            fill = fills.rules.tier.fill_for_tasks(fill, inline)
-        fills.offloads = not inline and not is_async_function(fill)
-        self._fill_by(fills, fill)
+        tier = fills.rules.tier
+        if fill is None:
+            given = AsyncManyFill(given, max_batch, inline)
+        elif tier is not None:
+            given = tier.fill_for_tasks(given, inline)
+        fills.offloads = not inline and not is_async_function(given)
+        self._fill_by(fills, given)
         defer(self)
 
     @classmethod
     def _over(cls, fills: ThreadFills, fill: Callable[[K], Any]) -> Self:
         """Make a view for tasks of what threads fill."""
-        fill = fill.fill if isinstance(fill, BlockingFill) else fill
+        if isinstance(fill, ManyFill):
+            fill = fill.for_tasks()
+        elif isinstance(fill, BlockingFill):
+            fill = fill.fill
         rules = replace(fills.rules, returner=f"AsyncAtomicCache: the fill of {fills.state.name}")
         own = TaskFills(fills.state, rules, fills.stored_errors, fills.wait_timeout)
         own.offloads = not is_async_function(fill)
@@ -106,25 +140,21 @@ class AsyncReadThrough(ReadThrough[K, V]):
     async def fetch_many(self, keys: Iterable[K]) -> dict[K, V]:
         """Return a dict of the values of `keys`; fill those that have none, concurrently.
 
-        If a fill raises, the other waits are cancelled, and the exception is raised once they have ended.
+        If a fill raises, the other waits are cancelled, and the exception is raised once they have ended. With
+        `fill_many`: by one call of it for those that nobody else is filling (or one for each `max_batch` of them).
         """
         check_keys("fetch_many", keys)
-        values: dict[K, Any] = {}
-        for key in keys:
-            values[key] = self._value_if_any(key)
-        missing = [key for key, value in values.items() if value is Empty]
+        values, missing = self._look_up_many(keys)
+        fill: Any = self._fill
         if missing:
             self._fills.running_loop()  # raises where there is none, before there are coroutines to be awaited
-            values.update(zip(missing, await gather(map(self.fetch, missing)), strict=True))
+            if isinstance(fill, ManyFill):
+                batches = TaskBatches(self._fills)
+                many = self._own_many(missing)
+                values.update(await batches.get_or_fill_many(missing, many, self._call_for, fill.most))
+            else:
+                values.update(zip(missing, await gather(map(self.fetch, missing)), strict=True))
         return values
-
-    def _value_if_any(self, key: K) -> Any:
-        """Return the value that `fetch` would return without waiting; else Empty, uncounted, as `fetch` is to count."""
-        fills, rules = self._fills, self._fills.rules
-        if rules.stale is not None:
-            return StaleServing(fills, key, self._call_for(key), rules, rules.stale).try_without_waiting(None)
-        entry = self._state.find(key)
-        return self._state.hit(entry) if entry is not None and entry.is_live(self._clock()) else Empty
 
     async def refresh(self, key: K) -> V:
         """Fill `key` again and return the new value; other callers get the old one meanwhile.

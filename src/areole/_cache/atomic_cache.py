@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core.entry import Empty
 from .._core.flight import Flight
+from .._fill.batch import ThreadBatches
 from .._fill.blocking import BlockingFill
+from .._fill.many import AsyncManyFill, ManyFill
 from .._fill.resilience import Resilience
 from .._fill.rules import LEAD
 from .._fill.threads import ThreadFills
 from .._memoize.decorator import Memoizing
-from .._platform.arguments import check_callable, check_keys, is_async_function, suggests_names
+from .._platform.arguments import check_keys, is_async_function, suggests_names
 from .._platform.refcount import defer
 from ..typing import Clock, FillResult, IndexName, PolicyName, RemovalListener, Tags, Ttl
 from .async_cache import AsyncReadThrough
-from .read_through import ReadThrough, name_of, open_fills
+from .read_through import ReadThrough, name_of, open_fills, the_one_given
 
 __all__ = ["AsyncAtomicCache", "AtomicCache"]
 
@@ -34,6 +36,10 @@ class AtomicCache(ReadThrough[K, V]):
 
     Args:
         fill: called with a key, returns its value. It may look up other keys, in this cache and in others.
+        fill_many: instead of `fill`: called with a list of keys, returns a mapping, or a sequence of values in their
+            order. A key that is left out of a mapping raises errors.KeyLeftOutError, a KeyError; a Resilience's
+            `negative_ttl` has that stored for so long. A single lookup calls it with one key.
+        max_batch: with `fill_many`: the most keys of one call.
         ttl: how long a value is kept, from the end of its fill: seconds, a timedelta, or a callable of (key, value)
             that returns either, or None. None: for ever. Where a callable returns 0 or less, the value is returned and
             not stored. `areole.typing.Ttl` is the whole rule.
@@ -79,9 +85,11 @@ class AtomicCache(ReadThrough[K, V]):
     @suggests_names()
     def __init__(
         self,
-        fill: Callable[[K], FillResult[V]],
+        fill: Callable[[K], FillResult[V]] | None = None,
         ttl: Ttl[K, V] | None = None,
         *,
+        fill_many: Callable[[list[K]], Mapping[K, V] | Sequence[V]] | None = None,
+        max_batch: int | None = None,
         cache_exceptions: bool | type[Exception] | tuple[type[Exception], ...] = False,
         wait_timeout: float | timedelta | None = None,
         on_removal: RemovalListener[K, V] | None = None,
@@ -99,16 +107,18 @@ class AtomicCache(ReadThrough[K, V]):
         local_ttl: float | timedelta | None = None,
         tags: Tags = None,
     ) -> None:
-        check_callable("fill", fill)
-        if is_async_function(fill) and allow_single_use is not True:
+        given = the_one_given("AtomicCache", fill, fill_many, max_batch)
+        if fill is None and shared is not None:
+            raise NotImplementedError("fill_many is not for a cache with shared= yet: pass fill")
+        if is_async_function(given) and (fill is None or allow_single_use is not True):
             raise TypeError(
-                f"fill, {name_of(fill)}, is an async def, whose coroutine can be awaited only once: "
-                "use AsyncAtomicCache"
+                f"{'fill' if fill_many is None else 'fill_many'}, {name_of(given)}, is an async def, whose coroutine "
+                "can be awaited only once: use AsyncAtomicCache"
             )
         fills = open_fills(
             ThreadFills,
             "AtomicCache",
-            fill,
+            given,
             ttl,
             cache_exceptions=cache_exceptions,
             wait_timeout=wait_timeout,
@@ -126,8 +136,13 @@ class AtomicCache(ReadThrough[K, V]):
             shared=shared,
             local_ttl=local_ttl,
             tags=tags,
+            has_many=fill is None,
         )
-        self._fill_by(fills, fill if shared is None else fills.rules.tier.fill_for_threads(fill))
+        tier = fills.rules.tier
+        if fill is None:
+            self._fill_by(fills, ManyFill(given, max_batch))
+        else:
+            self._fill_by(fills, fill if tier is None else tier.fill_for_threads(fill))
         defer(self)
 
     if not TYPE_CHECKING:
@@ -195,9 +210,19 @@ class AtomicCache(ReadThrough[K, V]):
         return value  # type: ignore[no-any-return]
 
     def fetch_many(self, keys: Iterable[K]) -> dict[K, V]:
-        """Return a dict of the values of `keys`. Fill those that have none, in order; stop where a fill raises."""
+        """Return a dict of the values of `keys`. Fill those that have none, in order; stop where a fill raises.
+
+        With `fill_many`: by one call of it for those that nobody else is filling (or one for each `max_batch` of them).
+        """
         check_keys("fetch_many", keys)
-        values: dict[K, V] = {}
+        fill: Any = self._fill
+        if isinstance(fill, ManyFill):
+            values, missing = self._look_up_many(keys)
+            if missing:
+                batches = ThreadBatches(self._fills)
+                values.update(batches.get_or_fill_many(missing, self._own_many(missing), self._call_for, fill.most))
+            return values
+        values = {}
         for key in keys:
             self._state.refuse_unhashable(key)
             if key not in values:  # a value that is not stored is filled once all the same
@@ -324,7 +349,9 @@ class AsyncAtomicCache(AsyncReadThrough[K, V]):
         """
         fills = self._fills
         own = ThreadFills(fills.state, fills.rules, fills.stored_errors, fills.wait_timeout)
-        return AtomicCache._view(own, BlockingFill(self._fill, self.name))
+        fill: Any = self._fill
+        is_many = isinstance(fill, AsyncManyFill)
+        return AtomicCache._view(own, fill.for_threads(self.name) if is_many else BlockingFill(fill, self.name))
 
 
 Memoizing.for_threads, Memoizing.for_tasks = AtomicCache, AsyncAtomicCache

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from .._core.entry import TimedEntry
+from .._core.entry import Empty, TimedEntry
 from .._core.ttl import make_deadline, make_seconds, seconds_of
 from .._fill.filled import previous_in, special_types
 from .._fill.protocol import Fills
 from .._fill.resilience import Resilience, stale_rules_of
 from .._fill.rules import FillRules
+from .._fill.stale import StaleServing
+from .._index.limits import check_at_least
 from .._index.make import bounded_index, make_index
 from .._memoize.decorator import Memoizing
 from .._memoize.tag_templates import tags_of_key
-from .._platform.arguments import check_bool, check_name
+from .._platform.arguments import check_bool, check_callable, check_name
 from .._platform.refcount import defer
+from ..errors import KeyLeftOutError
 from ..typing import CacheInfo, Clock
 from .lookups import Lookups, new_state
 
-__all__ = ["ReadThrough", "name_of", "open_fills"]
+__all__ = ["ReadThrough", "name_of", "open_fills", "the_one_given"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -85,6 +88,30 @@ class ReadThrough(Memoizing, Lookups[K, V]):
         fill: Any = self._fill
         return self._call_for(key) if self._fills.rules.tier is None else partial(fill.refresh, key)
 
+    def _look_up_many(self, keys: Iterable[K]) -> tuple[dict[K, Any], list[K]]:
+        """Return the values that there are, Empty where there is none, in the order asked; and the keys of those."""
+        values: dict[K, Any] = {}
+        for key in keys:
+            values[key] = self._value_if_any(key)
+        return values, [key for key, value in values.items() if value is Empty]
+
+    def _value_if_any(self, key: K) -> Any:
+        """Return the value that `fetch` would return without waiting; else Empty, uncounted, as `fetch` is to count."""
+        fills, rules = self._fills, self._fills.rules
+        if rules.stale is not None:
+            return StaleServing(fills, key, self._call_for(key), rules, rules.stale).try_without_waiting(None)
+        entry = self._state.find(key)
+        return self._state.hit(entry) if entry is not None and entry.is_live(self._clock()) else Empty
+
+    def _own_many(self, keys: Iterable[K]) -> Callable[[list[K]], Any]:
+        """Return what fills many keys; it refuses the keys of functions that are cached here."""
+        fill: Any = self._fill
+        if self._state.freed.were_cached:
+            check = self._state.freed.own_fill(self._state, lambda key: None)
+            for key in keys:
+                check(key)
+        return fill.many  # type: ignore[no-any-return]
+
     def _call_for(self, key: K) -> Callable[[], Any]:
         """Return the fill's call for `key`; it refuses the keys of functions that are cached here."""
         state = self._state
@@ -126,8 +153,12 @@ def open_fills(
     shared: Any = None,
     local_ttl: Any = None,
     tags: Any = None,
+    has_many: bool = False,
 ) -> F:
-    """Check the options of a cache, and return the fills over its new state; `of` is what is called, for messages."""
+    """Check the options of a cache, and return the fills over its new state; `of` is what is called, for messages.
+
+    `has_many`: `fill` is called with many keys, and may leave some out.
+    """
     check_bool("allow_single_use", allow_single_use)
     check_name(name)
     tier = open_tier(shared, ttl, local_ttl)
@@ -135,7 +166,7 @@ def open_fills(
         ttl = tier.ttl
     stale = None if resilience is None else stale_rules_of(resilience)
     if stale is not None:
-        stale.check_cache(ttl, cache_exceptions, wait_timeout)
+        stale.check_cache(ttl, cache_exceptions or has_many, wait_timeout)
     bounds = bounded_index(index, max_items, max_bytes, weigher, policy)
     state = new_state(
         name or name_of(fill),
@@ -148,6 +179,8 @@ def open_fills(
     )
     stored_errors = _error_types(cache_exceptions)
     if stale is not None and stale.negative_ttl is not None:
+        if has_many:
+            stored_errors += (KeyLeftOutError,)
         negative: Any = stale.negative_ttl
         if tier is not None:
             negative = partial(tier.error_ttl, make_seconds(negative))
@@ -181,6 +214,18 @@ def open_tier(shared: Any, ttl: Any, local_ttl: Any) -> Any:
     if not hasattr(shared, "_open_tier"):
         raise TypeError(f"shared must be a SharedCache, not {type(shared).__name__}")
     return shared._open_tier(ttl, None if local_ttl is None else seconds_of(local_ttl, "local_ttl"))
+
+
+def the_one_given(of: str, fill: Any, fill_many: Any, max_batch: Any) -> Callable[[Any], Any]:
+    """Return `fill` or `fill_many`, whichever was given: exactly one must be."""
+    if (fill is None) == (fill_many is None):
+        both = "both fill and fill_many" if fill is not None else "neither fill nor fill_many"
+        raise TypeError(f"{of} got {both}: pass fill, called with one key, or fill_many, called with a list of keys")
+    check_callable("fill" if fill_many is None else "fill_many", fill or fill_many)
+    if fill_many is None and max_batch is not None:
+        raise TypeError("max_batch is for a cache with fill_many: it limits how many keys that gets in one call")
+    check_at_least("max_batch", max_batch, 1)
+    return fill or fill_many  # type: ignore[no-any-return]
 
 
 def name_of(fill: object) -> str:

@@ -95,6 +95,10 @@ class Flight:
         self.waiters: dict[Any, None] = {}  # tasks to be woken, once the latch is open
         self.entry = entry_type(key, self)  # this cycle is broken as soon as the flight is over
 
+    def another(self) -> Flight:
+        """Return one for the same key, that nobody has seen."""
+        return Flight(self.entry.key, type(self.entry))
+
     @property
     def is_pending(self) -> bool:
         return self.value is Empty and self.error is None

@@ -118,7 +118,7 @@ class StaleServing:
                 state.on_hit(entry)
         return value
 
-    def claim(self, flight: Flight) -> Claim:
+    def claim(self, flight: Flight, in_worker: bool = True) -> Claim:
         """Claim as `Fills` does, here or in a thread of the pool."""
         fills, stale = self._fills, self._stale
         self._had_fallback = False
@@ -126,7 +126,9 @@ class StaleServing:
             claim: Callable[[Flight], Claim] = fills.claim_refresh
         else:
             claim = partial(fills.claim, now=self.now, stale=stale, is_counted=self._is_counted)
-        found = fills.claim_in_worker(flight, claim, self._call, self._rules) if stale.has_timeouts else None
+        found = None
+        if in_worker and stale.has_timeouts:
+            found = fills.claim_in_worker(flight, claim, self._call, self._rules)
         found = claim(flight) if found is None else found
         self._followed = flight.joined or flight
         if found is Claim.HIT or not (stale.fail_safe or found is Claim.LOOK_AGAIN):

@@ -213,7 +213,7 @@ class ThreadFills(Fills):
         """
         if self.holds_up_others():
             return None
-        flight = Flight(asking.entry.key, type(asking.entry))
+        flight = asking.another()
         flight.for_requester = []
         answers: SimpleQueue[tuple[Claim | None, BaseException | None]] = SimpleQueue()
         if not pool.run(partial(self._lead_there, flight, claim, _in_context(call), rules, answers)):
