@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import (
     TYPE_CHECKING,
@@ -27,6 +27,7 @@ __all__ = [
     "FillResult",
     "FilledType",
     "IndexName",
+    "ManyResults",
     "Memoized",
     "MemoizedCall",
     "MemoizedGeneric",
@@ -79,6 +80,9 @@ if TYPE_CHECKING:
 else:
     FillResult: TypeAlias = V | FilledType[V]
 """What a fill returns: a value, or a `Filled`."""
+
+ManyResults: TypeAlias = Mapping[K, FillResult[V]] | Sequence[FillResult[V]]
+"""What `fill_many` returns: a mapping of the keys to their results, or the results in the order of the keys."""
 
 PolicyName: TypeAlias = Literal["lru", "s3fifo"]
 """What is evicted when a cache is full."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, FillDeadlockError, FillTimeout, RecursiveFillError, Resilience, errors
+from areole import AtomicCache, FillDeadlockError, Filled, FillTimeout, RecursiveFillError, Resilience, errors
 
 from ..interleave import EXHAUSTIVE, Injected, before_each, inject, signal_steps
 from ..kit import Gate, ManualClock, assert_valid, run_threads, start_threads, wait_until_waiting
@@ -107,7 +107,7 @@ def test_a_key_that_is_left_out_is_a_key_error_for_it_alone() -> None:
     assert_valid(cache)
 
 
-def test_negative_ttl_keeps_what_was_left_out_for_so_long_and_no_other_error() -> None:
+def test_negative_ttl_keeps_what_was_left_out_for_this_long_and_no_other_error() -> None:
     clock, source = ManualClock(), Source()
     cache: Any = AtomicCache(fill_many=source, ttl=9, clock=clock, resilience=Resilience(negative_ttl=5))
     for _ in range(2):
@@ -313,6 +313,26 @@ def test_a_stale_value_without_fail_safe_is_served_at_once_beside_what_is_filled
     assert cache.fetch_many(["a", "b"]) == {"a": "aa", "b": "bb"}
     assert source.calls[1] == ["b"] or source.calls[2] == ["b"]
     assert cache.cache_info().stale_hits == 1
+
+
+def test_each_key_has_tags_of_its_own_and_its_value_may_be_a_filled() -> None:
+    source = Source(lambda keys: {key: Filled(key * 2, ttl=5 if key == "a" else 9) for key in keys})
+    clock = ManualClock()
+    cache: Any = AtomicCache(fill_many=source, tags=["of {key}", "all"], clock=clock, ttl=7)
+    assert cache.fetch_many(["a", "b", "c"]) == {"a": "aa", "b": "bb", "c": "cc"}
+    assert cache.invalidate_tags("of b") == 1
+    clock.advance(5)
+    assert list(cache) == ["c"]
+    assert cache.invalidate_tags("all") == 1
+    assert_valid(cache)
+
+
+def test_an_invalidated_tag_of_one_key_during_the_batch_detaches_that_key_alone() -> None:
+    source = Source(lambda keys: cache.invalidate_tags("of b") and {key: key * 2 for key in keys})
+    cache: Any = AtomicCache(fill_many=source, tags=["of {key}"])
+    assert cache.fetch_many(["a", "b"]) == {"a": "aa", "b": "bb"}
+    assert list(cache) == ["a"]
+    assert_valid(cache)
 
 
 def test_a_refresh_and_the_view_for_tasks_call_it_with_one_key() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any, Self, TypeVar, Unpack, overload
 
@@ -21,7 +21,7 @@ from .._platform.arguments import (
     suggests_names,
 )
 from .._platform.refcount import defer
-from ..typing import FillResult, OnAbandon, Ttl
+from ..typing import FillResult, ManyResults, OnAbandon, Ttl
 from .read_through import ReadThrough, open_fills, the_one_given
 
 __all__ = ["AsyncReadThrough"]
@@ -63,7 +63,7 @@ class AsyncReadThrough(ReadThrough[K, V]):
         fill: None = None,
         ttl: Ttl[K, V] | None = None,
         *,
-        fill_many: Callable[[list[K]], Awaitable[Mapping[K, V] | Sequence[V]]],
+        fill_many: Callable[[list[K]], Awaitable[ManyResults[K, V]]],
         max_batch: int | None = None,
         inline: bool = False,
         on_abandon: OnAbandon = "cancel",
@@ -75,7 +75,7 @@ class AsyncReadThrough(ReadThrough[K, V]):
         fill: None = None,
         ttl: Ttl[K, V] | None = None,
         *,
-        fill_many: Callable[[list[K]], Mapping[K, V] | Sequence[V]],
+        fill_many: Callable[[list[K]], ManyResults[K, V]],
         max_batch: int | None = None,
         inline: bool = False,
         on_abandon: OnAbandon = "cancel",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +19,7 @@ from .._fill.threads import ThreadFills
 from .._memoize.decorator import Memoizing
 from .._platform.arguments import check_keys, is_async_function, suggests_names
 from .._platform.refcount import defer
-from ..typing import Clock, FillResult, IndexName, PolicyName, RemovalListener, Tags, Ttl
+from ..typing import Clock, FillResult, IndexName, ManyResults, PolicyName, RemovalListener, Tags, Ttl
 from .async_cache import AsyncReadThrough
 from .read_through import ReadThrough, name_of, open_fills, the_one_given
 
@@ -38,7 +38,7 @@ class AtomicCache(ReadThrough[K, V]):
         fill: called with a key, returns its value. It may look up other keys, in this cache and in others.
         fill_many: instead of `fill`: called with a list of keys, returns a mapping, or a sequence of values in their
             order. A key that is left out of a mapping raises errors.KeyLeftOutError, a KeyError; a Resilience's
-            `negative_ttl` has that stored for so long. A single lookup calls it with one key.
+            `negative_ttl` has that stored for this long. A single lookup calls it with one key.
         max_batch: with `fill_many`: the most keys of one call.
         ttl: how long a value is kept, from the end of its fill: seconds, a timedelta, or a callable of (key, value)
             that returns either, or None. None: for ever. Where a callable returns 0 or less, the value is returned and
@@ -88,7 +88,7 @@ class AtomicCache(ReadThrough[K, V]):
         fill: Callable[[K], FillResult[V]] | None = None,
         ttl: Ttl[K, V] | None = None,
         *,
-        fill_many: Callable[[list[K]], Mapping[K, V] | Sequence[V]] | None = None,
+        fill_many: Callable[[list[K]], ManyResults[K, V]] | None = None,
         max_batch: int | None = None,
         cache_exceptions: bool | type[Exception] | tuple[type[Exception], ...] = False,
         wait_timeout: float | timedelta | None = None,

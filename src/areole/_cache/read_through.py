@@ -191,7 +191,7 @@ def open_fills(
     if tier is not None:
         rules.tier, rules.dump = tier, tier.value_of
         tier.use(state, stale)
-    takes = previous_in(fill)  # type: ignore[arg-type]
+    takes = None if has_many else previous_in(fill)  # type: ignore[arg-type]
     if tier is None:
         rules.previous = takes
     else:

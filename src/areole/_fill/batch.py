@@ -23,12 +23,14 @@ each value, and opens the latch. Only then it waits for the flights of others th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._core.entry import Empty, Entry
 from .._core.flight import Flight
 from .._core.wait_graph import Wait
+from .._state.tags import begin_tagged
 from ..errors import KeyLeftOutError
 from .exceptions import raise_unchanged
 from .gather import gather
@@ -214,22 +216,35 @@ class Batches(Fills):
             flight.for_requester = []
         return asked.found
 
+    @property
+    def batch_rules(self) -> FillRules:
+        """What a batch itself is led by: its keys have the tags."""
+        return self.rules if self.rules.tags is None else replace(self.rules, tags=None)
+
     def load(self, batch: Any, fill_many: Callable[[list[Any]], Any]) -> Any:
-        keys = [asked.key for asked in led(batch)]
+        keys = self._begin_led(batch)
         return fill_many(keys) if keys else keys
+
+    def _begin_led(self, batch: Any) -> list[Any]:
+        """Note the entries that are led under their tags; return their keys."""
+        ours, tags = led(batch), self.rules.tags
+        if tags is not None:
+            for asked in ours:
+                begin_tagged(self.state, asked.flight, tags)
+        return [asked.key for asked in ours]
 
     def complete(self, flight: Any, value: Any, rules: FillRules | None = None, began: float = 0.0) -> None:
         """Publish what there is for each key. One that has failed fails alone."""
-        ours = led(flight)
+        ours, rules = led(flight), self.rules
         for asked, outcome in zip(ours, outcomes_of([asked.key for asked in ours], value), strict=True):
             try:
                 self.one.complete(asked.flight, result_of(outcome), rules, began)
             except Exception as error:
-                self._fail(asked.flight, error)
+                self._abort_one(asked.flight, error)
         flight.removed = [each for asked in ours for each in asked.flight.removed]
         flight.value = len(ours)
 
-    def _fail(self, flight: Flight, error: BaseException) -> None:
+    def _abort_one(self, flight: Flight, error: BaseException) -> None:
         flight.error = error
         raised = flight.for_requester  # read once: the requester takes it away when it leaves
         throttle(self, flight, self.rules.stale)
@@ -250,7 +265,7 @@ class Batches(Fills):
                 if each is not None and each.error is None and each.entry.flight is each:
                     if not flight.leads:  # it came from a claim: who has joined another key's flight looks again
                         each.leads = False
-                    self._fail(each, error)
+                    self._abort_one(each, error)
         finally:
             if flight.waiters:
                 wake(flight)
@@ -265,8 +280,9 @@ class Batches(Fills):
         """Do what a leader does once the latch is open, for as many fills as these were."""
         super().after_lead(flight)
         expirer = self.state.expirer
-        for _ in range(1, flight.value if expirer is not None else 0):
-            expirer.expire_some(self.state)
+        if expirer is not None:
+            for _ in range(1, flight.value):
+                expirer.expire_some(self.state)
 
     def patience(self, batch: Any) -> float | None:
         """Return for how many seconds to wait for a batch: as long as for that of its keys which is worth the most."""
@@ -367,7 +383,7 @@ class ThreadBatches(Batches, ThreadFills):
         self, batch: ThreadBatch, fill_many: Callable[[list[Any]], Any], is_counted: bool
     ) -> BaseException | None:
         """Claim, fill and publish; return what the fill has raised, if there may be stale values to serve instead."""
-        rules, error = self.rules, None
+        rules, error = self.batch_rules, None
         stale = rules.stale
         call = partial(self.load, batch, fill_many)
         claim: Any = partial(self.claim_all, is_counted=is_counted)
@@ -433,7 +449,7 @@ class TaskBatches(Batches, TaskFills):
         self, part: list[Asked], fill_many: Callable[[list[Any]], Any], is_counted: bool
     ) -> list[tuple[Any, Any]]:
         """Lead what is to be led, and wait for that and for what others lead, at once. Empty: look again."""
-        loop, rules = self.running_loop(), self.rules
+        loop, rules = self.running_loop(), self.batch_rules
         batch = TaskBatch(part, self.state.entry_type, loop, is_cancellable=self.cancels)
         try:
             began = self.state.clock() if rules.stale is not None else 0.0

@@ -28,7 +28,7 @@ class Source:
         assert sorted(set(keys)) == sorted(keys), f"filled more than once: {self.calls}"
 
 
-@race(kind=("plain", "ttl"))
+@race(1, kind=("ttl",))
 def batches_crosswise(kind: str) -> Started:
     """Two batches of the same keys, in opposite orders. Proves invariant 5: they never wait for each other.
 
@@ -49,7 +49,7 @@ def batches_crosswise(kind: str) -> Started:
     return (lambda: cache.fetch_many(["x", "y"])), (lambda: cache.fetch_many(["y", "x"])), guarded(cache, check)
 
 
-@race(kind=("plain", "bounded"))
+@race(1, kind=("plain",))
 def batch_beside_a_single_lookup(kind: str) -> Started:
     """A batch, and a lookup of one of its keys. Proves invariant 2: one flight for each key, whoever made it.
 
@@ -68,7 +68,7 @@ def batch_beside_a_single_lookup(kind: str) -> Started:
     return (lambda: cache.fetch_many(["x", "y"])), (lambda: cache["y"]), guarded(cache, check)
 
 
-@race(kind=("plain", "bounded"))
+@race(1, kind=("bounded",))
 def batch_and_invalidate(kind: str) -> Started:
     """One key of a batch is invalidated, at any moment. Proves invariant 3 for that key, and that no other loses by it.
 
