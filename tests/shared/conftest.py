@@ -8,9 +8,19 @@ from typing import Any
 import pytest
 
 from areole import SharedCache
-from areole.backends import MemoryBackend
+from areole.backends import MemoryBackend, sqlite_file
 
 from . import servers
+
+
+@pytest.fixture(autouse=True)
+def no_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have SQLite leave it to the system when a file is on the disk: no test ends with a loss of power.
+
+    Those waits were nine tenths of what the tests of its backend took. Processes that tests start wait as they do.
+    """
+    others = [each for each in sqlite_file.PRAGMAS if not each.startswith("synchronous")]
+    monkeypatch.setattr(sqlite_file, "PRAGMAS", ("synchronous=OFF", *others))
 
 
 @pytest.fixture(scope="session")

@@ -128,7 +128,7 @@ def test_a_contender_that_is_not_installed_is_skipped_visibly(capsys: pytest.Cap
         distribution = "areole-benchmarks-no-such-distribution"
         shapes = (ONE,)
 
-    results = hits.run(TINY, [*all_contenders(), Missing()])
+    results = hits.run(TINY, [*all_contenders()[:3], Missing()])
 
     assert "SKIPPED: areole-benchmarks-no-such-distribution" in capsys.readouterr().out
     assert Case("missing", ONE) not in results.hits
