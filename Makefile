@@ -13,7 +13,7 @@ demo: $(VENV)/ready
 test: demo $(VENV)/ready-wheels
 	@sed -n 's/..*/==> no wheel here, so the tests of these are skipped: &/p' $(VENV)/ready-wheels
 	@command -v redis-server >/dev/null || echo '==> no redis-server here, so the tests of Redis are skipped'
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ import pytest
 
 from areole._index import atomic as _index
 
+from .interleave.explore import free_atomic_dicts
 from .kit import LOOPS, is_free_threaded, run
 
 if is_free_threaded() and sys.version_info < (3, 14):
@@ -45,10 +46,15 @@ def on_loop(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse a name with an address: processes that share the tests (pytest-xdist) would not agree about them."""
+    """Refuse a name with an address: processes that share the tests (pytest-xdist) would not agree about them.
+
+    First come those that collect often, or go through all of areole's code: both take the longer the more the tests
+    before them have left. On 3.13t that is each memoized function.
+    """
     for item in items:
         if " at 0x" in item.nodeid:
             raise pytest.UsageError(f"{item.nodeid}: pass ids=repr_without_address, of tests.kit")
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/interleave/", "tests/tools/")))
 
 
 def pytest_collection_finish() -> None:
@@ -64,5 +70,4 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def room_for_atomic_dicts() -> None:
     """Collect what tests before this one have left, before it would get a dict for an AtomicDict."""
-    if _index._atomic_dicts.get() > _index.MAX_ATOMIC_DICTS - 100:
-        gc.collect()
+    free_atomic_dicts(100)

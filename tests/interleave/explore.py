@@ -28,7 +28,18 @@ from .schedule import Choice, Deadlock, Fixed, Pct, Schedule, Strategy
 from .steps import EXHAUSTIVE, StepsOf, every_step, shared_steps
 from .tracing import afresh, watched
 
-__all__ = ["STEPS", "Bad", "BadSchedule", "Scenario", "WithInvariant", "explore", "replay", "run_each", "sample"]
+__all__ = [
+    "STEPS",
+    "Bad",
+    "BadSchedule",
+    "Scenario",
+    "WithInvariant",
+    "explore",
+    "free_atomic_dicts",
+    "replay",
+    "run_each",
+    "sample",
+]
 
 Scenario: TypeAlias = Callable[[], tuple[Callable[..., Any], ...]]
 """Makes a fresh cache; returns what each of the threads does and, last, a check of the list of their results."""
@@ -97,7 +108,7 @@ def _run(scenario: Scenario, make_strategy: Callable[[], Strategy]) -> _Ran:
 
 
 def _run_once(scenario: Scenario, strategy: Strategy) -> _Ran:
-    _free_atomic_dicts()
+    free_atomic_dicts(4)
     *functions, check = scenario()
     schedule = Schedule(strategy, getattr(check, "invariant", None))
     with _no_collection():
@@ -127,16 +138,20 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _free_atomic_dicts() -> None:
-    """Collect the caches of earlier runs before there are as many AtomicDicts as may be: "atomic" would be a dict."""
+def free_atomic_dicts(room: int) -> None:
+    """Collect the caches of earlier runs where fewer AtomicDicts than `room` may be made: "atomic" would be a dict.
+
+    What a collection has left it leaves the next time too, so that comes once `room` / 4 more have been made.
+    """
+    global _left
     count = _index._atomic_dicts.get()
-    if count < _index.MAX_ATOMIC_DICTS - 4 or count == _not_collected[0]:
-        return
-    gc.collect()
-    _not_collected[0] = _index._atomic_dicts.get()
+    _left = min(_left, count)
+    if count >= _index.MAX_ATOMIC_DICTS - room and count > _left + room // 4:
+        gc.collect()
+        _left = _index._atomic_dicts.get()
 
 
-_not_collected = [-1]  # how many AtomicDicts were left after the last collection: another one would free no more
+_left = 0  # so many AtomicDicts were left after the last collection, if fewer have not been seen since
 
 
 @contextmanager
