@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, Unpack, over
 from .._cache.atomic_cache import AsyncAtomicCache, AtomicCache
 from .._cache.storage import Storage
 from .._core.sentinels import DEFAULT_TTL, DefaultTTLSentinel
+from .._memoize.instance_in_key import CachedClassMethod, CachedMethod
 from .._memoize.kinds import classes_of
 from .._platform.arguments import check_plain, suggests_names
 from .._platform.locks import run_locked
@@ -18,7 +19,6 @@ from ..serializers import AnySerializer
 from ..typing import CacheInfo, MemoizeDecorator, SharedCacheInfo, SharedDecorator, Tags, Ttl
 from .by_choice import KINDS, OWN_CACHES, FunctionByChoice, is_shared
 from .in_cache import FunctionInCache
-from .methods import CachedClassMethod, CachedMethod
 from .options import CachedOptions
 
 if TYPE_CHECKING:

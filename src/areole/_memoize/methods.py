@@ -8,38 +8,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from types import FunctionType, MethodType
+from types import MethodType
 from typing import Any, Final
 
 from .._core.entry import Empty
 from .._platform.arguments import is_async_function
 from .._platform.generated import define
 from . import kinds
-from .instances import MethodCaches, attribute_of_function, has_plain_attributes
+from .instance_in_key import CachedClassMethod, CachedMethod, FunctionInClass
+from .instances import MethodCaches, has_plain_attributes
 from .signature import first_parameter
 from .wrapper import HELPERS, MemoizedFunction
 
-__all__ = ["FunctionInClass", "memoize"]
-
-
-class FunctionInClass:
-    """An object in a class's namespace that passes for the function that it stands for: `_function`."""
-
-    _function: Callable[..., Any]
-    _unbound: Any
-
-    __class__ = property(lambda self: FunctionType)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("_function", "_unbound"):  # a copy that is being made
-            raise AttributeError(name)
-        return attribute_of_function(self._function, self._unbound, name)
-
-    def __repr__(self) -> str:
-        return f"<memoized {self.__qualname__}>"
-
-    def __reduce__(self) -> str:
-        return str(self.__qualname__)  # by its name: below a `@staticmethod` it is what that name gives
+__all__ = ["memoize"]
 
 
 class MemoizedMethod(FunctionInClass):
@@ -213,20 +194,26 @@ def memoize(make_cache: Callable[..., Any], function: Any, parameters: dict[str,
     inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
     kinds.check_suitable(inner, allows_single_use=parameters.get("allow_single_use", False))
     name = kinds.full_name_of(inner)
-    if parameters.get("shared") is not None and (isinstance(function, classmethod) or kinds.classes_of(inner)):
+    is_shared = parameters.get("shared") is not None
+    if is_shared and parameters["key"] is None and (isinstance(function, classmethod) or kinds.classes_of(inner)):
         raise TypeError(
             f"{name}: memoize(shared=...) is for functions, as an instance has no name that other processes know: "
-            "use cached(shared, key=...), or memoize a function that gets what the result depends on"
+            "pass key=, such as key=lambda self, item: f'price:{self.id}:{item}'"
         )
     make_cache = functools.partial(
         make_cache, functools.partial(_refuse_direct_fill, name), name=name, is_async=is_async_function(inner)
     )
-    if isinstance(function, classmethod):
+    classes = frozenset() if isinstance(function, staticmethod) else kinds.classes_of(inner)
+    if isinstance(function, classmethod) and not is_shared:
         return MemoizedClassMethod(make_cache(index="dict"), inner, parameters)
-    if inner is function and (classes := kinds.classes_of(function)):
+    if classes and not is_shared:
         return _make_method(make_cache(index="dict"), inner, parameters, classes)
     wrapper = MemoizedFunction(make_cache(), inner, parameters).make_wrapper()
-    return wrapper if inner is function else staticmethod(wrapper)
+    if isinstance(function, classmethod):
+        return CachedClassMethod(wrapper)
+    if isinstance(function, staticmethod):
+        return staticmethod(wrapper)
+    return CachedMethod(wrapper) if classes else wrapper
 
 
 def _refuse_direct_fill(name: str, key: object) -> Any:

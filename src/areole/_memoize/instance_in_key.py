@@ -1,15 +1,35 @@
-"""What stands in a class for a function that is cached: the instance, or the class, is a part of the key."""
+"""What stands in a class for a function whose cache is not the instance's: that, or the class, is a part of the key."""
 
 from __future__ import annotations
 
 import functools
-from types import MethodType
+from collections.abc import Callable
+from types import FunctionType, MethodType
 from typing import Any
 
-from .._memoize.instances import OF_INSTANCE, attribute_of_function
-from .._memoize.methods import FunctionInClass
+from .instances import OF_INSTANCE, attribute_of_function
 
-__all__ = ["CachedClassMethod", "CachedMethod"]
+__all__ = ["CachedClassMethod", "CachedMethod", "FunctionInClass"]
+
+
+class FunctionInClass:
+    """An object in a class's namespace that passes for the function that it stands for: `_function`."""
+
+    _function: Callable[..., Any]
+    _unbound: Any
+
+    __class__ = property(lambda self: FunctionType)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_function", "_unbound"):  # a copy that is being made
+            raise AttributeError(name)
+        return attribute_of_function(self._function, self._unbound, name)
+
+    def __repr__(self) -> str:
+        return f"<memoized {self.__qualname__}>"
+
+    def __reduce__(self) -> str:
+        return str(self.__qualname__)  # by its name: below a `@staticmethod` it is what that name gives
 
 
 class _BoundCall(functools.partial[Any]):
