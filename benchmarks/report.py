@@ -173,6 +173,6 @@ def memory_table(memory: dict[str, float]) -> str:
     return table("Memory beyond keys and values, by tracemalloc", ("what", "", "bytes a key"), rows)
 
 
-def target_table(targets: list[Target]) -> str:
+def target_table(targets: list[Target], title: str = "Targets of issues 2 and 8") -> str:
     rows = [(t.what, t.verdict, t.bound_text, f"{t.reached:.2f}{t.unit}") for t in targets]
-    return table("Targets of issues 2 and 8", ("what", "verdict", "target", "reached"), rows)
+    return table(title, ("what", "verdict", "target", "reached"), rows)

@@ -1,7 +1,7 @@
 """Measure SharedCache beside bare redis-py, aiocache, cashews, dogpile.cache, Django's cache and diskcache.
 
     python -m benchmarks.shared             about two minutes; --quick: about 20 seconds
-    python -m benchmarks.shared --check     exit status 1 if a bound of issue 10 or 11 is missed
+    python -m benchmarks.shared --check     exit status 1 if a bound of issue 10 is missed
     python -m benchmarks.shared --json F    raw samples, with the machine that they came from
     python -m benchmarks.shared --profile   where a hit spends its time: areole json, over Redis
 
@@ -26,7 +26,7 @@ from typing import Any
 
 from .build import Build
 from .command import finish, installed, introduce
-from .report import table
+from .report import table, target_table
 from .samples import Case, Samples
 from .shared_contenders import (
     COLD,
@@ -35,7 +35,7 @@ from .shared_contenders import (
     GET_OR_FILL,
     GETS,
     HIT,
-    LOCAL,
+    IN_STORE,
     MISS,
     PREPARE,
     SET,
@@ -45,9 +45,9 @@ from .shared_contenders import (
 )
 from .targets import Target
 
-__all__ = ["QUICK", "Plan", "Results", "main", "run"]
+__all__ = ["QUICK", "Plan", "Results", "case_of", "main", "measure", "run"]
 
-SHAPES = (HIT, MISS, SET, GET_MANY, GETS, GET_OR_FILL, COLD)
+SHAPES = (HIT, IN_STORE, MISS, SET, GET_MANY, GETS, GET_OR_FILL, COLD)
 KEYS = [f"user:{i}" for i in range(100)]
 ABSENT = [f"absent:{i}" for i in range(100)]
 
@@ -72,17 +72,13 @@ class Results:
     samples: Samples
 
     def targets(self) -> list[Target]:
-        """Return the bounds of issues 10 and 11 whose cases were measured."""
+        """Return the bounds of issue 10 whose cases were measured."""
         found = [
             self._ratio("a hit, JSON, over bare GET", HIT, "areole json", "redis-py", 1.3),
             self._ratio("a hit, envelope=False, JSON, over bare GET", HIT, "areole bare json", "redis-py", 1.15),
             self._ratio("a hit, envelope=False, bytes, over bare GET", HIT, "areole bare bytes", "redis-py", 1.15),
             self._ratio("a SQLite hit over diskcache's", HIT, "areole json", "diskcache", 1.0, "SQLite"),
             *(self._many(name, family) for name, family in self._ours()),
-            *(
-                self._ratio(f"{name}, a hit with shared= over one without", HIT, f"{name}, shared=", name, 1.05, LOCAL)
-                for name in ("cache[k]", "f(k)")
-            ),
         ]
         return [each for each in found if each is not None]
 
@@ -92,13 +88,13 @@ class Results:
     def _ratio(
         self, what: str, shape: str, ours: str, theirs: str, bound: float, family: str = "Redis"
     ) -> Target | None:
-        a, b = _case(shape, family, ours), _case(shape, family, theirs)
+        a, b = case_of(shape, family, ours), case_of(shape, family, theirs)
         if a not in self.samples or b not in self.samples:
             return None
         return Target(what, self.samples.ratio(a, b).median, bound)
 
     def _many(self, name: str, family: str) -> Target | None:
-        many, gets = _case(GET_MANY, family, name), _case(GETS, family, name)
+        many, gets = case_of(GET_MANY, family, name), case_of(GETS, family, name)
         if many not in self.samples:
             return None
         ratio = self.samples.ratio(many, gets).median / len(KEYS)
@@ -118,7 +114,7 @@ class Results:
         }
 
 
-def _case(shape: str, family: str, name: str) -> Case:
+def case_of(shape: str, family: str, name: str) -> Case:
     return Case(f"{family}: {name}", shape)
 
 
@@ -148,6 +144,14 @@ def _parser() -> argparse.ArgumentParser:
 def run(plan: Plan, contenders: Sequence[SharedContender]) -> Results:
     """Measure everything, and print the tables."""
     start = time.perf_counter()
+    results = measure(plan, contenders)
+    print(target_table(results.targets(), "Bounds of issue 10 (medians of the ratios in the same round)"))
+    print(f"\n{time.perf_counter() - start:.0f} s")
+    return results
+
+
+def measure(plan: Plan, contenders: Sequence[SharedContender]) -> Results:
+    """Measure those contenders that are possible, and print a table of each family."""
     possible = [each for each in contenders if each.is_possible()]
     build, left_out = introduce(possible), [each for each in contenders if not each.is_possible()]
     for each in left_out:
@@ -159,21 +163,11 @@ def run(plan: Plan, contenders: Sequence[SharedContender]) -> Results:
         turns = itertools.cycle(range(len(cases)))
         for _ in range(plan.rounds):
             first = next(turns)  # which one is first in a round changes
-            for case, measure in cases[first:] + cases[:first]:
-                samples.add(case, 1, measure(plan.burst))
-    results = Results(build, plan, samples)
+            for case, measured in cases[first:] + cases[:first]:
+                samples.add(case, 1, measured(plan.burst))
     for family in dict.fromkeys(each.family for each in contenders):
         print(_family_table(family, samples, contenders), flush=True)
-    rows = [(each.what, each.verdict, each.bound_text, f"{each.reached:.2f}") for each in results.targets()]
-    print(
-        table(
-            "Bounds of issues 10 and 11 (medians of the ratios in the same round)",
-            ("what", "", "bound", "reached"),
-            rows,
-        )
-    )
-    print(f"\n{time.perf_counter() - start:.0f} s")
-    return results
+    return Results(build, plan, samples)
 
 
 def prepare(contenders: Sequence[SharedContender], stack: ExitStack) -> list[tuple[Case, Measure]]:
@@ -185,7 +179,7 @@ def prepare(contenders: Sequence[SharedContender], stack: ExitStack) -> list[tup
     runner = stack.enter_context(asyncio.Runner())
     found: dict[str, list[tuple[Case, Measure]]] = {shape: [] for shape in SHAPES}
     for database, each in enumerate(contenders):
-        place = Place(server.socket_path, database, Path(folder), stack)
+        place = Place(server.socket_path, server.port, database, Path(folder), stack)
         operations = each.make(place)
         if "close" in operations:
             stack.callback(lambda close=operations["close"]: runner.run(close([])))
@@ -193,8 +187,8 @@ def prepare(contenders: Sequence[SharedContender], stack: ExitStack) -> list[tup
         finish_run(operations.get(PREPARE, operations.get(SET))(KEYS))  # type: ignore[arg-type,misc]
         for shape in SHAPES:
             if shape in operations:
-                measure = _measure(shape, operations[shape], runner if each.is_async else None)
-                found[shape].append((_case(shape, each.family, each.name), measure))
+                measured = _measure(shape, operations[shape], runner if each.is_async else None)
+                found[shape].append((case_of(shape, each.family, each.name), measured))
     return [case for shape in SHAPES for case in found[shape]]
 
 
@@ -223,7 +217,7 @@ def _family_table(family: str, samples: Samples, contenders: Sequence[SharedCont
     names = [each.name for each in contenders if each.family == family]
     rows: list[Sequence[str]] = []
     for shape in SHAPES:
-        measured = [name for name in names if _case(shape, family, name) in samples]
+        measured = [name for name in names if case_of(shape, family, name) in samples]
         if measured:
             rows += [*(_row(samples, shape, family, name, measured[0]) for name in measured), ()]
     header = ("", "", "us", "quartiles", f"/ {names[0]}")
@@ -231,8 +225,8 @@ def _family_table(family: str, samples: Samples, contenders: Sequence[SharedCont
 
 
 def _row(samples: Samples, shape: str, family: str, name: str, first: str) -> Sequence[str]:
-    case = _case(shape, family, name)
-    time_of, ratio = samples.nanoseconds(case), samples.ratio(case, _case(shape, family, first))
+    case = case_of(shape, family, name)
+    time_of, ratio = samples.nanoseconds(case), samples.ratio(case, case_of(shape, family, first))
     quartiles = f"{time_of.quarter / 1000:.3g}..{time_of.three_quarters / 1000:.3g}"
     return shape, name, f"{time_of.median / 1000:.3g}", quartiles, f"{ratio.median:.2f}"
 
@@ -245,7 +239,7 @@ def profile() -> int:
     with ExitStack() as stack:
         chosen = [each for each in CONTENDERS if (each.name, each.family) == ("areole json", "Redis")]
         measures = dict(prepare(chosen, stack))
-        measure = measures[_case(HIT, "Redis", "areole json")]
+        measure = measures[case_of(HIT, "Redis", "areole json")]
         measure(0.2)
         profiler = cProfile.Profile()
         profiler.runcall(measure, 2.0)

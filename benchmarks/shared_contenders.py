@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import json
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,15 +19,20 @@ from typing import Any, TypeAlias
 __all__ = [
     "COLD",
     "CONTENDERS",
+    "ENCODED",
     "GETS",
     "GET_MANY",
     "GET_OR_FILL",
     "HIT",
-    "LOCAL",
+    "IN_STORE",
     "MISS",
     "PREPARE",
+    "REDIS",
     "SET",
+    "TASKS",
+    "TTL",
     "VALUE",
+    "Keys",
     "Operation",
     "Operations",
     "Place",
@@ -43,6 +47,7 @@ HIT, MISS, SET = "hit", "miss", "set"
 PREPARE = "prepare"  # not measured; by default it is SET
 GET_MANY, GETS = "get_many of 100", "100 gets"
 GET_OR_FILL, COLD = "get_or_fill, hit", "get_or_fill, fill"
+IN_STORE = "hit in the store"  # by a cache that keeps values in front of it, and has not kept this one
 
 VALUE = {
     "id": 4711,
@@ -62,6 +67,7 @@ class Place:
     """Where a contender keeps its values; `stack` closes what it opens."""
 
     socket: str
+    port: int
     database: int
     folder: Path
     stack: ExitStack
@@ -113,7 +119,7 @@ async def _fill_async(*key: Any) -> Any:
     return VALUE
 
 
-def _each(function: Callable[[str], object]) -> Operation:
+def each_key(function: Callable[[str], object]) -> Operation:
     """Make an operation of what is done with one key."""
 
     def run(keys: Keys) -> None:
@@ -123,7 +129,7 @@ def _each(function: Callable[[str], object]) -> Operation:
     return run
 
 
-def _each_async(function: Callable[[str], Awaitable[object]]) -> Operation:
+def each_key_async(function: Callable[[str], Awaitable[object]]) -> Operation:
     async def run(keys: Keys) -> None:
         for key in keys:
             await function(key)
@@ -131,7 +137,7 @@ def _each_async(function: Callable[[str], Awaitable[object]]) -> Operation:
     return run
 
 
-def _each_cold(function: Callable[[str], object]) -> Operation:
+def each_cold(function: Callable[[str], object]) -> Operation:
     def run(keys: Keys) -> None:
         for key in _cold_keys(keys):
             function(key)
@@ -139,7 +145,7 @@ def _each_cold(function: Callable[[str], object]) -> Operation:
     return run
 
 
-def _each_cold_async(function: Callable[[str], Awaitable[object]]) -> Operation:
+def each_cold_async(function: Callable[[str], Awaitable[object]]) -> Operation:
     async def run(keys: Keys) -> None:
         for key in _cold_keys(keys):
             await function(key)
@@ -153,10 +159,10 @@ def _operations(
     get_many: Operation | None,
     get_or_fill: Callable[[str], object],
 ) -> Operations:
-    found = {HIT: _each(get), MISS: _each(get), SET: _each(put)}
+    found = {HIT: each_key(get), MISS: each_key(get), SET: each_key(put)}
     if get_many is not None:
-        found |= {GET_MANY: get_many, GETS: _each(get)}
-    return found | {GET_OR_FILL: _each(get_or_fill), COLD: _each_cold(get_or_fill)}
+        found |= {GET_MANY: get_many, GETS: each_key(get)}
+    return found | {GET_OR_FILL: each_key(get_or_fill), COLD: each_cold(get_or_fill)}
 
 
 def _operations_async(
@@ -165,9 +171,9 @@ def _operations_async(
     get_many: Operation,
     get_or_fill: Callable[[str], Awaitable[object]],
 ) -> Operations:
-    found = {HIT: _each_async(get), MISS: _each_async(get), SET: _each_async(put)}
-    found |= {GET_MANY: get_many, GETS: _each_async(get)}
-    return found | {GET_OR_FILL: _each_async(get_or_fill), COLD: _each_cold_async(get_or_fill)}
+    found = {HIT: each_key_async(get), MISS: each_key_async(get), SET: each_key_async(put)}
+    found |= {GET_MANY: get_many, GETS: each_key_async(get)}
+    return found | {GET_OR_FILL: each_key_async(get_or_fill), COLD: each_cold_async(get_or_fill)}
 
 
 # ---- over Redis, threads
@@ -329,51 +335,6 @@ def _diskcache(place: Place) -> Operations:
     return _operations(cache.get, lambda key: cache.set(key, VALUE, expire=TTL), None, get_or_fill)
 
 
-# ---- in this process, with a shared cache behind, and without
-
-
-def _load(key: str) -> Any:
-    return VALUE
-
-
-def _local(is_shared: bool, is_function: bool) -> Callable[[Place], Operations]:
-    def make(place: Place) -> Operations:
-        from areole import AtomicCache, SharedCache
-
-        options: dict[str, Any] = {"ttl": TTL}
-        if is_shared:
-            options["shared"] = shared = SharedCache[Any](place.url, namespace="b", timeout=5)
-            place.stack.callback(shared.close)
-        if is_function:
-            return _of_function(AtomicCache.memoize(name="load", **options)(_load))
-        return _of_items(AtomicCache(_load, **options))
-
-    return make
-
-
-def _of_items(cache: Any) -> Operations:
-    def hit(keys: Keys) -> None:
-        for key in keys:
-            cache[key]
-
-    return {HIT: hit, PREPARE: lambda keys: _until_kept(cache, lambda: hit(keys), keys)}
-
-
-def _of_function(function: Any) -> Operations:
-    def hit(keys: Keys) -> None:
-        for key in keys:
-            function(key)
-
-    return {HIT: hit, PREPARE: lambda keys: _until_kept(function.cache, lambda: hit(keys), keys)}
-
-
-def _until_kept(cache: Any, look_up: Callable[[], None], keys: Keys) -> None:
-    """Look up until everything is kept here: nothing is before the process hears of changes."""
-    while len(cache) < len(keys):
-        look_up()
-        time.sleep(0.01)
-
-
 def _unix(place: Place) -> str:
     return place.url
 
@@ -382,7 +343,7 @@ def _sqlite(place: Place) -> str:
     return f"sqlite:///{place.folder / f'areole-{place.database}.db'}"
 
 
-REDIS, TASKS, SQLITE, LOCAL = "Redis", "Redis, tasks", "SQLite", "this process"
+REDIS, TASKS, SQLITE = "Redis", "Redis, tasks", "SQLite"
 MSGPACK = ("ormsgpack", "msgpack")
 
 CONTENDERS = [
@@ -400,8 +361,4 @@ CONTENDERS = [
     SharedContender("diskcache", SQLITE, "diskcache", _diskcache),
     SharedContender("areole json", SQLITE, "areole", _areole(_sqlite)),
     SharedContender("areole bare json", SQLITE, "areole", _areole(_sqlite, envelope=False)),
-    SharedContender("cache[k]", LOCAL, "areole", _local(False, False)),
-    SharedContender("cache[k], shared=", LOCAL, "areole", _local(True, False)),
-    SharedContender("f(k)", LOCAL, "areole", _local(False, True)),
-    SharedContender("f(k), shared=", LOCAL, "areole", _local(True, True)),
 ]

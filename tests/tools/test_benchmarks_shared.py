@@ -11,7 +11,7 @@ import pytest
 from benchmarks import shared
 from benchmarks.build import this_build
 from benchmarks.samples import Samples
-from benchmarks.shared import Plan, Results, _case
+from benchmarks.shared import Plan, Results, case_of
 from benchmarks.shared_contenders import CONTENDERS, GET_MANY, GETS, HIT, VALUE
 from tests.shared import servers
 
@@ -29,7 +29,7 @@ def test_each_contender_does_each_operation_and_bounds_are_printed(capsys: pytes
     assert "SKIPPED: a-library-that-nobody-has is not installed" in out
     for each in CONTENDERS:
         is_there = each.is_possible() and each.version() is not None
-        assert (_case(HIT, each.family, each.name) in results.samples) is is_there
+        assert (case_of(HIT, each.family, each.name) in results.samples) is is_there
     assert "a hit, JSON, over bare GET" in out
     assert len(results.targets()) >= 5
 
@@ -37,7 +37,7 @@ def test_each_contender_does_each_operation_and_bounds_are_printed(capsys: pytes
 def results_of(nanoseconds: dict[tuple[str, str, str], float]) -> Results:
     samples = Samples()
     for case, time in nanoseconds.items():
-        samples.add(_case(*case), 1, time)
+        samples.add(case_of(*case), 1, time)
     return Results(this_build({}), TINY, samples)
 
 
