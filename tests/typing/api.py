@@ -770,7 +770,7 @@ async def slow_lengths(words: list[str]) -> dict[str, int]:
 
 def batches() -> None:
     assert_type(AtomicCache(fill_many=lengths), AtomicCache[str, int])
-    assert_type(AtomicCache(fill_many=lengths_in_order, ttl=60, max_batch=100), AtomicCache[str, int])
+    assert_type(AtomicCache(fill_many=lengths_in_order, ttl=60, coalesce=0.002, max_batch=100), AtomicCache[str, int])
     assert_type(AtomicCache(fill_many=lengths)["word"], int)
     assert_type(AsyncAtomicCache(fill_many=slow_lengths), AsyncAtomicCache[str, int])
     assert_type(AsyncAtomicCache(fill_many=lengths_in_order, inline=True), AsyncAtomicCache[str, int])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from .._fill.batch import TaskBatches
@@ -22,7 +23,7 @@ from .._platform.arguments import (
 )
 from .._platform.refcount import defer
 from ..typing import FillResult, ManyResults, OnAbandon, Ttl
-from .read_through import ReadThrough, open_fills, the_one_given
+from .read_through import ReadThrough, gatherings_of, open_fills, the_one_given
 
 __all__ = ["AsyncReadThrough"]
 
@@ -64,6 +65,7 @@ class AsyncReadThrough(ReadThrough[K, V]):
         ttl: Ttl[K, V] | None = None,
         *,
         fill_many: Callable[[list[K]], Awaitable[ManyResults[K, V]]],
+        coalesce: float | timedelta | None = None,
         max_batch: int | None = None,
         inline: bool = False,
         on_abandon: OnAbandon = "cancel",
@@ -76,6 +78,7 @@ class AsyncReadThrough(ReadThrough[K, V]):
         ttl: Ttl[K, V] | None = None,
         *,
         fill_many: Callable[[list[K]], ManyResults[K, V]],
+        coalesce: float | timedelta | None = None,
         max_batch: int | None = None,
         inline: bool = False,
         on_abandon: OnAbandon = "cancel",
@@ -89,12 +92,13 @@ class AsyncReadThrough(ReadThrough[K, V]):
         ttl: Any = None,
         *,
         fill_many: Callable[[list[K]], Any] | None = None,
+        coalesce: float | timedelta | None = None,
         max_batch: int | None = None,
         inline: bool = False,
         on_abandon: OnAbandon = "cancel",
         **options: Any,
     ) -> None:
-        given = the_one_given("AsyncAtomicCache", fill, fill_many, max_batch)
+        given = the_one_given("AsyncAtomicCache", fill, fill_many, coalesce, max_batch)
         if fill is None and options.get("shared") is not None:
             raise NotImplementedError("fill_many is not for a cache with shared= yet: pass fill")
         check_bool("inline", inline)
@@ -103,7 +107,7 @@ class AsyncReadThrough(ReadThrough[K, V]):
         fills.cancels = on_abandon == "cancel"
         tier = fills.rules.tier
         if fill is None:
-            given = AsyncManyFill(given, max_batch, inline)
+            given = AsyncManyFill(given, max_batch, gatherings_of(fills, coalesce, max_batch), inline)
         elif tier is not None:
             given = tier.fill_for_tasks(given, inline)
         fills.offloads = not inline and not is_async_function(given)

@@ -21,7 +21,7 @@ from .._platform.arguments import check_keys, is_async_function, suggests_names
 from .._platform.refcount import defer
 from ..typing import Clock, FillResult, IndexName, ManyResults, PolicyName, RemovalListener, Tags, Ttl
 from .async_cache import AsyncReadThrough
-from .read_through import ReadThrough, name_of, open_fills, the_one_given
+from .read_through import ReadThrough, gatherings_of, name_of, open_fills, the_one_given
 
 __all__ = ["AsyncAtomicCache", "AtomicCache"]
 
@@ -39,7 +39,9 @@ class AtomicCache(ReadThrough[K, V]):
         fill_many: instead of `fill`: called with a list of keys, returns a mapping, or a sequence of values in their
             order. A key that is left out of a mapping raises errors.KeyLeftOutError, a KeyError; a Resilience's
             `negative_ttl` has that stored for this long. A single lookup calls it with one key.
-        max_batch: with `fill_many`: the most keys of one call.
+        coalesce: with `fill_many`: seconds or a timedelta: a single miss waits so long for others, of threads and
+            tasks, to be filled with them by one call.
+        max_batch: with `fill_many`: the most keys of one call. So many single misses do not wait any longer.
         ttl: how long a value is kept, from the end of its fill: seconds, a timedelta, or a callable of (key, value)
             that returns either, or None. None: for ever. Where a callable returns 0 or less, the value is returned and
             not stored. `areole.typing.Ttl` is the whole rule.
@@ -89,6 +91,7 @@ class AtomicCache(ReadThrough[K, V]):
         ttl: Ttl[K, V] | None = None,
         *,
         fill_many: Callable[[list[K]], ManyResults[K, V]] | None = None,
+        coalesce: float | timedelta | None = None,
         max_batch: int | None = None,
         cache_exceptions: bool | type[Exception] | tuple[type[Exception], ...] = False,
         wait_timeout: float | timedelta | None = None,
@@ -107,7 +110,7 @@ class AtomicCache(ReadThrough[K, V]):
         local_ttl: float | timedelta | None = None,
         tags: Tags = None,
     ) -> None:
-        given = the_one_given("AtomicCache", fill, fill_many, max_batch)
+        given = the_one_given("AtomicCache", fill, fill_many, coalesce, max_batch)
         if fill is None and shared is not None:
             raise NotImplementedError("fill_many is not for a cache with shared= yet: pass fill")
         if is_async_function(given) and (fill is None or allow_single_use is not True):
@@ -140,7 +143,7 @@ class AtomicCache(ReadThrough[K, V]):
         )
         tier = fills.rules.tier
         if fill is None:
-            self._fill_by(fills, ManyFill(given, max_batch))
+            self._fill_by(fills, ManyFill(given, max_batch, gatherings_of(fills, coalesce, max_batch)))
         else:
             self._fill_by(fills, fill if tier is None else tier.fill_for_threads(fill))
         defer(self)

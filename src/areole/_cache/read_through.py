@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 from .._core.entry import Empty, TimedEntry
 from .._core.ttl import make_deadline, make_seconds, seconds_of
 from .._fill.filled import previous_in, special_types
+from .._fill.gathering import Gatherings
 from .._fill.protocol import Fills
 from .._fill.resilience import Resilience, stale_rules_of
 from .._fill.rules import FillRules
@@ -24,7 +25,7 @@ from ..errors import KeyLeftOutError
 from ..typing import CacheInfo, Clock
 from .lookups import Lookups, new_state
 
-__all__ = ["ReadThrough", "name_of", "open_fills", "the_one_given"]
+__all__ = ["ReadThrough", "gatherings_of", "name_of", "open_fills", "the_one_given"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -216,16 +217,25 @@ def open_tier(shared: Any, ttl: Any, local_ttl: Any) -> Any:
     return shared._open_tier(ttl, None if local_ttl is None else seconds_of(local_ttl, "local_ttl"))
 
 
-def the_one_given(of: str, fill: Any, fill_many: Any, max_batch: Any) -> Callable[[Any], Any]:
-    """Return `fill` or `fill_many`, whichever was given: exactly one must be."""
+def the_one_given(of: str, fill: Any, fill_many: Any, coalesce: Any, max_batch: Any) -> Callable[[Any], Any]:
+    """Return `fill` or `fill_many`, whichever was given: exactly one must be. Check what belongs to `fill_many`."""
     if (fill is None) == (fill_many is None):
         both = "both fill and fill_many" if fill is not None else "neither fill nor fill_many"
         raise TypeError(f"{of} got {both}: pass fill, called with one key, or fill_many, called with a list of keys")
     check_callable("fill" if fill_many is None else "fill_many", fill or fill_many)
-    if fill_many is None and max_batch is not None:
-        raise TypeError("max_batch is for a cache with fill_many: it limits how many keys that gets in one call")
+    for name, given in (("coalesce", coalesce), ("max_batch", max_batch)):
+        if fill_many is None and given is not None:
+            raise TypeError(f"{name} is for a cache with fill_many, which is called with several keys: pass that")
     check_at_least("max_batch", max_batch, 1)
     return fill or fill_many  # type: ignore[no-any-return]
+
+
+def gatherings_of(fills: Fills, coalesce: Any, max_batch: int | None) -> Gatherings | None:
+    """Return what gathers the single misses of a cache; None: nothing does."""
+    if coalesce is None:
+        return None
+    state = new_state(fills.state.name, make_index("dict", keeps_keys=False), time.monotonic, None, False)
+    return Gatherings(state, seconds_of(coalesce, "coalesce"), max_batch)
 
 
 def name_of(fill: object) -> str:
