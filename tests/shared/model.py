@@ -9,7 +9,8 @@ that of one process.
     get, get_many, in       see(v)                            call, return
     ttl_of                  see_ttl(seconds)                  call, return
     set, add, delete,
-    expire_in, clear        one step                          call, return
+    expire_in, clear,
+    invalidate_tags         one step                          call, return
     get_or_fill, who fills  claim(f)                          call, the fill's begin
                             publish(f), or fail(f)            the fill's end, return
     refresh, who fills      claim_over(f), then the same      as above
@@ -23,6 +24,7 @@ that of one process.
     take(v)       needs the value v, or the fill v attached
     join(v)       needs the fill v attached
     set, add, delete, clear, and an expire_in of 0 seconds, detach all fills
+    invalidate_tags removes a value, and detaches fills, whose names begin with "tagged"
 
 So no value of a fill that began before a change is stored after it, nor given to a caller that began after it.
 
@@ -36,6 +38,9 @@ Weaker than a register is what goes on beside a clear, which others see in one s
 
     A clear that reclaims memory removes twice: all at once, by the version, and then key by key.
 
+Of tagged values and fills that overlap an invalidate_tags the same is said. A lookup, or a delete, that overlaps it may
+find nothing: it looks at a value and at its tags in two steps, between which others may replace the value.
+
 A call that ended with an error may have done what it was to do, or not. If it was a change, the key, or all keys, may
 be removed at any later moment: "late delete" and "late clear" are operations of the outbox.
 """
@@ -48,13 +53,13 @@ from typing import Any, Final, NamedTuple
 from ..interleave.histories.checker import Model, check_key
 from ..interleave.histories.model import ABSENT, FillRun, Operation, Raised, Step, Wrong
 
-__all__ = ["LOST", "START", "TTLS", "explain"]
+__all__ = ["LOST", "START", "TAGGED_START", "TTLS", "explain"]
 
 LOST: Final = "an error of the store, or an interrupt"
 """The result of a call of which nobody knows what it has done."""
 
-START: Final = "start"
-TTLS: Final = {START: 100.0, "set": 200.0, "add": 300.0, "fill": 400.0, "expire": 500.0}
+START, TAGGED_START = "start", "tagged start"
+TTLS: Final = {START: 100.0, TAGGED_START: 100.0, "set": 200.0, "add": 300.0, "fill": 400.0, "expire": 500.0}
 """Seconds for which a value lives, by what has stored it, or has changed that."""
 
 
@@ -65,9 +70,10 @@ class State(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """When something was cleared: from the call to the return, in the order of events."""
+    """When all was cleared, and when the tag was invalidated: from the call to the return, in the order of events."""
 
     clears: tuple[tuple[int, int], ...] = ()
+    untags: tuple[tuple[int, int], ...] = ()
 
 
 def explain(operations: list[Operation]) -> str:
@@ -93,24 +99,35 @@ def _shape_of(operations: list[Operation]) -> tuple[Any, ...]:
 
 
 def _explain(operations: list[Operation]) -> str:
-    clears = tuple((each.began, each.ended) for each in operations if each.kind in ("clear", "reclaim", "late clear"))
-    return check_key(operations, Rules(clears), SHARED)
+    clears, untags = (
+        tuple((each.began, each.ended) for each in operations if each.kind in kinds)
+        for kinds in (("clear", "reclaim", "late clear"), ("untag", "late untag"))
+    )
+    return check_key(operations, Rules(clears, untags), SHARED)
+
+
+def is_tagged(name: str | None) -> bool:
+    """Say whether this value has the tag, by its name."""
+    return name is not None and name.startswith("tagged")
 
 
 def steps_of(operation: Operation, rules: Rules) -> list[Step]:
-    kind, fill = operation.kind, operation.fill
+    kind, fill = operation.kind.removeprefix("tagged_"), operation.fill
     call, end = operation.began, operation.ended
     if kind in ("ask", "wait", "refresh"):
         return _steps_of_fill(operation, rules) if fill is not None else _steps_of_waiter(operation)
     if fill is not None:
         raise Wrong(f"{kind} ran a fill")
-    steps = list(_steps_of_change(operation) if kind in _CHANGES else _steps_of_look(operation))
+    is_change = kind in _CHANGES or kind.startswith("late")
+    steps = list(_steps_of_change(operation) if is_change else _steps_of_look(operation))
     if kind == "set" and _overlaps_clear(operation, rules):
         steps.append(("fade", None))
+    if operation.result in (ABSENT, False) and kind != "add" and _overlaps(operation, rules.untags):
+        steps = [("drop" if kind in ("delete", "expire_now") else "look", None)]
     return [Step(does, what, call, end) for does, what in steps]
 
 
-_CHANGES: Final = ("set", "add", "delete", "expire", "expire_now", "clear", "reclaim", "late delete", "late clear")
+_CHANGES: Final = ("set", "add", "delete", "expire", "expire_now", "clear", "reclaim", "untag")
 
 
 def _steps_of_look(operation: Operation) -> Iterator[tuple[str, Any]]:
@@ -128,7 +145,7 @@ def _steps_of_look(operation: Operation) -> Iterator[tuple[str, Any]]:
 
 
 def _steps_of_change(operation: Operation) -> Iterator[tuple[str, Any]]:
-    kind, result, given = operation.kind, operation.result, operation.given
+    kind, result, given = operation.kind.removeprefix("tagged_"), operation.result, operation.given
     if kind.startswith("late"):
         yield "maybe", (kind.removeprefix("late "), None)
     elif result == LOST:
@@ -137,6 +154,8 @@ def _steps_of_change(operation: Operation) -> Iterator[tuple[str, Any]]:
         yield "clear", None
         if kind == "reclaim":
             yield "maybe", ("clear", None)
+    elif kind == "untag":
+        yield "untag", None
     elif not isinstance(result, bool) or (kind == "set" and not result):
         raise Wrong(f"{kind} gave {result!r}")
     elif kind == "add":
@@ -150,14 +169,24 @@ def _steps_of_fill(operation: Operation, rules: Rules) -> list[Step]:
     assert fill is not None
     if operation.result not in (Raised(fill.name) if fill.fails else fill.name, LOST):
         raise Wrong(f"{operation.kind} ran the fill {fill.name!r} and gave {operation.result!r}")
-    claim = "claim_over" if operation.kind == "refresh" else "claim"
+    is_refresh = operation.kind.endswith("refresh")
+    claim = "claim_over" if is_refresh else "claim"
     ends = "fail" if fill.fails else "publish"
     opens = call if _overlaps_clear(operation, rules) else fill.ended or end
-    return [Step(claim, fill.name, call, fill.began), Step(ends, fill.name, opens, end)]
+    steps = [Step(claim, fill.name, call, fill.began), Step(ends, fill.name, opens, end)]
+    if is_refresh and is_tagged(fill.name) and _overlaps(operation, rules.untags):
+        steps.append(Step("fade", None, fill.ended or end, end))
+    return steps
 
 
 def _overlaps_clear(operation: Operation, rules: Rules) -> bool:
-    return any(began < operation.ended and operation.began < ended for began, ended in rules.clears)
+    """Say whether what it stores may be stored under a version from before."""
+    tagged = is_tagged(operation.given if operation.fill is None else operation.fill.name)
+    return _overlaps(operation, rules.clears) or (tagged and _overlaps(operation, rules.untags))
+
+
+def _overlaps(operation: Operation, times: tuple[tuple[int, int], ...]) -> bool:
+    return any(began < operation.ended and operation.began < ended for began, ended in times)
 
 
 def _steps_of_waiter(operation: Operation) -> list[Step]:
@@ -165,7 +194,7 @@ def _steps_of_waiter(operation: Operation) -> list[Step]:
     if result == LOST:
         return []
     name = result.name if isinstance(result, Raised) else result
-    takes = "join" if operation.kind == "refresh" or isinstance(result, Raised) else "take"
+    takes = "join" if operation.kind.endswith("refresh") or isinstance(result, Raised) else "take"
     return [Step(does, name, call, end) for does in (takes, "leave")]
 
 
@@ -201,15 +230,18 @@ def _may_happen(does: str, what: Any, state: State, is_settled: bool) -> bool:
             return what in state.fills
         case "leave":
             return is_settled
-    return does in ("set", "fade", "clear", "claim_over", "publish", "fail")
+    return does in ("set", "fade", "clear", "untag", "drop", "look", "claim_over", "publish", "fail")
 
 
 def _after(does: str, what: Any, state: State) -> State:
     match does:
         case "set" | "add":
             return State(what, TTLS.get(what, TTLS[does]))
-        case "delete" | "clear" | "expire_now":
+        case "delete" | "clear" | "expire_now" | "drop":
             return State()
+        case "untag":
+            fills = frozenset(fill for fill in state.fills if not is_tagged(fill))
+            return State(None, None, fills) if is_tagged(state.value) else state._replace(fills=fills)
         case "fade":
             return State(None, None, state.fills)
         case "expire":

@@ -23,7 +23,7 @@ from areole import CACHE_MISS
 from areole._core.flight import Flight
 
 from ..interleave.histories.model import ABSENT, FillRun, Operation, Raised
-from .model import LOST, START, explain
+from .model import LOST, START, TAGGED_START, explain
 from .stepped import Call, Pause, World
 
 __all__ = ["Fault", "Program", "Run", "explore", "sample"]
@@ -78,8 +78,9 @@ class Run:
         self._struck: Operation | None = None  # what the fault has hit
         self._number_of_struck = 0
         world.begin(start)
-        if start == "live":
-            self.history.append(Operation(-1, "set", "key", START, self.tick(), self.tick(), True))
+        if start in ("live", "tagged"):
+            value = START if start == "live" else TAGGED_START
+            self.history.append(Operation(-1, "set", "key", value, self.tick(), self.tick(), True))
 
     def tick(self) -> int:
         self.now += 1
@@ -132,7 +133,8 @@ class Run:
     def _begin(self, thread: int) -> None:
         kind, process = self.program[thread][self.numbers[thread]]
         kind, _, fails = kind.partition(" ")
-        given = f"{kind} of {thread}.{self.numbers[thread]}" if kind in ("set", "add") or fails else None
+        is_given = kind.removeprefix("tagged_") in ("set", "add") or fails
+        given = f"{kind} of {thread}.{self.numbers[thread]}" if is_given else None
         operation = Operation(thread, kind, "key", given, self.tick())
         self.history.append(operation)
         self._operations[thread] = operation
@@ -143,6 +145,8 @@ class Run:
         """Be a fill that takes a while. One that is to fail is given something."""
         assert operation.fill is None, "one call has filled twice"
         name = f"fill of {operation.thread}.{self.numbers[operation.thread]}"
+        if operation.kind.startswith("tagged"):
+            name = f"tagged {name}"
         operation.fill = fill = FillRun(name, operation.given is not None, self.tick())
         self.fills.append((process, operation))
         yield Pause()
@@ -226,8 +230,9 @@ class Run:
     def _add_late_delete(self) -> None:
         """Let the outbox remove what a change that was struck may have left, at any moment until now."""
         kind = "" if self._struck is None else self.program[self._struck.thread][self._number_of_struck][0]
-        if self._struck is not None and kind in ("set", "delete", "expire_now", "refresh", "clear", "reclaim"):
-            late = "late clear" if kind in ("clear", "reclaim") else "late delete"
+        kind = kind.removeprefix("tagged_")
+        if self._struck is not None and kind in ("set", "delete", "expire_now", "refresh", "clear", "reclaim", "untag"):
+            late = {"clear": "late clear", "reclaim": "late clear", "untag": "late untag"}.get(kind, "late delete")
             self.history.append(Operation(-9, late, "key", None, self._struck.began, self.tick()))
 
     def _check_fills(self) -> None:
@@ -243,7 +248,12 @@ class Run:
 
     def _changes(self, each: Operation, process: int, after: int, before: int) -> bool:
         kinds = ("set", "add", "delete", "expire_now", "clear", "reclaim")
-        if each.thread < 0 or each.kind not in kinds or each.began > before or (each.ended or before) < after:
+        if (
+            each.thread < 0
+            or each.kind.removeprefix("tagged_") not in kinds
+            or each.began > before
+            or (each.ended or before) < after
+        ):
             return False
         return any(kind == each.kind and where == process for kind, where in self.program[each.thread])
 
@@ -251,7 +261,7 @@ class Run:
 def _forgive(operation: Operation) -> None:
     """Take what was said in the place of an error for nothing; and a fill, where the look failed, for a refresh."""
     if operation.fill is not None:
-        operation.kind = "refresh"
+        operation.kind = "tagged_refresh" if operation.kind.startswith("tagged") else "refresh"
     elif operation.result in (ABSENT, False, None):
         operation.result = LOST
 

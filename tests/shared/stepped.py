@@ -20,13 +20,14 @@ from areole.shared.renewer import Renewal, _Renewer
 from areole.testing import ManualClock
 
 from ..interleave.histories.model import ABSENT
-from .model import START, TTLS
+from .model import START, TAGGED_START, TTLS
 
 __all__ = ["STARTS", "Call", "Pause", "World"]
 
 STARTS: Final = ("absent", "live", "old", "token", "expired", "new")
 """What is there at first: nothing; a value; one from before a clear; the token of a fill that died; a value that has
-expired; not even a version of the namespace."""
+expired; not even a version of the namespace. For tags: a value with one; one whose tag was invalidated."""
+TAG: Final = "t"
 
 LEASE: Final = 0.02
 WAIT: Final = 0.05
@@ -130,14 +131,20 @@ class World:
         """Make a fresh key, with what is there at first."""
         self.key = f"k{next(self._keys)}"
         first = self.caches[0]
+        if first._state.has_versions:
+            first.invalidate_tags(TAG)  # for the next run there are those that this one makes
         if start == "new":
-            self.backend.kill("shop:#v1")
+            self.backend.kill_many(["shop:#v1", "shop:v1:#tag:", f"shop:v1:#tag:{TAG}"])
         else:
             first.set("other", 0, 0.001)
         if start in ("live", "old"):
             first.set(self.key, START, TTLS[START])
         if start == "old":
             first.clear(False)
+        if start in ("tagged", "untagged"):
+            first.set(self.key, TAGGED_START, TTLS[START], tags=[TAG])
+        if start == "untagged":
+            first.invalidate_tags(TAG)
         if start == "token":
             self.backend.take(self.name, b"of a dead fill", 0.006)
         if start == "expired":
@@ -162,6 +169,8 @@ class World:
     def steps(self, kind: str, process: int, given: Any, fill: Callable[[str], Any]) -> Any:
         """Return the generator of an operation."""
         do, key = self._operations[process], self.key
+        tags = [TAG] if kind.startswith("tagged_") else []
+        kind = kind.removeprefix("tagged_")
         match kind:
             case "get":
                 return do.get(key, ABSENT)
@@ -172,7 +181,9 @@ class World:
             case "ttl_of":
                 return do.ttl_of(key)
             case "set" | "add":
-                return do.set(key, given, TTLS[kind], kind == "add")
+                return do.set(key, given, TTLS[kind], kind == "add", tags)
+            case "untag":
+                return do.invalidate_tags([TAG])
             case "delete":
                 return do.delete(key)
             case "expire" | "expire_now":
@@ -180,4 +191,5 @@ class World:
             case "clear" | "reclaim":
                 return do.clear(kind == "reclaim")
         wait, is_refresh = WAIT if kind == "wait" else None, kind == "refresh"
-        return do.get_or_fill(key, fill, lambda key, value: TTLS["fill"], wait, is_refresh)
+        tags_of = (lambda: tags) if tags else None
+        return do.get_or_fill(key, fill, lambda key, value: TTLS["fill"], wait, is_refresh, None, tags_of)

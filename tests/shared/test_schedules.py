@@ -55,7 +55,7 @@ def test_two_operations_in_every_interleaving(make_world: MakeWorld, start: str)
     world = make_world()
     for one, other in combinations_with_replacement(OPERATIONS, 2):
         for process in (0, 1):
-            check(explore(world, start, [[(one, 0)], [(other, process)]]))
+            check(explore(world, start, [[(one, 0)], [(other, process)]], preemptions=3 if start == "new" else None))
 
 
 @pytest.mark.parametrize("one", ["ask", "wait", "refresh", "set", "add", "delete", "expire", "ttl_of"])
@@ -104,16 +104,50 @@ def test_signed_values_and_bare_ones(make_world: MakeWorld, options: dict[str, A
     check(explore(world, "live", [[("expire", 0)], [("refresh", 1)], [("set", 1)]], preemptions=3))
 
 
+TAGGED = ("tagged_set", "tagged_add", "tagged_ask", "tagged_wait", "tagged_refresh", "untag")
+
+
+@pytest.mark.parametrize("start", ["absent", "tagged", "untagged"])
+def test_an_operation_with_a_tag_beside_another_one(make_world: MakeWorld, start: str) -> None:
+    world, choices = make_world(), random.Random(start)
+    for one in TAGGED:
+        for other in (*OPERATIONS, *TAGGED):
+            check(explore(world, start, [[(one, 0)], [(other, choices.choice((0, 1)))]], preemptions=2))
+
+
+@pytest.mark.parametrize("one", ["get", "add", "delete", "expire", "ask", "refresh", *TAGGED[:-1]])
+def test_an_operation_beside_an_invalidation_of_its_tag_and_what_comes_after_it(
+    make_world: MakeWorld, one: str
+) -> None:
+    world, choices = make_world(), random.Random(one)
+    for after in ("get", "delete", "ask", "tagged_ask", "tagged_set", "tagged_refresh"):
+        where, there = choices.choices((0, 1), k=2)
+        start = choices.choice(("absent", "tagged"))
+        check(explore(world, start, [[(one, 0)], [("untag", where), (after, there)]], preemptions=2))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_three_threads(make_world: MakeWorld, seed: int) -> None:
     """Random programs, and random interleavings, in which others also come between a step and its result."""
     world, choices = make_world(), random.Random(seed)
     for _ in range(60):
         program = [
-            [(choices.choice((*OPERATIONS, *FILLS, "ask fails")), choices.choice((0, 0, 1))) for _ in range(length)]
+            [
+                (choices.choice((*OPERATIONS, *FILLS, *TAGGED, "ask fails")), choices.choice((0, 0, 1)))
+                for _ in range(length)
+            ]
             for length in choices.choice(((1, 1, 1), (1, 1, 2), (1, 2, 2)))
         ]
-        check(sample(world, choices.choice(STARTS), program, 20, seed, is_fine=choices.random() < 0.7))
+        check(
+            sample(
+                world,
+                choices.choice((*STARTS, "tagged", "untagged")),
+                program,
+                20,
+                seed,
+                is_fine=choices.random() < 0.7,
+            )
+        )
 
 
 @pytest.mark.parametrize("error", [BackendError, KeyboardInterrupt, GeneratorExit])

@@ -13,7 +13,7 @@ The digest is of the parameters' names too: a function whose signature was chang
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from .._fill.under_lock import TaskFillsUnderLock, ThreadFillsUnderLock
 from .._memoize.key_template import KeyTemplate
 from .._memoize.kinds import full_name_of
 from .._memoize.signature import Signature
-from .._memoize.wrapper import HELPERS, define_key
+from .._memoize.wrapper import HELPERS, define_key, define_tags
 from .._platform.arguments import is_async_function
 from ..errors import BackendError
 from ..shared.cache import SharedCache
@@ -48,8 +48,6 @@ class FunctionInShared:
     ) -> None:
         if options.allow_single_use:
             raise TypeError("allow_single_use is for caches of this process: a SharedCache stores bytes of a result")
-        if options.tags is not None:
-            raise TypeError("tags= is for caches of this process: leave it out for a SharedCache")
         self.cache = cache
         self.function = function
         self.options = options
@@ -63,6 +61,7 @@ class FunctionInShared:
             self.prefix = key_options.key.prefix if isinstance(key_options.key, KeyTemplate) else None
             key = self.signature.key_parts[0]
         self.cache_key = define_key(self.signature, key, {"make_key": self.make_key})
+        self.tags_of = define_tags(function, self.signature, options.tags)
         self.wait = None if options.wait is None else seconds_of(options.wait, "wait", may_be_zero=True)
         self.takes_default = self.signature.takes_default
         try:
@@ -112,7 +111,13 @@ class FunctionInShared:
             if fills.has_lock():
                 wait = None  # another fill of this process may be what it would wait for
             call = fills.inside(operations.state.keys.name(key), call, is_refresh)
-        return operations.get_or_fill(key, as_fill(call, self.is_async), self.seconds_of, wait, is_refresh)
+        more = self.seconds_of, wait, is_refresh, None, self.tags_for(args, kwargs)
+        return operations.get_or_fill(key, as_fill(call, self.is_async), *more)
+
+    def tags_for(self, args: Any, kwargs: Any) -> Callable[[], Sequence[str]] | None:
+        """Return what gives the names of the tags of this call, once it is to be made."""
+        tags_of, tag_names = self.tags_of, self.operations.state.tag_names
+        return None if tags_of is None else lambda: tag_names(tags_of(*args, **kwargs))
 
     def look(self, args: Any, kwargs: Any, default: Any) -> Steps[Any]:
         operations = self.operations
@@ -134,9 +139,8 @@ class FunctionInShared:
     purge = invalidate
 
     def invalidate_tags(self, /, *tags: str) -> Any:
-        raise TypeError(
-            "invalidate_tags is for caches of this process: call `clear` of the SharedCache, or `invalidate`"
-        )
+        """Remove all values of the cache that have one of `tags`, in all processes; say whether that was done."""
+        return self.start(self.operations.invalidate_tags(tags))
 
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""

@@ -29,7 +29,7 @@ from .kinds import full_name_of
 from .signature import KeyOptions, Signature, check_previous, parameter_names
 from .tag_templates import tags_source
 
-__all__ = ["HELPERS", "MemoizedFunction", "Wrapper", "define_key"]
+__all__ = ["HELPERS", "MemoizedFunction", "Wrapper", "define_key", "define_tags"]
 
 HELPERS = (
     "cache",
@@ -102,6 +102,18 @@ def define_key(signature: Signature, key: str, names: Mapping[str, Any], is_free
     return made
 
 
+def define_tags(
+    function: Callable[..., Any], signature: Signature, tags: Any, is_freed: bool = False
+) -> FunctionType | None:
+    """Generate the function that gives the tags of a call; None: it has none."""
+    if tags is None:
+        return None
+    source, names = tags_source(
+        tags, parameter_names(function), signature.call, signature.suffix, full_name_of(function)
+    )
+    return define_key(signature, source, names, is_freed)
+
+
 class Wrapper:
     """Generates the wrapper of `function`, which fills by `fills`, and has the helpers, which take its arguments."""
 
@@ -133,17 +145,9 @@ class Wrapper:
         is_tuple = len(parts) != 1 or namespace is not None
         self.key = f"({', '.join(parts)}{',' * (len(parts) == 1)})" if is_tuple else parts[0]
         self.cache_key = define_key(self.signature, self.key, {"namespace": namespace}, self.is_freed)
-        self.tags_of = None if tags is None else self._define_tags(tags)
+        self.tags_of = define_tags(function, self.signature, tags, self.is_freed)
         if self.signature.takes_default:
             self.peek = self._peek_without_default  # type: ignore[method-assign]
-
-    def _define_tags(self, tags: Any) -> FunctionType:
-        """Generate the function that gives the tags of a call."""
-        function, signature = self.function, self.signature
-        source, names = tags_source(
-            tags, parameter_names(function), signature.call, signature.suffix, full_name_of(function)
-        )
-        return define_key(signature, source, names, self.is_freed)
 
     # ---- the helpers
 

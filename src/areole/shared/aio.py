@@ -71,24 +71,27 @@ class AsyncSharedCache(Generic[V]):
         fill: Callable[[Any], Awaitable[FillResult[V]]] | Callable[[Any], FillResult[V]],
         ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL,
         wait: float | None = None,
+        tags: Iterable[str] | None = None,
     ) -> V:
         """Return the value of `key`; if it has none, run or await `fill(key)` and store the result."""
         steps = self._steps()
         check_callable("fill", fill)
         wait = None if wait is None else seconds_of(wait, "wait", may_be_zero=True)
-        return await run_async(steps.get_or_fill(key, fill, self._state.seconds_for(ttl), wait))
+        more = self._state.seconds_for(ttl), wait, False, None, self._state.tags_for(tags)
+        return await run_async(steps.get_or_fill(key, fill, *more))
 
     async def refresh(
         self,
         key: Any,
         fill: Callable[[Any], Awaitable[FillResult[V]]] | Callable[[Any], FillResult[V]],
         ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL,
+        tags: Iterable[str] | None = None,
     ) -> V:
         """Fill `key` again and return the new value; others get the old one meanwhile. If `fill` raises, that stays."""
         steps = self._steps()
         check_callable("fill", fill)
-        seconds_of = self._state.seconds_for(ttl)
-        return await run_async(steps.get_or_fill(key, fill, seconds_of, None, True, previous_in(fill)))
+        more = self._state.seconds_for(ttl), None, True, previous_in(fill), self._state.tags_for(tags)
+        return await run_async(steps.get_or_fill(key, fill, *more))
 
     # ---- changes
 
@@ -98,22 +101,30 @@ class AsyncSharedCache(Generic[V]):
         value: V,
         ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL,
         if_not_exists: bool = False,
+        tags: Iterable[str] = (),
     ) -> bool:
         """Store `value`; say whether it was stored. `if_not_exists`: only if there is none."""
         check_bool("if_not_exists", if_not_exists)
-        return await run_async(self._steps().set(key, value, ttl, if_not_exists))
+        return await run_async(self._steps().set(key, value, ttl, if_not_exists, tags))
 
-    async def add(self, key: Any, value: V, ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL) -> bool:
+    async def add(
+        self,
+        key: Any,
+        value: V,
+        ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL,
+        tags: Iterable[str] = (),
+    ) -> bool:
         """Store `value` only if `key` has none; say whether it was stored."""
-        return await run_async(self._steps().set(key, value, ttl, True))
+        return await run_async(self._steps().set(key, value, ttl, True, tags))
 
     async def set_many(
         self,
         items: Mapping[Any, V] | Iterable[tuple[Any, V]],
         ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL,
+        tags: Iterable[str] = (),
     ) -> int:
         """Store each item of a mapping, or each (key, value) pair; return how many, as `SharedCache` does."""
-        return await run_async(self._steps().set_many(list(pairs_of(items)), ttl))
+        return await run_async(self._steps().set_many(list(pairs_of(items)), ttl, tags))
 
     async def delete(self, key: Any) -> bool:
         """Remove `key`, and have no fill stored that is running in any process; say whether it had a value."""
@@ -125,6 +136,10 @@ class AsyncSharedCache(Generic[V]):
         """Delete each of `keys`; return how many had a value."""
         check_keys("delete_many", keys)
         return await run_async(self._steps().delete_many(list(keys)))
+
+    async def invalidate_tags(self, *tags: str) -> bool:
+        """Remove all values that have one of `tags`, in all processes; say whether that was done."""
+        return await run_async(self._steps().invalidate_tags(tags))
 
     async def expire_in(self, key: Any, ttl: float | timedelta | None = None) -> bool:
         """Let `key` expire `ttl` from now, in seconds (None: never; 0: delete it); say whether it had a value."""

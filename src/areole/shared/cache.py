@@ -237,26 +237,34 @@ class SharedCache(Generic[V]):
         fill: Callable[[Any], FillResult[V]],
         ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL,
         wait: float | None = None,
+        tags: Iterable[str] | None = None,
     ) -> V:
         """Return the value of `key`; if it has none, run `fill(key)` and store the result.
 
         In this process one thread or task fills, and the others wait for it. Other processes fill at the same time;
         with `wait`, in seconds, they wait so long for the one that fills, and take over if it ends without a value. A
         change of the key during the fill wins: what was filled is returned to its caller, and not stored. `ttl` may be
-        a callable of (key, value). What `fill` raises is raised; those who wait get a copy.
+        a callable of (key, value). What `fill` raises is raised; those who wait get a copy. `tags`: texts by which
+        `invalidate_tags` finds the value; one that is invalidated during the fill wins, too.
         """
         steps = self._steps()
         check_fill(fill, False)
         wait = None if wait is None else seconds_of(wait, "wait", may_be_zero=True)
-        return run(steps.get_or_fill(key, fill, self._state.seconds_for(ttl), wait))  # type: ignore[no-any-return]
+        more = self._state.seconds_for(ttl), wait, False, None, self._state.tags_for(tags)
+        return run(steps.get_or_fill(key, fill, *more))  # type: ignore[no-any-return]
 
     def refresh(
-        self, key: Any, fill: Callable[[Any], FillResult[V]], ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL
+        self,
+        key: Any,
+        fill: Callable[[Any], FillResult[V]],
+        ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL,
+        tags: Iterable[str] | None = None,
     ) -> V:
         """Fill `key` again and return the new value; others get the old one meanwhile. If `fill` raises, that stays."""
         steps = self._steps()
         check_fill(fill, False)
-        return run(steps.get_or_fill(key, fill, self._state.seconds_for(ttl), None, True, previous_in(fill)))  # type: ignore[no-any-return]
+        more = self._state.seconds_for(ttl), None, True, previous_in(fill), self._state.tags_for(tags)
+        return run(steps.get_or_fill(key, fill, *more))  # type: ignore[no-any-return]
 
     def bypass(self, *tiers: Literal["local", "shared"]) -> AbstractContextManager[None]:
         """Have the lookups of this thread or task within `with` pass by a tier: `with shop.bypass("local"):`.
@@ -276,32 +284,40 @@ class SharedCache(Generic[V]):
         value: V,
         ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL,
         if_not_exists: bool = False,
+        tags: Iterable[str] = (),
     ) -> bool:
         """Store `value`; say whether it was stored.
 
         `if_not_exists`: only if there is none; of several callers, in all processes, one stores. `ttl`: seconds
-        or a timedelta; None: for ever; 0: it expires at once.
+        or a timedelta; None: for ever; 0: it expires at once. `tags`: texts by which `invalidate_tags` finds it.
         """
         check_bool("if_not_exists", if_not_exists)
-        return run(self._steps().set(key, value, ttl, if_not_exists))
+        return run(self._steps().set(key, value, ttl, if_not_exists, tags))
 
     def __setitem__(self, key: Any, value: V) -> None:
         self.set(key, value)
 
-    def add(self, key: Any, value: V, ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL) -> bool:
+    def add(
+        self,
+        key: Any,
+        value: V,
+        ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL,
+        tags: Iterable[str] = (),
+    ) -> bool:
         """Store `value` only if `key` has none; say whether it was stored."""
-        return run(self._steps().set(key, value, ttl, True))
+        return run(self._steps().set(key, value, ttl, True, tags))
 
     def set_many(
         self,
         items: Mapping[Any, V] | Iterable[tuple[Any, V]],
         ttl: float | timedelta | DefaultTTLSentinel | None = DEFAULT_TTL,
+        tags: Iterable[str] = (),
     ) -> int:
-        """Store each item of a mapping, or each (key, value) pair; return how many.
+        """Store each item of a mapping, or each (key, value) pair, with these tags; return how many.
 
         Where the serializer refuses one, none is stored; where the store fails, some may be.
         """
-        return run(self._steps().set_many(list(pairs_of(items)), ttl))
+        return run(self._steps().set_many(list(pairs_of(items)), ttl, tags))
 
     def delete(self, key: Any) -> bool:
         """Remove `key`, and have no fill stored that is running in any process; say whether it had a value."""
@@ -317,6 +333,14 @@ class SharedCache(Generic[V]):
         """Delete each of `keys`; return how many had a value."""
         check_keys("delete_many", keys)
         return run(self._steps().delete_many(list(keys)))
+
+    def invalidate_tags(self, *tags: str) -> bool:
+        """Remove all values that have one of `tags`, and have no fill of theirs stored that is running in any process.
+
+        Say whether that was done: not where the store fails, and `on_error` takes that as a miss. It is one request,
+        however many values there are; they stay in the store, unread, until their ttl ends.
+        """
+        return run(self._steps().invalidate_tags(tags))
 
     def expire_in(self, key: Any, ttl: float | timedelta | None = None) -> bool:
         """Let `key` expire `ttl` from now, in seconds (None: never; 0: delete it); say whether it had a value."""

@@ -20,7 +20,7 @@ from zlib import crc32
 from .._core.entry import Empty
 from ..errors import SerializationError
 
-__all__ = ["MOST_TAG_BYTES", "VERSION_BYTES", "Bare", "Envelope", "Tags"]
+__all__ = ["MOST_TAG_BYTES", "NO_TAGS", "TAGS", "VERSION_BYTES", "Bare", "Envelope", "Tags"]
 
 Tags: TypeAlias = Sequence[tuple[str, bytes]]
 """Tags, each with a version."""
@@ -41,7 +41,10 @@ Two bytes are not used yet."""
 
 _read_head: Final = Struct(">II2sHI8xd4xH2x").unpack_from
 _read_stale: Final = Struct(">f").unpack_from
-_KEY_AT, _STALE_AT, _TAGS_AT, _TAGS_END, _NO_TAGS = 10, 32, 36, 38, b"\0\0"
+_KEY_AT, _STALE_AT = 10, 32
+TAGS: Final = slice(36, 38)
+NO_TAGS: Final = b"\0\0"
+"""Is at TAGS in a value that was opened, if that has no tags."""
 _SUM_SIZE: Final = _SUM.size
 HEAD: Final = _SUM_SIZE + _BOUND.size
 
@@ -95,19 +98,15 @@ class Envelope:
             return Empty
         return self.serializer.loads(raw[begin:], raw[_SUM_SIZE:begin])
 
-    def has_tags(self, raw: bytes) -> bool:
-        """Say whether a value that was opened has tags."""
-        return raw[_TAGS_AT:_TAGS_END] != _NO_TAGS
-
     def tags_of(self, raw: bytes) -> Tags:
-        """Return the tags of a value that was opened, or of its beginning, with their versions."""
+        """Return the tags of a value, or of its beginning, with their versions; of what is none, anything."""
         at = HEAD + int.from_bytes(raw[_KEY_AT : _KEY_AT + 2])
-        end = at + int.from_bytes(raw[_TAGS_AT:_TAGS_END])
+        end = at + int.from_bytes(raw[TAGS])
         tags = []
         while at < end:
-            begin, after = at + 1, at + 1 + raw[at]
+            begin, after = at + 1, at + 1 + int.from_bytes(raw[at : at + 1])
             at = after + VERSION_BYTES
-            tags.append((raw[begin:after].decode(), raw[after:at]))
+            tags.append((raw[begin:after].decode(errors="replace"), raw[after:at]))
         return tags
 
     def stale_of(self, raw: bytes) -> float:
@@ -141,20 +140,8 @@ class Bare:
     def open(self, raw: bytes, name: str, version: bytes | None) -> Any:
         return self.serializer.loads(raw)
 
-    def has_tags(self, raw: bytes) -> bool:
-        """Say whether a value that was opened has tags."""
-        return raw[_TAGS_AT:_TAGS_END] != _NO_TAGS
-
     def tags_of(self, raw: bytes) -> Tags:
-        """Return the tags of a value that was opened, or of its beginning, with their versions."""
-        at = HEAD + int.from_bytes(raw[_KEY_AT : _KEY_AT + 2])
-        end = at + int.from_bytes(raw[_TAGS_AT:_TAGS_END])
-        tags = []
-        while at < end:
-            begin, after = at + 1, at + 1 + raw[at]
-            at = after + VERSION_BYTES
-            tags.append((raw[begin:after].decode(), raw[after:at]))
-        return tags
+        return ()
 
     def stale_of(self, raw: bytes) -> float:
         """Return 0: nothing is stored beside the payload."""

@@ -11,11 +11,11 @@ invalidated.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from math import inf
-from typing import Any
+from typing import Any, TypeAlias
 
 from .._core.entry import Empty
 from .._core.sentinels import CACHE_MISS
@@ -31,8 +31,12 @@ from .renewer import renewer
 from .shared_state import SharedState
 from .stale_times import Wanted
 from .steps import Steps
+from .versions import COUNT
 
-__all__ = ["FillOperations"]
+__all__ = ["FillOperations", "TagsOf"]
+
+TagsOf: TypeAlias = Callable[[], Sequence[str]] | None
+"""Gives the names of a value's tags, as its fill begins; None: the fill gives none either."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
 """Seconds between two looks for what another process fills."""
@@ -56,6 +60,7 @@ class _Fill:
         "seconds",
         "seconds_of",
         "source",
+        "tags_of",
         "version",
         "wait",
         "wanted",
@@ -72,6 +77,7 @@ class _Fill:
         is_refresh: bool,
         previous: str | None = None,
         wanted: Wanted | None = None,
+        tags_of: TagsOf = None,
     ) -> None:
         self.name = name
         self.key = key
@@ -81,8 +87,9 @@ class _Fill:
         self.is_refresh = is_refresh
         self.previous = previous  # the keyword by which the fill takes the value that it is to replace
         self.old: Any = Empty  # that value: the one that `raw` is
+        self.tags_of = tags_of
         self.began = moment()
-        self.raw: bytes | None = None
+        self.raw: bytes | None = None  # what is stored
         self.version: bytes | None = None
         self.source: Source = "shared"
         self.weight: int | None = None  # what it counts for there, if the fill says so
@@ -153,9 +160,10 @@ class FillOperations(Operations):
         wait: float | None = None,
         is_refresh: bool = False,
         previous: str | None = None,
+        tags_of: TagsOf = None,
     ) -> Steps[Any]:
         """Return the value of `key`; if it has none, fill it, or wait for who does. A refresh fills it again."""
-        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, wait, is_refresh, previous)
+        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, wait, is_refresh, previous, None, tags_of)
         local = self.tiers()[0]
         if local is None or is_refresh:
             value = yield from self._find_or_fill(call, self._look_first)
@@ -179,9 +187,10 @@ class FillOperations(Operations):
         is_refresh: bool,
         previous: str | None = None,
         wanted: Wanted | None = None,
+        tags_of: TagsOf = None,
     ) -> Steps[Found]:
         """Return what a cache in front of this one may keep."""
-        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, None, is_refresh, previous, wanted)
+        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, None, is_refresh, previous, wanted, tags_of)
         value = yield from self._find_or_fill(call, self._look_and_measure)
         return call.found_as(value)
 
@@ -243,15 +252,18 @@ class FillOperations(Operations):
     def _lead(self, call: _Fill) -> Steps[Outcome]:
         """Do what the leader of a flight does; its flight is open for others until this returns."""
         outcome = Outcome(call)
+        tags = (COUNT, *call.tags_of()) if call.tags_of is not None and self.state.has_versions else ()
         try:
             token, version = yield from self._take(call, outcome)
+            if token is None:
+                return outcome
+            if tags:  # after the wait for others, who may have been invalidated
+                version, outcome.tags = yield from self.current_versions(tags, version)
         except BackendError:
             if self.state.raises:
                 raise
             self._queue_refresh(call)
             return (yield from self._fill_unstored(call, outcome))
-        if token is None:
-            return outcome
         return (yield from self._fill_and_store(call, outcome, token, version))
 
     def _take(self, call: _Fill, outcome: Outcome) -> Steps[tuple[bytes | None, bytes]]:
@@ -297,8 +309,10 @@ class FillOperations(Operations):
         outcome.version = version
         sent = moment()
         try:
-            ttl = None if raw is None or seconds is None else seconds + call.stale
-            stood = yield self.call(self.backend.store_if_mine, call.name, raw, token, ttl)
+            is_void = yield from self.have_changed(outcome.tags[1:])
+            kept = None if is_void else raw
+            ttl = None if kept is None or seconds is None else seconds + call.stale
+            stood = (yield self.call(self.backend.store_if_mine, call.name, kept, token, ttl)) and not is_void
             if stood and seconds == EXPIRED_AT_ONCE and call.is_refresh:
                 yield self.call(self.backend.kill, call.name)  # what it was to replace leaves
         except BackendError:
@@ -346,7 +360,7 @@ class FillOperations(Operations):
         seconds = None if seconds is None or seconds == inf else seconds
         kept = None if seconds is None else seconds + call.stale
         stale = 0.0 if seconds is None else call.stale
-        return (yield from self.pack(value, call.name, version, kept, stale=stale)), seconds
+        return (yield from self.pack(value, call.name, version, kept, outcome.tags[1:], stale)), seconds
 
     def _release(self, name: str, token: bytes) -> Steps[None]:
         """Make the token of a fill that failed void, for those of other processes who wait for it."""

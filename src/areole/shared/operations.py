@@ -5,18 +5,21 @@ Fills are in `fills`. Invariants:
   S1. No value of a fill that began before a set, delete or clear of its key had returned is stored after it, by any
       process: a fill takes the key's token before it begins, a change of the key makes the token void in the step that
       changes it, and only a token that stands stores. A clear changes the namespace's version, under which values are
-      packed: that of the moment before the fill began. Values of another version are misses.
+      packed: that of the moment before the fill began. Values of another version are misses. So it is with tags: see
+      `versions`.
   S2. What is read is of the key and version that were asked for, or it is a miss: see `envelope`.
   S3. A call is as others would see it at one moment between its beginning and its end. Where it takes two steps, as
       the version is read in one and the value changed in another, that moment is the one of the step before a clear.
       Then a set may also remove, unseen itself, what was stored under the new version: as if that had been evicted. A
-      clear that reclaims memory removes twice: by the version, and key by key.
+      clear that reclaims memory removes twice: by the version, and key by key. It is the same for a set or a fill of
+      which a tag is invalidated meanwhile. A lookup reads a value, and then the versions of its tags: it may find
+      nothing where in between that was replaced, and a tag of it invalidated after that. So may a delete.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .._core.entry import Empty
@@ -25,48 +28,24 @@ from .._core.sources import note_source
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError, SerializationError
 from .bypass import passed_by
-from .envelope import VERSION_BYTES, Tags
+from .envelope import NO_TAGS, TAGS, VERSION_BYTES, Tags
 from .modes import LARGE
-from .shared_state import SharedState
 from .steps import Steps
+from .versions import Versions
 
 __all__ = ["Operations"]
 
 
-class Operations:
+class Operations(Versions):
     """The operations of a shared cache, over a state, for one mode, with one serializer."""
 
     local: Any = None
     """The LocalTier in front of the store."""
 
-    def __init__(self, state: SharedState, mode: Any, envelope: Any) -> None:
-        self.state = state
-        self.mode = mode
-        self.envelope = envelope
-        self.backend = mode.backend
-        self.call = mode.call
-
     def tiers(self) -> tuple[Any, bool]:
         """Return the local tier that this lookup asks, or None, and whether it asks the store."""
         passed = passed_by(self.state.keys)
         return (None if "local" in passed else self.local), "shared" not in passed
-
-    # ---- what could not be sent: see `outbox`
-
-    def settle(self, *names: str) -> Steps[None]:
-        """Send first what is queued of these keys."""
-        yield from self.state.outbox.settle((*names, self.state.keys.version_key), self.mode)
-
-    def change(self, steps: Steps[Any], *names: str) -> Steps[Any]:
-        """Do what changes these keys; queue them if it fails, or is stopped."""
-        try:
-            if self.state.outbox.queued:
-                yield from self.settle(*names)
-            return (yield from steps)
-        except BaseException as error:
-            if isinstance(error, BackendError) or not isinstance(error, Exception):
-                self.state.outbox.put(names, self.state)
-            raise
 
     # ---- look
 
@@ -85,6 +64,9 @@ class Operations:
             value = self.open_here(raw, name, version)
         else:
             value = yield from self.open(raw, name, version)
+        has_tags = raw[TAGS] != NO_TAGS and version is not None and value is not Empty
+        if has_tags and (yield from self.have_changed(self.envelope.tags_of(raw))):
+            value = Empty
         if not takes_stale and value is not Empty and self.envelope.stale_of(raw):
             value = yield from self.fresh(name, raw, value)
         return value, raw, version
@@ -115,20 +97,6 @@ class Operations:
         if self.mode.offload is not None and _may_be_large(value):
             return (yield self.mode.offload(self.envelope.pack, *what))  # type: ignore[no-any-return]
         return self.envelope.pack(*what)  # type: ignore[no-any-return]
-
-    def current_version(self, version: bytes | None = None) -> Steps[bytes]:
-        """Return the namespace's version; make one if there is none."""
-        state = self.state
-        if not state.has_versions:
-            return b""
-        key = state.keys.version_key
-        while version is None:
-            version = yield self.call(self.backend.get, key)
-            if version is None:
-                made = os.urandom(VERSION_BYTES)
-                if (yield self.call(self.backend.set, key, made, None, True)):
-                    version = made  # not looked up again: the backend may have evicted it, or store nothing
-        return version
 
     def get(self, key: Any, default: Any) -> Steps[Any]:
         name, local, is_asked = self.state.keys.name(key), *self.tiers()
@@ -187,6 +155,7 @@ class Operations:
         """Return the value of each or Empty, and what is stored."""
         raws, version = yield from self.read_many(names)
         found: list[tuple[Any, bytes | None]] = []
+        tagged: dict[int, Tags] = {}
         for name, raw in zip(names, raws, strict=True):
             if raw is None:
                 value = Empty
@@ -196,8 +165,17 @@ class Operations:
                 value = self.open_here(raw, name, version)
             if raw is not None and value is not Empty and self.envelope.stale_of(raw):
                 value = yield from self.fresh(name, raw, value)
+            if value is not Empty and version is not None and raw is not None and raw[TAGS] != NO_TAGS:
+                tagged[len(found)] = self.envelope.tags_of(raw)
             found.append((value, raw))
+        for at in (yield from self._old_among(tagged)):
+            found[at] = Empty, raws[at]
         return found
+
+    def _old_among(self, tagged: dict[Any, Tags]) -> Steps[set[Any]]:
+        """Return the keys of which a tag has another version now, or none."""
+        standing = yield from self.standing(tag for tags in tagged.values() for tag in tags)
+        return {key for key, tags in tagged.items() if not standing.issuperset(tags)}
 
     def _left(self, name: str) -> Steps[Any]:
         return (yield self.call(self.backend.ttl_of, name))
@@ -240,13 +218,15 @@ class Operations:
 
     # ---- change
 
-    def set(self, key: Any, value: Any, ttl: Any, only_if_absent: bool = False) -> Steps[bool]:
+    def set(
+        self, key: Any, value: Any, ttl: Any, only_if_absent: bool = False, tags: Iterable[str] = ()
+    ) -> Steps[bool]:
         state = self.state
-        name, seconds = state.keys.name(key), state.seconds_of(ttl)
+        name, seconds, of_tags = state.keys.name(key), state.seconds_of(ttl), state.tag_names(tags)
         if only_if_absent:
-            store = self.store_if_absent(name, value, seconds)
+            store = self.store_if_absent(name, value, seconds, of_tags)
         else:
-            store = self.change(self.store(name, value, seconds), name)
+            store = self.change(self.store(name, value, seconds, of_tags), name)
         try:
             is_stored = yield from self.forgive(store, False)
         finally:  # also where the store failed: it may have been stored
@@ -255,16 +235,16 @@ class Operations:
             yield from self.evict(state.item_limit.note(name))
         return is_stored  # type: ignore[no-any-return]
 
-    def store(self, name: str, value: Any, seconds: float | None) -> Steps[bool]:
-        version = yield from self.current_version()
-        raw = yield from self.pack(value, name, version, seconds)
+    def store(self, name: str, value: Any, seconds: float | None, tags: Sequence[str] = ()) -> Steps[bool]:
+        version, tagged = yield from self.current_versions(tags)
+        raw = yield from self.pack(value, name, version, seconds, tagged)
         if seconds == 0:
             yield self.call(self.backend.kill, name)
         else:
             yield self.call(self.backend.set, name, raw, seconds)
         return True
 
-    def store_if_absent(self, name: str, value: Any, seconds: float | None) -> Steps[bool]:
+    def store_if_absent(self, name: str, value: Any, seconds: float | None, tags: Sequence[str] = ()) -> Steps[bool]:
         """Store `value` unless there is one.
 
         What an old version has left counts as absent: it is replaced under a token, which a change would make void.
@@ -272,6 +252,8 @@ class Operations:
 
         1. A's add reads the version, under which there is a value      3. B deletes what is left: "none"
         2. B clears                                                     4. A stores, unseen, and says that it did.
+
+        The tags' versions are read after it: then what others have done since is before this one, or changes the key.
         """
         store: Any = self._store_first
         while True:
@@ -281,7 +263,8 @@ class Operations:
             if seconds == 0:
                 return True
             version = yield from self.current_version(version)
-            raw = yield from self.pack(value, name, version, seconds)
+            _, tagged = yield from self.current_versions(tags, version)
+            raw = yield from self.pack(value, name, version, seconds, tagged)
             if (yield from store(name, raw, seconds, seen)):
                 return True
             store = self._store_over
@@ -299,14 +282,14 @@ class Operations:
             return False
         return (yield self.call(self.backend.store_if_mine, name, raw, token, seconds))  # type: ignore[no-any-return]
 
-    def set_many(self, items: list[tuple[Any, Any]], ttl: Any) -> Steps[int]:
+    def set_many(self, items: list[tuple[Any, Any]], ttl: Any, tags: Iterable[str] = ()) -> Steps[int]:
         """Store all, or none where a value is refused; return how many."""
         state = self.state
-        seconds = state.seconds_of(ttl)
+        seconds, of_tags = state.seconds_of(ttl), state.tag_names(tags)
         named = [(state.keys.name(key), value) for key, value in items]
         try:
             names = [name for name, _ in named]
-            is_stored = yield from self.forgive(self.change(self._store_many(named, seconds), *names), False)
+            is_stored = yield from self.forgive(self.change(self._store_many(named, seconds, of_tags), *names), False)
         finally:
             for name, _ in named:
                 state.detach_fill(name)
@@ -315,11 +298,11 @@ class Operations:
                 yield from self.evict(state.item_limit.note(name))
         return len(named) if is_stored else 0
 
-    def _store_many(self, named: list[tuple[str, Any]], seconds: float | None) -> Steps[bool]:
-        version = yield from self.current_version()
+    def _store_many(self, named: list[tuple[str, Any]], seconds: float | None, tags: Sequence[str]) -> Steps[bool]:
+        version, tagged = yield from self.current_versions(tags)
         raws = {}
         for name, value in named:
-            raws[name] = yield from self.pack(value, name, version, seconds)
+            raws[name] = yield from self.pack(value, name, version, seconds, tagged)
         if seconds == 0:
             yield self.call(self.backend.kill_many, list(raws))
         elif raws:
@@ -365,14 +348,13 @@ class Operations:
         if any(head is not None for head, did in zip(heads, stood, strict=True) if not did):
             after = yield from self.read_version()
             stood = [did or self.envelope.is_stored(head, after) for head, did in zip(heads, stood, strict=True)]
-        return sum(stood)
+        tagged = {i: self.envelope.tags_of(head) for i, head in enumerate(heads) if stood[i]}
+        count: int = sum(stood) - len((yield from self._old_among(tagged)))
+        return count
 
     def _kill_all(self, names: list[str]) -> Steps[tuple[bytes | None, list[bytes | None]]]:
         before = yield from self.read_version()
         return before, (yield self.call(self.backend.kill_many, names))
-
-    def read_version(self) -> Steps[bytes | None]:
-        return (yield self.call(self.backend.get, self.state.keys.version_key)) if self.state.has_versions else None
 
     def expire(self, key: Any, seconds: float | None) -> Steps[bool]:
         name = self.state.keys.name(key)
@@ -409,7 +391,8 @@ class Operations:
                     yield self.call(self.backend.store_if_mine, name, None, own)
                 return False
             if unseen is None:
-                packed = yield from self.pack(value, name, version, seconds)  # type: ignore[arg-type]
+                tags = self.envelope.tags_of(raw)  # with the versions that they had
+                packed = yield from self.pack(value, name, version, seconds, tags)  # type: ignore[arg-type]
                 if (yield self.call(self.backend.store_if_mine, name, packed, token, seconds)):
                     return True
 
@@ -435,6 +418,16 @@ class Operations:
             yield self.call(self.backend.set, self.state.keys.version_key, os.urandom(VERSION_BYTES))
         if reclaims:
             yield self.call(self.backend.clear, self.state.keys.prefix)
+
+    def invalidate_tags(self, tags: Iterable[str]) -> Steps[bool]:
+        """Let no value of one of these tags be found again; say whether the store has done that."""
+        state = self.state
+        names = [state.keys.tag_prefix + tag for tag in state.tag_names(tags)]
+        try:
+            return not names or (yield from self.forgive(self.change_tags(names), False))
+        finally:
+            for name in names:
+                state.drop_kept(name)
 
     def clear_keys(self, beginning: str) -> Steps[None]:
         """Remove all keys that begin like this, and have no fill of theirs stored that is running in any process.

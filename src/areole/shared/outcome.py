@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..typing import Source
+from .envelope import Tags
 
 __all__ = ["Found", "Outcome", "moment"]
 
@@ -59,9 +60,10 @@ class Outcome:
     2. B invalidates, and returns       though it asked after that.
 
     A token that stood when a step was sent has stood from the beginning of the fill, so that no `set` or `delete` of
-    the key came in between: a caller that began before that step may have the value. A `clear` makes no token void, but
-    changes the version: a caller that has read another one than the fill began under must not take the value. Where the
-    store failed nobody knows, and callers that began later fill again, once for all of them.
+    the key came in between: a caller that began before that step may have the value. It is the same with the versions
+    of its tags. A `clear` makes no token void, but changes the version: a caller that has read another one than the
+    fill began under must not take the value. Where the store failed nobody knows, and callers that began later fill
+    again, once for all of them.
     """
 
     __slots__ = (
@@ -74,6 +76,7 @@ class Outcome:
         "own",
         "payload",
         "seconds",
+        "tags",
         "value",
         "version",
         "weight",
@@ -91,6 +94,7 @@ class Outcome:
         self.left: float | None = 0.0  # and for how many it is of use there, with its stale time
         self.is_left = False  # another process fills, and the leader leaves it to that: this is nothing for others
         self.payload: bytes | None = None  # `value` packed, under `version`
+        self.tags: Tags = ()  # with their versions before the fill began; COUNT is the first, where there may be any
         self.version: bytes | None = None  # of the namespace, before the fill began; none: it was found in the store
 
     def serves(self, caller: object, began: int, version: bytes | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from .._cache.lookups import new_state
 from .._core.sentinels import DefaultTTLSentinel
 from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf, seconds_from, seconds_of
 from .._index.make import make_index
-from .._platform.arguments import check_plain
+from .._platform.arguments import check_plain, check_tags
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..typing import Clock, SharedCacheInfo
 from .breaker import CircuitBreaker
@@ -88,6 +88,20 @@ class SharedState:
         plane = find_plane(self.backend)
         if plane is not None:
             plane.changed(name)
+
+    def tag_names(self, tags: Iterable[str]) -> tuple[str, ...]:
+        """Return what tags are called in the store."""
+        names = tuple(dict.fromkeys(map(self.keys.tag, check_tags("SharedCache", tags))))
+        if names and not self.has_versions:
+            raise ValueError(f"SharedCache {self.name!r}: bare values have no tags: leave out tags=, or envelope=False")
+        return names
+
+    def tags_for(self, tags: Iterable[str] | None) -> Callable[[], tuple[str, ...]] | None:
+        """Return what gives the names of a fill's tags; see `fills`."""
+        if tags is None:
+            return None
+        names = self.tag_names(tags)
+        return lambda: names
 
     def seconds_of(self, ttl: Any) -> float | None:
         """Return for how many seconds a value is to be stored; None: for ever."""

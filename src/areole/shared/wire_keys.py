@@ -47,11 +47,12 @@ def check_namespace(namespace: Any) -> str:
 class WireKeys:
     """Names the keys of one namespace."""
 
-    __slots__ = ("prefix", "version_key")
+    __slots__ = ("prefix", "tag_prefix", "version_key")
 
     def __init__(self, namespace: str, has_envelope: bool = True) -> None:
         self.prefix = f"{namespace}:{FORMAT}:" if has_envelope else f"{namespace}:"
         self.version_key = f"{namespace}:#{FORMAT}"  # `clear` removes what has the prefix
+        self.tag_prefix = f"{self.prefix}#tag:"
 
     def name(self, key: Any) -> str:
         """Return the name of `key`. Raise TypeError if it has none, ValueError for a text with control characters."""
@@ -69,6 +70,12 @@ class WireKeys:
             prefix = self.prefix
             return [prefix + key for key in keys]
         return [self.name(key) for key in keys]
+
+    def tag(self, tag: str) -> str:
+        """Return what comes after `tag_prefix` in the name of a tag's key, and is in envelopes: for any text."""
+        if _PLAIN(tag) and (tag.isascii() or len(tag.encode()) <= LONGEST_TEXT):
+            return tag
+        return f"#{blake2b(canonical(tag), digest_size=20).hexdigest()}"
 
 
 def _are_plain(keys: list[str]) -> bool:
