@@ -96,6 +96,16 @@ class Writer:
         self.counts.add("wrong")
         report(self.settings, "wrong: writer, " + "".join(traceback.format_exception(error, limit=-5)))
 
+    def look_back(self, numbers: list[int], found: Any) -> None:
+        """Check what this process reads after an invalidation that has failed: it is queued, so nothing older."""
+        for number in numbers:
+            key, version = found.get(KEYS[number], (KEYS[number], self.ledger.source[number]))
+            if key != KEYS[number] or version < self.ledger.source[number]:
+                self.counts.add("stale")
+                report(
+                    self.settings, f"stale: writer, {key[:20]!r} gave {version} after an invalidation that has failed"
+                )
+
     def run(self, cache: Any) -> None:
         while not self.ledger.is_over:
             how, numbers = self.choose()
@@ -105,6 +115,8 @@ class Writer:
                     getattr(cache, how)(*self.arguments(how, numbers))
                 except Exception as error:
                     self.failed(error)
+                    with suppress(self.backend_error):
+                        self.look_back(numbers, cache.get_many([KEYS[number] for number in numbers]))
                     time.sleep(0.005)
                 else:
                     self.publish(numbers)
@@ -121,6 +133,8 @@ class Writer:
                         await getattr(cache, how)(*self.arguments(how, numbers))
                     except Exception as error:
                         self.failed(error)
+                        with suppress(self.backend_error):
+                            self.look_back(numbers, await cache.get_many([KEYS[number] for number in numbers]))
                         await asyncio.sleep(0.005)
                     else:
                         self.publish(numbers)
