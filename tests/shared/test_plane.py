@@ -545,7 +545,7 @@ def test_names_that_take_too_long_to_drop_are_dropped_with_all_else(monkeypatch:
     monkeypatch.setattr(planes, "LAG", 2.0)
     monkeypatch.setattr(planes, "HEARTBEAT", 0.5)
     clock = ManualClock(1.0)
-    monkeypatch.setattr(planes, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(planes, "time", SimpleNamespace(monotonic=clock, sleep=time.sleep))
     backend = Process(Sea())
     plane = planes.plane_of(backend)
 
