@@ -17,6 +17,7 @@ class Item:
     """What is filed; the numbers that it is filed by need not differ."""
 
     expiry: Any = None
+    times = None
 
 
 ORDERS = {

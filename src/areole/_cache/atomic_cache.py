@@ -66,6 +66,9 @@ class AtomicCache(ReadThrough[K, V]):
         shared: a SharedCache, which a miss asks before it fills, and which stores what is filled, for `ttl`. What this
             process keeps of it, other processes' `invalidate`, `set`, `delete` and `clear` remove within `lag`.
         local_ttl: seconds or a timedelta: for how long values of the shared cache are kept here, at most.
+        idle: seconds or a timedelta: a value that no lookup has found for that long expires, beside the ttl; `peek`,
+            `in` and iteration are no such lookups. A hit then notes its time, and takes longer. With `shared`, that
+            concerns what is kept here alone. Not with a `resilience`.
         tags: texts by which `invalidate_tags` finds values: a list of them, of which some may be templates, such as
             "user:{key}", where what is put in is percent-escaped; or a callable of the key that returns such a list.
 
@@ -108,6 +111,7 @@ class AtomicCache(ReadThrough[K, V]):
         allow_single_use: bool = False,
         shared: Any = None,
         local_ttl: float | timedelta | None = None,
+        idle: float | timedelta | None = None,
         tags: Tags = None,
     ) -> None:
         given = the_one_given("AtomicCache", fill, fill_many, coalesce, max_batch)
@@ -138,6 +142,7 @@ class AtomicCache(ReadThrough[K, V]):
             allow_single_use=allow_single_use,
             shared=shared,
             local_ttl=local_ttl,
+            idle=idle,
             tags=tags,
             has_many=fill is None,
         )
@@ -303,6 +308,8 @@ for _special in (_AtomicCacheWithTtl, _CountingAtomicCache):
 def _class_for(fill: object = None, ttl: object = None, /, *_: object, **options: Any) -> type:
     """Return the class that has least to do on a hit of a cache with these arguments."""
     if options.get("max_items") is not None or options.get("max_bytes") is not None:
+        return AtomicCache
+    if options.get("idle") is not None:
         return AtomicCache
     if options.get("stats"):
         return _CountingAtomicCache

@@ -203,6 +203,7 @@ def new_state(
     stats: bool,
     ttl: Any = None,
     entry_type: type[Entry] | None = None,
+    idle: float | None = None,
 ) -> CacheState:
     """Check what every cache is given, and make its state."""
     if on_removal is not None:
@@ -212,7 +213,15 @@ def new_state(
     hits = make_hit_counter() if stats else None
     deadline_of = make_deadline(ttl, clock)
     return CacheState(
-        name, index, clock, ttl=ttl, deadline_of=deadline_of, on_removal=on_removal, hits=hits, entry_type=entry_type
+        name,
+        index,
+        clock,
+        ttl=ttl,
+        deadline_of=deadline_of,
+        on_removal=on_removal,
+        hits=hits,
+        entry_type=entry_type,
+        idle=idle,
     )
 
 

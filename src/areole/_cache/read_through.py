@@ -155,6 +155,7 @@ def open_fills(
     local_ttl: Any = None,
     tags: Any = None,
     has_many: bool = False,
+    idle: Any = None,
 ) -> F:
     """Check the options of a cache, and return the fills over its new state; `of` is what is called, for messages.
 
@@ -168,15 +169,19 @@ def open_fills(
     stale = None if resilience is None else stale_rules_of(resilience)
     if stale is not None:
         stale.check_cache(ttl, cache_exceptions or has_many, wait_timeout)
+        if idle is not None:
+            raise ValueError("idle= is for a cache without a Resilience: leave one of them out")
+    idle = None if idle is None else seconds_of(idle, "idle")
     bounds = bounded_index(index, max_items, max_bytes, weigher, policy)
     state = new_state(
         name or name_of(fill),
-        bounds or make_index(index, keeps_keys=ttl is None),
+        bounds or make_index(index, keeps_keys=ttl is None and idle is None),
         clock,
         on_removal,
         stats,
         ttl,
-        TimedEntry if stale is not None and bounds is None else None,
+        TimedEntry if not (stale is None and idle is None) and bounds is None else None,
+        idle,
     )
     stored_errors = _error_types(cache_exceptions)
     if stale is not None and stale.negative_ttl is not None:

@@ -34,6 +34,7 @@ class _Options(TypedDict, total=False):
     stats: bool
     clock: Clock
     name: str | None
+    idle: float | timedelta | None
 
 
 class Cache(Storage[T]):

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Generic, Self, TypeVar, overload
 
-from .._core.entry import Empty, Entry
+from .._core.entry import Empty, Entry, IdleTimes, noting_each_hit
 from .._core.sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from .._core.stats import make_on_hit
-from .._core.ttl import make_seconds
+from .._core.ttl import make_seconds, seconds_of
 from .._expiry.sweeper import sweeper
 from .._fill.filled import special_types
 from .._fill.resilience import Resilience, stale_rules_of
@@ -58,7 +58,7 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         expiration_disabled: ignore every ttl.
         policy: what is evicted when the store is full: "lru", the least recently used, or "s3fifo".
         weigher: called as (key, value) before the lock is taken, returns the bytes of a value.
-        on_removal, stats, clock, name: those of `AtomicCache`.
+        on_removal, stats, clock, name, idle: those of `AtomicCache`.
 
     Under concurrency:
         A lookup takes no lock, but to remove an expired entry. Writers take one, and run no code of yours under it but
@@ -74,6 +74,7 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         "_default_ttl",
         "_default_ttl_given",
         "_fills",
+        "_idle_given",
         "_index",
         "_is_closed",
         "_is_swept",
@@ -104,6 +105,7 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         stats: bool = False,
         clock: Clock = time.monotonic,
         name: str | None = None,
+        idle: float | timedelta | None = None,
     ) -> None:
         index = store_index(size_limit_in_bytes, max_items, weigher, policy)
         most_checks = most_swept(expiration_thread_max_checks_per_iteration)
@@ -112,9 +114,14 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         self._sweep_delay = sweep_delay(expiration_thread_delay)
         seconds = None if default_ttl is None else ttl_seconds(default_ttl, "default_ttl")
         check_name(name)
-        state = new_state(name or type(self).__name__, index, clock, on_removal, stats)
+        self._idle_given = None if idle is None else seconds_of(idle, "idle")
+        noted_idle = None if expiration_disabled else self._idle_given
+        if noted_idle is not None:
+            index.entry_type = noting_each_hit(index.policy.entry_type)
+        state = new_state(name or type(self).__name__, index, clock, on_removal, stats, idle=noted_idle)
         has_tick = hasattr(index.policy, "tick")
-        if not has_tick:  # s3fifo is called: it notes which entries need no more of that, and `get` looks there
+        if not has_tick and noted_idle is None:
+            # s3fifo is called: it notes which entries need no more of that, and `get` looks there
             state.on_hit = index.record_access if state.hits is None else make_on_hit([state.hits], index.policy, True)
         self._use(state)
         self._index = index
@@ -127,7 +134,7 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         rules.takes_ttls = partial(_takes_ttls, weakref.ref(self))
         self._fills = ThreadFills(state, rules)
         self._counted_in: Any = None if self._hits is None else self._hits.local
-        self._tick = index.policy.tick if has_tick and not stats else None
+        self._tick = index.policy.tick if has_tick and not stats and noted_idle is None else None
         index.policy.always_records = stats
         defer(self, self._entries)
         self._is_closed = False
@@ -135,7 +142,7 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         self._most_swept = most_checks
         self._logs_sweeps = expiration_thread_log
         self._is_swept = False
-        if self._default_ttl is not None:
+        if not (self._default_ttl is None and noted_idle is None):
             self._ask_for_sweeps()
 
     # ---- what is asked
@@ -236,6 +243,8 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         now = self._clock()
         deadline = None if seconds is None else now + seconds
         entry: Any = index.entry_type(key, None, value, deadline, weight, key_hash)  # type: ignore[call-arg]
+        if self._state.idle is not None:
+            entry.publish(value, IdleTimes(deadline, now, self._state.idle))
         if tags:
             note_tags(index, entry, check_tags(self.name, tags))
         is_in, removed = index.put(entry, now, only_if_absent)
@@ -327,6 +336,8 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         self._check_open()
         if resilience is not None:
             stale_rules_of(resilience)
+            if self._state.idle is not None:
+                raise ValueError("get_or_fill: resilience= is for a store without idle=: leave one of them out")
         now = None
         try:
             entry = self._entries[key]

@@ -13,6 +13,7 @@ class StorageSettings:
     __slots__ = ()
     _index: Any
     _default_ttl_given: float | None
+    _idle_given: float | None
     _sweep_delay: float
     _most_swept: int
     _logs_sweeps: bool
@@ -34,6 +35,11 @@ class StorageSettings:
     def default_ttl(self) -> float | None:
         """For how many seconds a value is live if `set` says nothing; None: for ever."""
         return self._default_ttl_given
+
+    @property
+    def idle(self) -> float | None:
+        """After how many seconds without a lookup a value expires; None: however long that is."""
+        return self._idle_given
 
     @property
     def expiration_thread_delay(self) -> float:
@@ -60,6 +66,7 @@ _DEFAULTS: dict[str, Any] = {
     "size_limit_in_bytes": None,
     "max_items": None,
     "default_ttl": None,
+    "idle": None,
     "expiration_thread_delay": 10.0,
     "expiration_thread_max_checks_per_iteration": 10_000,
     "expiration_thread_log": False,

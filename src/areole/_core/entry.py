@@ -20,12 +20,23 @@ deadline first and `flight = None` after it. The other way round:
 
 from __future__ import annotations
 
+import functools
 from math import inf
 from typing import Any, Final, TypeAlias
 
 from ..typing import RemovalCause
 
-__all__ = ["UNPUBLISHED", "Empty", "Entry", "Removal", "StaleTimes", "StoredEntry", "TimedEntry"]
+__all__ = [
+    "UNPUBLISHED",
+    "Empty",
+    "Entry",
+    "IdleTimes",
+    "Removal",
+    "StaleTimes",
+    "StoredEntry",
+    "TimedEntry",
+    "noting_each_hit",
+]
 
 UNPUBLISHED: Final = -inf
 """The deadline of an entry without a value: in the past, whatever the clock says, so that a hit needs one look."""
@@ -54,6 +65,46 @@ class StaleTimes:
         self.took = took
         self.throttled_until = UNPUBLISHED  # after a failed or a slow fill: when the next one may be tried
         self.asked = 0  # the `fork.epoch` in which the pool was asked to refresh it; 0: it was not
+
+    def of_successor(self, deadline: float | None) -> StaleTimes:
+        """Return those of an entry that shows the same value."""
+        return StaleTimes(deadline, self.expires, self.stale_until, self.took)
+
+    def ended_at(self, deadline: float | None) -> StaleTimes:
+        """Return those of the same value, which nothing is served after `deadline`."""
+        end = inf if deadline is None else deadline
+        return StaleTimes(deadline, end, end, self.took)
+
+
+class IdleTimes(StaleTimes):
+    """The times of a value that expires at `end`, or once nobody has read it for `idle` seconds.
+
+    A hit stores `used`, and nothing else; so `expires` moves on, while the entry's `deadline` stays where it was. A hit
+    past that looks closer, and moves it: under the index's lock, as an entry whose value is gone must not get another
+    deadline. Two hits may store `used` in either order: then `expires` is early by the time between them.
+    """
+
+    __slots__ = ("end", "idle", "used")
+
+    def __init__(self, end: float | None, used: float, idle: float) -> None:
+        self.end = inf if end is None else end
+        self.used = used
+        self.idle = idle
+        self.took = 0.0
+        self.throttled_until = UNPUBLISHED
+        self.asked = 0
+
+    @property
+    def expires(self) -> float:  # type: ignore[override]
+        return min(self.end, self.used + self.idle)
+
+    deadline = stale_until = expires
+
+    def of_successor(self, deadline: float | None) -> StaleTimes:
+        return IdleTimes(self.end, self.used, self.idle)
+
+    def ended_at(self, deadline: float | None) -> StaleTimes:
+        return IdleTimes(deadline, self.used, self.idle)
 
 
 class Entry:
@@ -141,18 +192,19 @@ class TimedEntry(Entry):
     def publish(self, value: Any, deadline: Any) -> None:
         """Publish `value`; `deadline` is a number or None, or StaleTimes."""
         self.value = value
-        self.times, self.deadline = (deadline, deadline.deadline) if type(deadline) is StaleTimes else (None, deadline)
+        has_times = isinstance(deadline, StaleTimes)
+        self.times, self.deadline = (deadline, deadline.deadline) if has_times else (None, deadline)
 
     def carry_over(self, old: Entry) -> None:
         if old.times is not None:
-            self.times = StaleTimes(old.deadline, old.times.expires, old.times.stale_until, old.times.took)
+            self.times = old.times.of_successor(old.deadline)
         super().carry_over(old)
 
     def expire_at(self, deadline: float | None) -> None:
         """Change the end of the ttl, which nothing is served after."""
         if self.times is not None:
-            end = inf if deadline is None else deadline
-            self.times = StaleTimes(deadline, end, end, self.times.took)
+            self.times = self.times.ended_at(deadline)
+            deadline = self.times.deadline
         self.deadline = deadline
 
     def make_stale(self, now: float) -> bool:
@@ -162,6 +214,11 @@ class TimedEntry(Entry):
         self.times = StaleTimes(now, min(now, self.times.expires), self.times.stale_until, self.times.took)
         self.deadline = now
         return True
+
+    def look_again_later(self) -> None:
+        """Let a value that was read meanwhile be a hit until its IdleTimes end; under the index's lock."""
+        if self.times is not None and self.is_published:
+            self.deadline = self.times.expires
 
     def throttle(self, until: float) -> None:
         """Have no fill begun before `until`, unless the ttl ends; under the index's lock, as `expire_at` is."""
@@ -185,3 +242,10 @@ class StoredEntry(TimedEntry):
     weight: int
     is_stored: bool
     expiry: list[Any] | None  # its slip among those that expire, see deadline_queue; None: it never does
+
+
+@functools.cache
+def noting_each_hit(kind: type) -> Any:
+    """Return the same kind of entry, for a store that is to be called at each hit, whatever its policy needs."""
+    always = property(lambda entry: True, lambda entry, needs: None)
+    return type(kind.__name__, (kind,), {"__slots__": (), "needs_access": always})

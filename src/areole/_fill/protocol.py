@@ -45,7 +45,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Self
 
-from .._core.entry import Empty, Entry
+from .._core.entry import Empty, Entry, IdleTimes
 from .._core.flight import Flight
 from .._core.sources import note_source
 from .._core.ttl import EXPIRED_AT_ONCE
@@ -230,6 +230,8 @@ class Fills:
                 return self._complete_unstored(flight, value, deadline)
             if flight.old is not None or flight.is_abandonable or not entry.is_plain:
                 weighed = (rules.weigh or state.index.weigh)(entry.key, value), state.clock()
+                if state.idle is not None:
+                    deadline = IdleTimes(deadline, weighed[1], state.idle)
         except BaseException:
             del flight  # the traceback keeps this frame, and the flight will keep the exception
             raise

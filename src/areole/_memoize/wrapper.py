@@ -241,7 +241,7 @@ class Wrapper:
             "entry": (entry or self._entry()).replace("{key}", self.key if calls_nothing else key),
             "read_clock": read_clock,
             "is_live": is_live,
-            "note_hit": note_hit or self._note_hit(),
+            "note_hit": note_hit or self._note_hit("now{s}" if read_clock else "clock{s}()"),
             "value": "entry{s}.value" if self.load is None else f"load{{s}}({key}, entry{{s}}.value)",
             "without_reading": "now{s} = None" if read_clock else "pass",
             "reading": ", now{s}" if read_clock else "",
@@ -272,9 +272,10 @@ class Wrapper:
         """Write the rules of a call that has tags of its own."""
         return f", rules=fills{{s}}.rules.tagged(partial{{s}}(tags_of{{s}}, {self.signature.call}))"
 
-    def _note_hit(self) -> str:
+    def _note_hit(self, now: str) -> str:
         """Write what a hit does besides returning the value: notes for the policy and the counters, without a call."""
-        index, lines = self.fills.state.index, []
+        index = self.fills.state.index
+        lines = [] if self.fills.state.idle is None else [f"entry{{s}}.times.used = {now}"]
         if isinstance(index, BoundedIndex):
             lines.append(index.policy.record_source.format(entry="entry{s}", tick="tick{s}"))
             self.names["tick"] = index.policy.record_with
@@ -315,7 +316,7 @@ class MemoizedFunction(Wrapper):
         if tier is not None:
             self.names["function"] = self.to_fill
         self.liveness: tuple[str, ...] = ("entry{s}.deadline is None",)
-        if cache._state.ttl is not None:
+        if not (cache._state.ttl is None and cache._state.idle is None):
             self.liveness = "entry{s}.deadline > now{s}", "now{s} = clock{s}()"
 
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:

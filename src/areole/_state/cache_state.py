@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Self
 
 from .._core.entry import UNPUBLISHED, Empty, Entry, Removal
@@ -50,6 +51,7 @@ class CacheState:
         "fills_plainly",
         "freed",
         "hits",
+        "idle",
         "index",
         "name",
         "on_hit",
@@ -69,12 +71,15 @@ class CacheState:
         on_removal: RemovalListener[Any, Any] | None = None,
         hits: HitCounter | None = None,
         entry_type: type[Entry] | None = None,
+        idle: float | None = None,
     ) -> None:
         self.name = name
         self.index = index
         self.entries: EntriesView = index.entries  # what a hit reads
         self.entry_type: type[Entry] = entry_type or index.entry_type
         self.clock, self.ttl = clock, ttl
+        self.idle = idle
+        """After how many seconds without a lookup a value expires; None: that is not noted."""
         self.deadline_of = self.error_deadline_of = deadline_of
         self.on_removal = on_removal
         self.counters = Counters()
@@ -82,7 +87,7 @@ class CacheState:
         self.on_hit: Callable[[Any], object] | None = self._make_on_hit(() if hits is None else (hits,))
         self.explain_key: Callable[[Any], str] = _explain_key
         self.expirer: LazyExpirer | None = None
-        if ttl is not None:
+        if ttl is not None or idle is not None:
             self.expire_lazily()
         self.freed = FreedFunctions()
         self.fills_plainly = True
@@ -92,9 +97,9 @@ class CacheState:
 
     def _make_on_hit(self, hits: Sequence[HitCounter]) -> Callable[[Any], object] | None:
         """Return what is to be called with the entry of each hit; None if nothing is."""
-        if not hits and self.index.record_access is None:
-            return None
-        return make_on_hit(hits, getattr(self.index, "policy", None))
+        is_noted = bool(hits) or self.index.record_access is not None
+        on_hit = make_on_hit(hits, getattr(self.index, "policy", None)) if is_noted else None
+        return on_hit if self.idle is None else partial(_note_use, self.index.lock, self.clock, on_hit)
 
     def expire_lazily(self) -> None:
         """Have expired values removed as others are filled, which limits do anyway. Under the lock, if it is shared."""
@@ -118,6 +123,7 @@ class CacheState:
         """Return another state with all of this, slot by slot: each instance makes one; `copy.copy` is much slower."""
         made: Self = object.__new__(type(self))
         made.name, made.index, made.entries, made.entry_type = self.name, self.index, self.entries, self.entry_type
+        made.idle = self.idle
         made.clock, made.ttl, made.deadline_of = self.clock, self.ttl, self.deadline_of
         made.error_deadline_of, made.explain_key = self.error_deadline_of, self.explain_key
         made.counters, made.on_removal, made.freed = self.counters, self.on_removal, self.freed
@@ -400,6 +406,17 @@ class CacheState:
         if isinstance(index, BoundedIndex) and index.weigh is not weigh_none:
             return index.count()[1]
         return sum([_weight_of(entry) for entry in index.snapshot() if is_kept(entry)])
+
+
+def _note_use(lock: Any, clock: Clock, on_hit: Callable[[Any], object] | None, entry: Any) -> None:
+    """Note a hit where values expire that nobody reads: see IdleTimes."""
+    times = entry.times
+    if times is not None:
+        times.used = now = clock()
+        if entry.deadline <= now:
+            run_locked(lock, entry.look_again_later)
+    if on_hit is not None:
+        on_hit(entry)
 
 
 def _weight_of(entry: Entry) -> int:

@@ -62,6 +62,44 @@ def looking_at_what_has_expired(kind: str) -> Started:
     return (lambda: cache["key"]), (lambda: cache.get("key")), guarded(cache, check)
 
 
+@race(1, kind=("lru",), by=("invalidate", "evict", "refresh"))
+def a_late_hit_of_a_value_that_is_read(kind: str, by: str) -> Started:
+    """`idle=`: A's hit gives the entry another deadline, as it was read meanwhile; B has it leave. Proves invariant 3.
+
+    1. A finds the value live     2. B removes it, or replaces it     3. A gives it a deadline: it is back
+
+    Allowed: A gets the old value, or one that is filled after B. What leaves is reported once.
+    """
+    clock, reported, read = ManualClock(), list[Any](), [0]
+    limits: Any = {"max_items": 1, "policy": kind} if kind in POLICIES else {}
+
+    def fill(key: str) -> tuple[str, int]:
+        return key, read[0]
+
+    cache = AtomicCache(fill, idle=10, clock=clock, on_removal=lambda *removal: reported.append(removal), **limits)
+    for seconds in (9, 5):
+        assert cache["key"] == ("key", 0)
+        clock.advance(seconds)
+    read[0] = 1
+    change = {"invalidate": cache.invalidate, "evict": lambda key: cache["other"], "refresh": cache.refresh}[by]
+
+    def check(results: list[Any]) -> None:
+        assert results[0] in (("key", 0), ("key", 1))
+        values = [value for _, value, _ in reported]
+        assert len(values) == len(set(values))
+        if by != "evict":
+            assert cache["key"] == ("key", 1)
+        assert len(cache) <= 1 + (by == "evict" and not limits)
+        assert_valid(cache)
+        clock.advance(10)
+        assert not list(cache)
+        cache.sweep()
+        assert cache._state.index.snapshot() == []
+        assert_valid(cache)
+
+    return (lambda: cache["key"]), (lambda: change("key")), guarded(cache, check)
+
+
 @race(kind=("dict",))
 def looking_at_what_is_refreshed(kind: str) -> Started:
     """`get` of an expired value against its refresh. Proves invariants 2 and 9.
