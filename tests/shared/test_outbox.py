@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, BackendError, SharedCache
+from areole import AsyncAtomicCache, AtomicCache, BackendError, SharedCache
 from areole.backends import MemoryBackend
 from areole.backends.in_executor import InPlace
 from areole.errors import BackendTimeout
@@ -196,6 +196,89 @@ def test_a_task_that_is_cancelled_leaves_its_delete(no_thread: None) -> None:
 
     run(main)
     assert cache.get("a") is None
+
+
+class Loop:
+    """A function for event loops, memoized over a store."""
+
+    def __init__(self) -> None:
+        self.store = Down()
+        self.shared = SharedCache[Any](self.store, namespace="shop")
+        self.calls = 0
+
+        @AsyncAtomicCache.memoize(shared=self.shared, name="f")
+        async def f(number: int) -> int:
+            self.calls += 1
+            return self.calls
+
+        self.f = f
+
+    def stored(self) -> list[str]:
+        return [name for name in self.store._storage if "f:" in name]
+
+
+def test_invalidate_of_an_async_def_drops_here_in_the_call_and_goes_out_either_way(no_thread: None) -> None:
+    for change in (lambda f: f.invalidate(1), lambda f: f.cache_clear()):
+        loop = Loop()
+
+        async def main(loop: Loop = loop, change: Any = change) -> None:
+            assert await loop.f(1) == 1
+            rest = change(loop.f)
+            assert loop.f.peek(1, default=None) is None
+            await rest
+            assert await loop.f(1) == 2
+            change(loop.f)  # not awaited
+            assert loop.f.peek(1, default=None) is None
+            async with asyncio.timeout(PATIENCE):
+                while loop.stored():
+                    await asyncio.sleep(0)
+            assert await loop.f(1) == 3
+
+        run(main)
+
+
+def test_if_it_fails_that_is_logged_and_it_is_queued(no_thread: None, caplog: pytest.LogCaptureFixture) -> None:
+    loop = Loop()
+
+    async def main() -> None:
+        assert await loop.f(1) == 1
+        loop.store.is_down = True
+        rest = loop.f.invalidate(1)
+        await asyncio.wait([rest])
+        with pytest.raises(BackendError):
+            await rest
+        loop.store.is_down = False
+        assert await loop.f(1) == 2
+
+    run(main)
+    assert "has failed in the store: the store is down" in caplog.text
+
+
+def test_if_its_loop_ends_before_its_first_step_it_is_queued(no_thread: None) -> None:
+    loop = Loop()
+
+    async def main() -> None:
+        assert await loop.f(1) == 1
+        loop.f.invalidate(1)
+
+    asyncio.run(main())
+    assert loop.stored()
+    loop.shared._state.outbox.send()
+    assert not loop.stored()
+
+
+def test_tags_that_could_not_be_invalidated_are_old_for_this_process_and_their_count_is_sent_first(
+    no_thread: None,
+) -> None:
+    store = Down()
+    cache = SharedCache[Any](store, namespace="shop")
+    cache.set("a", "old", tags=["t"])
+    fail(cache, store, lambda cache: cache.invalidate_tags("t"))
+    sent: list[str] = []
+    kill_many = MemoryBackend.kill_many
+    store.kill_many = lambda names: (sent.extend(names), kill_many(store, names))[1]  # type: ignore[method-assign, func-returns-value]
+    assert cache.get("a") is None
+    assert sent[:2] == ["shop:v1:#tag:", "shop:v1:#tag:t"] and not cache._state.outbox.queued
 
 
 @pytest.mark.parametrize("envelope", [True, False])

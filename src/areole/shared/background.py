@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from typing import Any, Final
 
 __all__ = ["Done", "in_background"]
@@ -27,18 +28,23 @@ class Done:
         yield
 
 
-def in_background(steps: Coroutine[Any, Any, Any]) -> Any:
-    """Run `steps` in a task, and return that; what it raises is logged, and raised where it is awaited."""
+def in_background(steps: Coroutine[Any, Any, Any], queue: Callable[[], object]) -> Any:
+    """Run `steps` in a task, and return that; what it raises is logged, and raised where it is awaited.
+
+    `queue` is called if the task is cancelled, also before its first step, as when its loop ends.
+    """
     import asyncio
 
     task = asyncio.ensure_future(steps)
     _running.add(task)
-    task.add_done_callback(_end)
+    task.add_done_callback(partial(_end, queue))
     return task
 
 
-def _end(task: Any) -> None:
+def _end(queue: Callable[[], object], task: Any) -> None:
     _running.discard(task)
+    if task.cancelled():
+        queue()
     error = "it was cancelled, as its event loop ended" if task.cancelled() else task.exception()
     if error is not None:
-        _log.warning("an invalidation has failed in the store, and was made in this process alone: %s", error)
+        _log.warning("an invalidation was made in this process, but has failed in the store: %s", error)

@@ -10,6 +10,8 @@ A change that failed, or was stopped, may have been made or not. So its keys are
       1. the thread of `renewer` sends the delete of K, which takes long      3. the delete arrives: without Q2,
       2. A sets K, which is stored                                               the value of 2 is gone.
 
+     The count of tags (see T2 in `versions`) is sent before the versions of tags. So no key is sent as long as another
+     one of the same call is being sent by somebody else.
   Q3. A key is queued before what is kept of it here is dropped. The other way round,
 
       1. A's delete fails, and K is dropped here      3. K is queued, and deleted later, but B's old value is kept
@@ -64,10 +66,11 @@ class Outbox(Guarded):
     `lock` makes one step of looking and changing; `queued` is looked at without it. What is being sent is queued.
     """
 
-    __slots__ = ("_prefixes", "_renewal", "_sending", "_state", "everything", "made_for", "queued")
+    __slots__ = ("_first", "_prefixes", "_renewal", "_sending", "_state", "everything", "made_for", "queued")
 
-    def __init__(self, everything: str, made_for: tuple[str, bool]) -> None:
+    def __init__(self, everything: str, made_for: tuple[str, bool], first: str = "") -> None:
         super().__init__()
+        self._first = first
         self.everything = everything
         """The name that stands for all values: of the version, or one that ends with ALL_THAT_BEGIN."""
         self.made_for = made_for
@@ -126,13 +129,15 @@ class Outbox(Guarded):
         return found
 
     def _send(self, names: Iterable[str], backend: Any, call: Callable[..., Any]) -> Steps[bool]:
-        """Send those of `names` that nobody else is sending; say whether there were any."""
+        """Send those of `names` that are queued, unless somebody else is sending one of them; say whether it did."""
         claimed: dict[str, object] = {}
         ticket = object()
         release = partial(self._sending.pop, ticket, None)  # one call of C code: see `Renewal`
         try:
             run_locked(self.lock, self._claim, names, ticket, claimed)
             plain = [name for name in claimed if not name.endswith(ALL_THAT_BEGIN)]
+            if self._first in claimed:
+                yield call(backend.kill_many, [self._first])
             for begin in range(0, len(plain), BATCH):
                 batch = plain[begin : begin + BATCH]
                 yield call(backend.kill_many, batch)
@@ -146,10 +151,10 @@ class Outbox(Guarded):
         return bool(claimed)
 
     def _claim(self, names: Iterable[str], ticket: object, claimed: dict[str, object]) -> None:
-        for name in names:
-            if name in self.queued and not self._is_sending(name):
-                claimed[name] = self.queued[name]
-        self._sending[ticket] = claimed
+        queued = {name: self.queued[name] for name in names if name in self.queued}
+        if not any(self._is_sending(name) for name in queued):
+            claimed.update(queued)
+            self._sending[ticket] = claimed
 
     def _sent(self, names: Iterable[str], claimed: dict[str, object]) -> None:
         """Take from the queue what was sent, unless it has been queued again since."""

@@ -54,7 +54,7 @@ class SharedState:
         self.flights = new_state(self.name, make_index("dict", keeps_keys=False), clock, None, False)
         self.breaker = CircuitBreaker(FAILURES, PAUSE, clock)
         everything = self.keys.version_key if has_envelope else self.keys.prefix + ALL_THAT_BEGIN
-        self.outbox = Outbox(everything, (format_name, has_envelope))
+        self.outbox = Outbox(everything, (format_name, has_envelope), self.keys.tag_prefix)
         self.backend: Any = None
         """The store, which other caches of this process may use too: its plane tells all that is in front of it."""
 

@@ -24,6 +24,7 @@ from .._fill.tasks import TaskFills
 from .._platform.arguments import is_async_function
 from .._platform.locks import Guarded, run_locked
 from .._state.cache_state import CacheState
+from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError
 from ..typing import CacheInfo
 from .background import Done, in_background
@@ -182,7 +183,8 @@ class Tier(Guarded):
 
     def invalidate(self, key: Any, fills: Fills) -> Any:
         """Remove `key` here and there; say whether there was something. For tasks: return that to be awaited."""
-        return self._change(fills, partial(self._invalidate, key, self._drop_key(key)))
+        name = self._keys.name(self._wire_key(key))
+        return self._change(fills, partial(self._invalidate, key, self._drop_key(key)), name)
 
     def _invalidate(self, key: Any, was_here: bool, operations: FillOperations) -> Steps[bool]:
         try:
@@ -198,7 +200,9 @@ class Tier(Guarded):
                 "leave out key=, or clear the whole SharedCache"
             )
         self.drop_all()
-        return self._change(fills, self._clear)
+        outbox, prefix = self._tasks.state.outbox, self._prefix
+        name = outbox.everything if prefix is None else self._keys.prefix + prefix + ALL_THAT_BEGIN
+        return self._change(fills, self._clear, name)
 
     def _clear(self, operations: FillOperations) -> Steps[None]:
         try:
@@ -206,12 +210,14 @@ class Tier(Guarded):
         finally:
             self.drop_all()
 
-    def _change(self, fills: Fills, steps: Callable[[FillOperations], Steps[Any]]) -> Any:
+    def _change(self, fills: Fills, steps: Callable[[FillOperations], Steps[Any]], *names: str) -> Any:
+        """Change these names in the store; on a loop in a task, and if that is cancelled they are queued."""
         if not isinstance(fills, TaskFills):
             return run(steps(self._for_threads()))
         if running_loop() is None:
             return Done(run(steps(self._for_threads())))
-        return in_background(run_async(steps(self._tasks)))
+        state = self._tasks.state
+        return in_background(run_async(steps(self._tasks)), partial(state.outbox.put, names, state))
 
     def _drop_key(self, key: Any) -> bool:
         assert self._state is not None

@@ -88,7 +88,7 @@ class Versions:
 
     def _read(self, names: list[str]) -> Steps[list[bytes | None]]:
         if self.state.outbox.queued:
-            yield from self.settle(*names)
+            yield from self.settle(self.state.keys.tag_prefix + COUNT, *names)
         return list((yield self.call(self.backend.get_many, names)))
 
     def _make(self, key: str) -> Steps[bytes]:
