@@ -594,7 +594,7 @@ def test_a_slow_network_holds_up_no_name_that_has_come(monkeypatch: pytest.Monke
             return [b"message", b"", b"a"]
 
     listener = object.__new__(RedisListener)
-    listener._connections = [Slow()]
+    listener._connections, listener._trackers = [Slow()], []
     assert listener.receive(0.25) == ["a", "a"]
 
 

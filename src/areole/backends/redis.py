@@ -47,6 +47,9 @@ class RedisBackend(BaseBackend):
         ModuleNotFoundError: redis-py is not installed.
     """
 
+    tracks = True
+    """Whether `listen` takes prefixes."""
+
     def __init__(self, target: Any, *, timeout: float = 0.25, service_name: str | None = None) -> None:
         self.timeout = check_timeout("RedisBackend", timeout)
         self._servers = servers_of("RedisBackend", target, service_name)
@@ -116,10 +119,13 @@ class RedisBackend(BaseBackend):
 
     # ---- what others change
 
-    def listen(self) -> RedisListener:
-        """Connect, and subscribe to the changes that other backends make; see `shared.plane`."""
+    def listen(self, *prefixes: str) -> RedisListener:
+        """Connect, and subscribe to the changes that other backends make, and to all of keys that begin like this.
+
+        See `shared.plane`.
+        """
         addresses = self._run("listen", self._commands.primaries())
-        return RedisListener(self._links, addresses)
+        return RedisListener(self._links, addresses, prefixes)
 
     # ---- life
 

@@ -70,6 +70,8 @@ class SharedCache(Generic[V]):
             those of the copies. Changes in any process drop them: see "Copies in each process" in docs/shared.md.
         copies: with `local`, keep bytes, from which each hit makes an object of its own. Otherwise all get the same
             object: do not change it.
+        plane: "tracking": what other programs write into Redis drops copies too; the server tells of it. Otherwise the
+            messages of areole do that.
         clock: gives seconds; for the pauses after failures, and for values in memory.
 
     Under concurrency:
@@ -101,11 +103,14 @@ class SharedCache(Generic[V]):
         max_items: int | None = None,
         local: Storage[Any] | None = None,
         copies: bool = False,
+        plane: Literal["messages", "tracking"] = "messages",
         clock: Clock = time.monotonic,
     ) -> None:
         check_bool("envelope", envelope)
         if on_error not in ("raise", "miss"):
             raise ValueError(f'on_error must be "raise" or "miss", not {on_error!r}')
+        if plane not in ("messages", "tracking"):
+            raise ValueError(f'plane must be "messages" or "tracking", not {plane!r}')
         codec = as_serializer(serializer)
         state = SharedState(
             namespace,
@@ -130,6 +135,8 @@ class SharedCache(Generic[V]):
         self._threads = None if sync is None else Threads(sync, state.breaker, state.counters, state.flights)
         self._tasks = Tasks(asynchronous, state.breaker, state.counters, state.flights, timeout, sync, executor)
         self._use(codec)
+        if plane == "tracking":
+            plane_of(state.backend).track(f"{namespace}:")
         check_bool("copies", copies)
         if local is not None:
             self._keep_in(local, copies)

@@ -104,7 +104,18 @@ class Plane(Guarded):
     `lock` guards the start of that thread. `_is_live` is written by that thread alone, once it runs.
     """
 
-    __slots__ = ("_backend", "_is_closed", "_is_live", "_keeps_unheard", "_thread", "_tiers", "lag", "listens")
+    __slots__ = (
+        "_backend",
+        "_is_closed",
+        "_is_live",
+        "_keeps_unheard",
+        "_prefixes",
+        "_thread",
+        "_tiers",
+        "_tracked",
+        "lag",
+        "listens",
+    )
 
     def __init__(self, backend: Any) -> None:
         super().__init__()
@@ -121,6 +132,22 @@ class Plane(Guarded):
         self._keeps_unheard = not self.listens and not isinstance(backend, NullBackend)
         self._is_live = self._keeps_unheard  # then no other process can change what is there
         self._is_closed = False
+        self._prefixes: tuple[str, ...] = ()  # of which every change is to be heard, by any program
+        self._tracked: tuple[str, ...] = self._prefixes  # those of the connection that there is
+
+    def track(self, prefix: str) -> None:
+        """Hear of every change of keys that begin like this, also by programs that know nothing of this.
+
+        Nothing is kept until there is a connection that has asked for it.
+        """
+        backend = self._backend()
+        if not getattr(backend, "tracks", False):
+            raise TypeError(f"plane='tracking' is for Redis: a {type(backend).__name__} tells of no other's changes")
+        if prefix not in self._prefixes:
+            run_locked(self.lock, self._track, prefix)
+
+    def _track(self, prefix: str) -> None:
+        self._prefixes = (*self._prefixes, prefix)
 
     def add(self, tier: TierOfPlane) -> None:
         """Tell `tier` of changes from now on."""
@@ -130,7 +157,7 @@ class Plane(Guarded):
         """Say whether what is read now may be kept. Starts the thread."""
         if self._thread is None and self.listens:
             run_locked(self.lock, self._start)
-        return self._is_live
+        return self._is_live and self._tracked is self._prefixes
 
     def _start(self) -> None:
         if self._thread is None and not self._is_closed:
@@ -191,17 +218,18 @@ class Plane(Guarded):
         try:
             if backend is None:
                 raise CacheClosedError("the backend is gone")
-            return backend.listen()  # type: ignore[no-any-return]
+            self._tracked = self._prefixes
+            return backend.listen(*self._tracked)  # type: ignore[no-any-return]
         except CacheClosedError:
             self.close()
             raise
 
     def _hear(self, listener: Listener) -> None:
-        """Tell the tiers what comes, until nothing has come for too long."""
+        """Tell the tiers what comes, until nothing has come for too long, or there is more to be heard."""
         self._drop_all()
         self._is_live = not self._is_closed
         asked = 0.0
-        while not self._is_closed and self._backend() is not None:
+        while not self._is_closed and self._backend() is not None and self._tracked is self._prefixes:
             now, heard = time.monotonic(), listener.heard
             if now - heard > self.lag - HEARTBEAT:  # what follows takes that long at most
                 return
