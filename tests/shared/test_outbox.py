@@ -255,14 +255,16 @@ def test_if_it_fails_that_is_logged_and_it_is_queued(no_thread: None, caplog: py
     assert "has failed in the store: the store is down" in caplog.text
 
 
-def test_if_its_loop_ends_before_its_first_step_it_is_queued(no_thread: None) -> None:
+def test_if_it_is_cancelled_before_its_first_step_it_is_queued(no_thread: None) -> None:
     loop = Loop()
 
     async def main() -> None:
         assert await loop.f(1) == 1
-        loop.f.invalidate(1)
+        task = loop.f.invalidate(1)
+        task.cancel()
+        await asyncio.wait([task])
 
-    asyncio.run(main())
+    run(main)
     assert loop.stored()
     loop.shared._state.outbox.send()
     assert not loop.stored()
