@@ -10,7 +10,8 @@ Hunts:
 
 The source of truth is a counter for each key, in memory that all processes share, and so is what has been published:
 
-    (a) the writer   1. raises source[k] to v   2. calls delete, set or clear, until it returns   3. published[k] = v
+    (a) the writer   1. raises source[k] to v   2. calls delete, set, clear or invalidate_tags, until it returns
+                     3. published[k] = v
     (b) a fill       reads source[k], once, as the first thing that it does
     (c) a reader     1. reads published[k]      2. calls get, get_many or get_or_fill
 
@@ -27,10 +28,11 @@ is allowed only where the server, the connections or another process's locks are
     restart   the server is killed, and comes back empty
     cut       connections are cut in the midst of a reply, or let nothing through for a while
     stalled   the server answers nothing for longer than `timeout`; over SQLite another program holds its lock
-    evicts    little memory, and other writes: values, tokens and versions are evicted
+    tags      values have tags, and are invalidated by them too
+    evicts    the same, with little memory, and other writes: values, tokens and versions are evicted
     fork      the second reader forks while its threads read and fill
     clock     the second reader's clocks are an hour off
-    mixed     all of these but forks, one after the other, to the same processes
+    mixed     all of these but forks, one after the other, to the same processes; with tags
 
 In `restart`, `cut`, `stalled` and `mixed` the writer uses no `set`: one whose answer was lost may take effect later,
 whenever what is between lets it through, and nothing could tell that it is too late. A `delete` or `clear` that comes

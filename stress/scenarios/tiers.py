@@ -147,6 +147,6 @@ class Tiers(Shared):
         *readers, writer = super().make_settings(url)
         direct = url if self.engine == "sqlite" else self.server.socket_url
         return [
-            *(each.but(program="tier_reader", tasks=4) for each in readers),
-            writer.but(marks=self.marks, url=direct),
+            *(each.but(program="tier_reader", tasks=4, tags=False) for each in readers),
+            writer.but(marks=self.marks, url=direct, tags=False),
         ]

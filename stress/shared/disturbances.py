@@ -139,17 +139,21 @@ class Disturbance:
 ENGINES: Final = ("redis", "sqlite")
 _AWAY: Final = {"timeout": 0.25, "sets": False}
 _LEASED: Final = {"lease": LEASE}
+_TAGGED: Final = {"tags": True}
 _EVICTS: Final = {"maxmemory": "3mb", "maxmemory_policy": "allkeys-lru"}
-MIXED: Final = Disturbance(mixed, ENGINES, _AWAY | _LEASED, {"clock_off": HOUR}, server=_EVICTS, may_fail=True)
+MIXED: Final = Disturbance(
+    mixed, ENGINES, _AWAY | _LEASED | _TAGGED, {"clock_off": HOUR}, server=_EVICTS, may_fail=True
+)
 
 DISTURBANCES: Final[dict[str, Disturbance]] = {
     "": Disturbance(engines=ENGINES),
+    "tags": Disturbance(engines=ENGINES, settings=_TAGGED),
     "stopped": Disturbance(stopped, ENGINES, _LEASED, may_fail=True),
     "killed": Disturbance(killed, ENGINES, _LEASED, may_fail=True),
     "restart": Disturbance(restart, settings=_AWAY, may_fail=True),
     "cut": Disturbance(cut, settings=_AWAY, may_fail=True),
     "stalled": Disturbance(stalled, ENGINES, _AWAY, may_fail=True),
-    "evicts": Disturbance(evicts, ENGINES, server=_EVICTS),
+    "evicts": Disturbance(evicts, ENGINES, _TAGGED, server=_EVICTS),
     "fork": Disturbance(engines=ENGINES, second={"forks": True}),
     "clock": Disturbance(engines=ENGINES, second={"clock_off": HOUR}),
     "mixed": MIXED,

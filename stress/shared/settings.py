@@ -11,11 +11,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-__all__ = ["KEYS", "MARK", "NAMESPACE", "READS_AT_ONCE", "Settings", "end_with_parent", "make_cache"]
+__all__ = ["KEYS", "MARK", "NAMESPACE", "READS_AT_ONCE", "Settings", "end_with_parent", "make_cache", "tag_of"]
 
 NAMESPACE = "stress"
 KEYS = [*(f"k{i}" for i in range(10)), "#hash", "{braces}", "with space", "ключ", "long" * 60, "a:b%", "k[0]*?"]
 """Those that stand in the store as they are, and those of which a digest does."""
+TAGS = 4
+
+
+def tag_of(number: int) -> str:
+    """Return the tag of a key, by its number. The keys of a tag have one writer."""
+    return f"tag {number % TAGS}"
+
+
 READS_AT_ONCE = 50
 """So many are counted at once, where they are cheap."""
 MARK = "mark:"
@@ -38,6 +46,7 @@ class Settings:
     clock_off: float = 0.0
     forks: bool = False
     sets: bool = True
+    tags: bool = False  # values have tags, and are invalidated by them too
     program: str = "reader"  # a module of this package
     marks: str = ""  # where the writer sends them: a URL of Redis, or a file of SQLite
     options: dict[str, Any] = field(default_factory=dict)

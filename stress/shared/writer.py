@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from .ledger import Ledger
-from .settings import KEYS, MARK, Settings, end_with_parent, make_cache, report
+from .settings import KEYS, MARK, Settings, end_with_parent, make_cache, report, tag_of
 
 __all__ = ["Writer"]
 
@@ -44,6 +44,8 @@ class Writer:
             return "clear", list(self.numbers)
         if drawn < 0.15:
             return "delete_many", self.choices.sample(self.numbers, 3)
+        if drawn > 0.5 and self.settings.tags:
+            return "invalidate_tags", [other for other in self.numbers if tag_of(other) == tag_of(number)]
         if drawn < 0.4 and self.settings.sets:
             return self.choices.choice(["set", "set_many"]), [number]
         return "delete", [number]
@@ -54,11 +56,15 @@ class Writer:
         given: dict[str, list[Any]] = {
             "clear": [self.choices.choice([None, True])],
             "delete": [key],
+            "invalidate_tags": [tag_of(numbers[0])],
             "delete_many": [list(values)],
             "set": [key, values[key]],
             "set_many": [values],
         }
         return given[how]
+
+    def options(self, how: str, numbers: list[int]) -> dict[str, Any]:
+        return {"tags": [tag_of(numbers[0])]} if self.settings.tags and how in ("set", "set_many") else {}
 
     def pause(self) -> float:
         return 0.004 * self.choices.random()
@@ -112,7 +118,7 @@ class Writer:
             self.raise_source(numbers)
             while not self.ledger.is_over:
                 try:
-                    getattr(cache, how)(*self.arguments(how, numbers))
+                    getattr(cache, how)(*self.arguments(how, numbers), **self.options(how, numbers))
                 except Exception as error:
                     self.failed(error)
                     with suppress(self.backend_error):
@@ -130,7 +136,7 @@ class Writer:
                 self.raise_source(numbers)
                 while not self.ledger.is_over:
                     try:
-                        await getattr(cache, how)(*self.arguments(how, numbers))
+                        await getattr(cache, how)(*self.arguments(how, numbers), **self.options(how, numbers))
                     except Exception as error:
                         self.failed(error)
                         with suppress(self.backend_error):
