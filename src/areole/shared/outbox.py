@@ -135,14 +135,12 @@ class Outbox(Guarded):
         release = partial(self._sending.pop, ticket, None)  # one call of C code: see `Renewal`
         try:
             run_locked(self.lock, self._claim, names, ticket, claimed)
-            plain = [name for name in claimed if not name.endswith(ALL_THAT_BEGIN)]
-            if self._first in claimed:
-                yield call(backend.kill_many, [self._first])
-            for begin in range(0, len(plain), BATCH):
-                batch = plain[begin : begin + BATCH]
+            plain = [name for name in claimed if name != self._first and not name.endswith(ALL_THAT_BEGIN)]
+            first = [[self._first]] if self._first in claimed else []
+            for batch in first + [plain[at : at + BATCH] for at in range(0, len(plain), BATCH)]:
                 yield call(backend.kill_many, batch)
                 run_locked(self.lock, self._sent, batch, claimed)
-            for name in claimed.keys() - plain:
+            for name in [name for name in claimed if name.endswith(ALL_THAT_BEGIN)]:
                 for _ in range(2):  # see `Operations.clear_keys`
                     yield call(backend.clear, name[:-1])
                 run_locked(self.lock, self._sent, [name], claimed)
