@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import pytest
+
 import areole
 from areole import AsyncAtomicCache, AtomicCache, Resilience, SharedCache, cached
 from areole.testing import ManualClock
@@ -93,6 +95,38 @@ def test_a_caller_that_waits_for_another_one_is_told_the_source() -> None:
     for thread in threads:
         thread.join(PATIENCE)
     assert told == [[Sourced("front", "a", "filled")]] * 3
+
+
+@pytest.mark.parametrize("kind", ["threads", "tasks"])
+def test_a_refresh_that_waits_for_a_lookup_takes_only_what_was_filled(kind: str) -> None:
+    shop = SharedCache[Any]("memory://", namespace="shop")
+    shop.set("a", "old")
+    get_many, has_read, may_end = shop._sync_backend.get_many, threading.Event(), threading.Event()
+
+    def stopped(keys: Any) -> Any:
+        found = get_many(keys)
+        shop._sync_backend.get_many = get_many
+        has_read.set()
+        assert may_end.wait(PATIENCE)
+        return found
+
+    front = AtomicCache(lambda key: "new", shared=shop)
+    shop._sync_backend.get_many = stopped
+    results: list[Any] = []
+
+    def refresh() -> None:
+        result = front.refresh("a") if kind == "threads" else asyncio.run(front.aio.refresh("a"))  # type: ignore[arg-type]
+        results.append(result)
+
+    threads = [threading.Thread(target=lambda: results.append(front["a"])), threading.Thread(target=refresh)]
+    threads[0].start()
+    assert has_read.wait(PATIENCE)
+    threads[1].start()
+    wait_until_waiting(front, 1)
+    may_end.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sorted(results) == ["new", "old"] and shop.get("a") == "new" == front["a"]
 
 
 def test_tasks_are_told_each_for_itself() -> None:

@@ -63,7 +63,7 @@ class Flight:
     has_entered: bool
     """Whether its leader has entered the lock that the fill needs, see `_fill.under_lock`; not set where it has not."""
     source: Any
-    """Where its value comes from, in a cache in front of a shared one; not set in others."""
+    """Where its value comes from, in a cache in front of a shared one, or is to come from; not set in others."""
 
     @property
     def found_stale(self) -> bool:

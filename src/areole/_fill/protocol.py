@@ -159,7 +159,7 @@ class Fills:
                 if not running.is_joined:
                     running.is_joined = True
                 if not running.is_orphaned:
-                    flight.joined = running
+                    flight.joined, flight.source = running, "filled"  # what a shared cache had before is no answer
                     return Claim.JOIN
                 if running.entry.flight is running:
                     self.detach(running)
@@ -343,9 +343,11 @@ class Fills:
         finally:
             del error, flight  # here and below: a traceback keeps its frames, which must not lead to the exception
 
-    def read_joined(self, flight: Flight) -> Any:
-        """Do so for a caller that has waited for the flight of another one."""
+    def read_joined(self, flight: Flight, asking: Flight) -> Any:
+        """Do so for a caller that has waited for it, in the place of a flight of its own."""
         if self.rules.tier is not None and flight.value is not Empty:
+            if getattr(asking, "source", flight.source) != flight.source:
+                return Empty
             note_source(self.state.name, flight.entry.key, flight.source)
         return self.read_result(flight)
 
