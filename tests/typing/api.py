@@ -771,10 +771,12 @@ async def slow_lengths(words: list[str]) -> dict[str, int]:
     return lengths(words)
 
 
-def batches() -> None:
+def batches(shop: SharedCache[int]) -> None:
     assert_type(AtomicCache(fill_many=lengths), AtomicCache[str, int])
     assert_type(AtomicCache(fill_many=lengths_in_order, ttl=60, coalesce=0.002, max_batch=100), AtomicCache[str, int])
     assert_type(AtomicCache(fill_many=lengths)["word"], int)
     assert_type(AsyncAtomicCache(fill_many=slow_lengths), AsyncAtomicCache[str, int])
     assert_type(AsyncAtomicCache(fill_many=lengths_in_order, inline=True), AsyncAtomicCache[str, int])
+    assert_type(AtomicCache(fill_many=lengths, shared=shop), AtomicCache[str, int])
+    assert_type(shop.get_or_fill_many(["word"], lengths), dict[Any, int])
     AtomicCache(fill_many=length)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

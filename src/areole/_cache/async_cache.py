@@ -99,15 +99,16 @@ class AsyncReadThrough(ReadThrough[K, V]):
         **options: Any,
     ) -> None:
         given = the_one_given("AsyncAtomicCache", fill, fill_many, coalesce, max_batch)
-        if fill is None and options.get("shared") is not None:
-            raise NotImplementedError("fill_many is not for a cache with shared= yet: pass fill")
         check_bool("inline", inline)
         check_on_abandon(on_abandon)
         fills = open_fills(TaskFills, "AsyncAtomicCache", given, ttl, has_many=fill is None, **options)
         fills.cancels = on_abandon == "cancel"
-        tier = fills.rules.tier
+        tier, again = fills.rules.tier, None
         if fill is None:
-            given = AsyncManyFill(given, max_batch, gatherings_of(fills, coalesce, max_batch), inline)
+            if tier is not None:
+                again = tier.fill_for_tasks(AsyncManyFill(given, None, inline=inline), inline).refresh
+                given = tier.fill_many_for_tasks(given, inline)
+            given = AsyncManyFill(given, max_batch, gatherings_of(fills, coalesce, max_batch), again, inline)
         elif tier is not None:
             given = tier.fill_for_tasks(given, inline)
         fills.offloads = not inline and not is_async_function(given)

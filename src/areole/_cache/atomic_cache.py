@@ -115,8 +115,6 @@ class AtomicCache(ReadThrough[K, V]):
         tags: Tags = None,
     ) -> None:
         given = the_one_given("AtomicCache", fill, fill_many, coalesce, max_batch)
-        if fill is None and shared is not None:
-            raise NotImplementedError("fill_many is not for a cache with shared= yet: pass fill")
         if is_async_function(given) and (fill is None or allow_single_use is not True):
             raise TypeError(
                 f"{'fill' if fill_many is None else 'fill_many'}, {name_of(given)}, is an async def, whose coroutine "
@@ -146,11 +144,15 @@ class AtomicCache(ReadThrough[K, V]):
             tags=tags,
             has_many=fill is None,
         )
-        tier = fills.rules.tier
+        tier, again = fills.rules.tier, None
         if fill is None:
-            self._fill_by(fills, ManyFill(given, max_batch, gatherings_of(fills, coalesce, max_batch)))
-        else:
-            self._fill_by(fills, fill if tier is None else tier.fill_for_threads(fill))
+            if tier is not None:
+                again = tier.fill_for_threads(ManyFill(given, None)).refresh
+                given = tier.fill_many_for_threads(given)
+            given = ManyFill(given, max_batch, gatherings_of(fills, coalesce, max_batch), again)
+        elif tier is not None:
+            given = tier.fill_for_threads(given)
+        self._fill_by(fills, given)
         defer(self)
 
     if not TYPE_CHECKING:

@@ -174,10 +174,14 @@ class BatchedFlight(TaskFlight):
 
 
 class Batches(Fills):
-    """What is done with the flight of a key, done with a batch; `one` are the fills of single keys."""
+    """What is done with the flight of a key, done with a batch; `one` are the fills of single keys.
+
+    `raises`: whether what one key has raised is raised, or Failed stands for it among the values.
+    """
 
     __slots__ = ()
     one: Any
+    raises: bool
 
     def look(self, left: list[Pair], values: dict[Any, Any]) -> list[Pair]:
         """Take the values that may be served without waiting, stale ones too; return what is left."""
@@ -290,12 +294,26 @@ class Batches(Fills):
         seconds = [patience for patience in each if patience is not None]
         return max(seconds) if seconds and len(seconds) == len(each) else None
 
-    def read_led(self, asked: Asked, error: BaseException | None) -> Any:
+    def instead(self, asked: Asked, error: BaseException) -> Any:
+        """Return the stale value that is served where `error` was raised, Empty: look again, or Failed; else raise."""
+        try:
+            if asked.serving is not None and asked.serving.can_serve_instead(error):
+                return asked.serving.value
+            if self.raises or not isinstance(error, Exception):
+                raise
+            return Failed(error)
+        finally:
+            del error
+
+    def read_led(self, asked: Asked, error: Exception | None) -> Any:
         """Return or raise what a key has got that this batch has led; `error` has ended the batch, or the wait."""
         flight = asked.flight
         try:
-            if flight.value is Empty and error is not None and not flight.for_requester:
-                raise_unchanged(error)
+            if flight.value is Empty and error is not None:
+                if not self.raises:
+                    return Failed(error)
+                if not flight.for_requester:
+                    raise_unchanged(error)
             value = self.one.read_requested(flight)
             return value if asked.serving is None else asked.serving.has_result(value)
         finally:
@@ -305,16 +323,6 @@ class Batches(Fills):
 
 def led(batch: Any) -> list[Asked]:
     return [asked for asked in batch.asked if asked.found is LEAD]
-
-
-def value_instead(asked: Asked, error: BaseException) -> Any:
-    """Return the stale value that is served where `error` was raised for a key, or Empty: look again; else raise it."""
-    try:
-        if asked.serving is None or not asked.serving.can_serve_instead(error):
-            raise
-        return asked.serving.value
-    finally:
-        del error
 
 
 def drop(batch: Any) -> None:
@@ -338,11 +346,11 @@ def parts_of(pairs: list[Pair], most: int | None) -> list[list[Asked]]:
 class ThreadBatches(Batches, ThreadFills):
     """Batches of threads: led by the one that asks; under timeouts, by one of the pool on its behalf."""
 
-    __slots__ = ("one",)
+    __slots__ = ("one", "raises")
 
-    def __init__(self, one: ThreadFills) -> None:
+    def __init__(self, one: ThreadFills, raises: bool = True) -> None:
         super().__init__(one.state, one.rules, one.stored_errors, one.wait_timeout)
-        self.one = one
+        self.one, self.raises = one, raises
 
     def get_or_fill_many(
         self, keys: Iterable[Any], fill_many: Callable[[list[Any]], Any], call_for: CallFor, most: int | None = None
@@ -364,7 +372,7 @@ class ThreadBatches(Batches, ThreadFills):
         most: int | None,
     ) -> None:
         """Lead what is to be led, and then wait for what others lead."""
-        batches: list[tuple[ThreadBatch, BaseException | None]] = []
+        batches: list[tuple[ThreadBatch, Exception | None]] = []
         batch = error = None
         try:
             for part in parts_of(left, most):
@@ -381,7 +389,7 @@ class ThreadBatches(Batches, ThreadFills):
 
     def _lead_batch(
         self, batch: ThreadBatch, fill_many: Callable[[list[Any]], Any], is_counted: bool
-    ) -> BaseException | None:
+    ) -> Exception | None:
         """Claim, fill and publish; return what the fill has raised, if there may be stale values to serve instead."""
         rules, error = self.batch_rules, None
         stale = rules.stale
@@ -392,14 +400,17 @@ class ThreadBatches(Batches, ThreadFills):
             if has_timeouts and self.claim_in_worker(batch, lambda each: claim(each) and LEAD, call, rules):
                 return self._wait_for_worker(batch)
             error = self._lead_here(batch, claim, call, rules)
-            if error is not None and not (batch.leads and stale is not None and isinstance(error, Exception)):
-                drop(batch)
-                raise_unchanged(error)
-            return error
+            if error is None:
+                return None
+            goes_on = batch.leads and not (stale is None and self.raises)  # each key has a value to serve, or Failed
+            if goes_on and isinstance(error, Exception):
+                return error
+            drop(batch)
+            raise_unchanged(error)
         finally:
             del batch, call, error
 
-    def _wait_for_worker(self, batch: ThreadBatch) -> BaseException | None:
+    def _wait_for_worker(self, batch: ThreadBatch) -> Exception | None:
         """Wait for the batch that a thread of the pool leads on behalf of this one; return what ends that in vain."""
         in_worker, batch.joined = batch.joined, None
         batch.latch = in_worker.latch  # type: ignore[union-attr]
@@ -411,13 +422,13 @@ class ThreadBatches(Batches, ThreadFills):
             del in_worker
         return None
 
-    def _result(self, asked: Asked, error: BaseException | None) -> Any:
+    def _result(self, asked: Asked, error: Exception | None) -> Any:
         try:
             if asked.found is LEAD:
                 return self.read_led(asked, error)
             return self.one.result_or_wait(asked.flight, asked.found, asked.serving)
         except BaseException as raised:
-            return value_instead(asked, raised)
+            return self.instead(asked, raised)
         finally:
             del error
 
@@ -425,12 +436,12 @@ class ThreadBatches(Batches, ThreadFills):
 class TaskBatches(Batches, TaskFills):
     """Batches of tasks, each led by one task."""
 
-    __slots__ = ("one",)
+    __slots__ = ("one", "raises")
 
-    def __init__(self, one: TaskFills) -> None:
+    def __init__(self, one: TaskFills, raises: bool = True) -> None:
         super().__init__(one.state, one.rules, one.stored_errors, one.wait_timeout)
         self.cancels, self.offloads = one.cancels, one.offloads
-        self.one = one
+        self.one, self.raises = one, raises
 
     async def get_or_fill_many(
         self, keys: Iterable[Any], fill_many: Callable[[list[Any]], Any], call_for: CallFor, most: int | None = None
@@ -475,11 +486,11 @@ class TaskBatches(Batches, TaskFills):
         finally:
             del error, batch
 
-    def _read(self, asked: Asked, error: BaseException | None) -> Any:
+    def _read(self, asked: Asked, error: Exception | None) -> Any:
         try:
             return self.read_led(asked, error)
         except BaseException as raised:
-            return value_instead(asked, raised)
+            return self.instead(asked, raised)
         finally:
             del error
 
@@ -487,7 +498,7 @@ class TaskBatches(Batches, TaskFills):
         try:
             value = await self.one._result_or_wait(asked.flight, asked.found, asked.serving)
         except BaseException as raised:
-            value = value_instead(asked, raised)
+            value = self.instead(asked, raised)
         return [(asked.key, value)]
 
 

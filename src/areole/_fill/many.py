@@ -15,14 +15,22 @@ __all__ = ["AsyncManyFill", "ManyFill"]
 
 
 class ManyFill:
-    """For threads. `load` is what the user gave, or what asks a shared cache first; `most` limits its keys."""
+    """For threads. `load` is what the user gave, or what asks a shared cache first; `most` limits its keys.
+
+    `again` fills one key again, also where a shared cache has it; None: `load` does.
+    """
 
     def __init__(
-        self, load: Callable[[list[Any]], Any], most: int | None, gatherings: Gatherings | None = None
+        self,
+        load: Callable[[list[Any]], Any],
+        most: int | None,
+        gatherings: Gatherings | None = None,
+        again: Callable[[Any], Any] | None = None,
     ) -> None:
         self.load = load
         self.most = most
         self.gatherings = gatherings
+        self.again = again
 
     def __call__(self, key: Any) -> Any:
         if self.gatherings is not None:
@@ -32,9 +40,14 @@ class ManyFill:
     def many(self, keys: list[Any]) -> Any:
         return self.load(keys)
 
+    def refresh(self, key: Any) -> Any:
+        """Do what a refresh of a cache in front of a shared one does."""
+        return self.again(key) if self.again is not None else self(key)
+
     def for_tasks(self) -> AsyncManyFill:
-        load = self.load.fill if isinstance(self.load, BlockingFill) else self.load
-        return AsyncManyFill(load, self.most, self.gatherings)
+        load, again = (each.fill if isinstance(each, BlockingFill) else each for each in (self.load, self.again))
+        assert load is not None
+        return AsyncManyFill(load, self.most, self.gatherings, again)
 
 
 class AsyncManyFill(ManyFill):
@@ -45,9 +58,10 @@ class AsyncManyFill(ManyFill):
         load: Callable[[list[Any]], Any],
         most: int | None,
         gatherings: Gatherings | None = None,
+        again: Callable[[Any], Any] | None = None,
         inline: bool = False,
     ) -> None:
-        super().__init__(load, most, gatherings)
+        super().__init__(load, most, gatherings, again)
         self.offloads = not inline and not is_async_function(load)
 
     async def __call__(self, key: Any) -> Any:
@@ -58,5 +72,9 @@ class AsyncManyFill(ManyFill):
     async def many(self, keys: list[Any]) -> Any:
         return await call_fill(partial(self.load, keys), self.offloads)
 
+    async def refresh(self, key: Any) -> Any:
+        return await (call_fill(partial(self.again, key), self.offloads) if self.again is not None else self(key))
+
     def for_threads(self, name: str) -> ManyFill:
-        return ManyFill(BlockingFill(self.load, name), self.most, self.gatherings)
+        again = None if self.again is None else BlockingFill(self.again, name)
+        return ManyFill(BlockingFill(self.load, name), self.most, self.gatherings, again)

@@ -14,7 +14,8 @@ from .._core.ttl import seconds_of
 from .._fill.filled import previous_in
 from .._platform.arguments import check_bool, check_callable, check_keys
 from ..errors import BackendError, CacheClosedError
-from ..typing import FillResult, SharedCacheInfo, Ttl
+from ..typing import FillResult, ManyResults, SharedCacheInfo, Ttl
+from .fill_many import get_or_fill_many
 from .fills import FillOperations
 from .steps import run_async
 
@@ -79,6 +80,17 @@ class AsyncSharedCache(Generic[V]):
         wait = None if wait is None else seconds_of(wait, "wait", may_be_zero=True)
         more = self._state.seconds_for(ttl), wait, False, None, self._state.tags_for(tags)
         return await run_async(steps.get_or_fill(key, fill, *more))
+
+    async def get_or_fill_many(
+        self,
+        keys: Iterable[Any],
+        fill_many: Callable[[list[Any]], Awaitable[ManyResults[Any, V]]] | Callable[[list[Any]], ManyResults[Any, V]],
+        ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL,
+    ) -> dict[Any, V]:
+        """Return a dict of the values of `keys`, by one call of `fill_many` for those that are not there."""
+        check_keys("get_or_fill_many", keys)
+        check_callable("fill_many", fill_many)
+        return await run_async(get_or_fill_many(self._steps(), keys, fill_many, self._state.seconds_for(ttl)))
 
     async def refresh(
         self,

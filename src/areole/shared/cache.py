@@ -16,14 +16,15 @@ from .._core.sentinels import DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from .._core.ttl import seconds_of
 from .._fill.filled import previous_in
 from .._index.limits import check_at_least
-from .._platform.arguments import check_bool, check_keys, suggests_names
+from .._platform.arguments import check_bool, check_keys, check_plain, suggests_names
 from .._platform.weak import WeakTable
 from ..errors import CacheClosedError
 from ..serializers import as_serializer
-from ..typing import Clock, FillResult, SharedCacheInfo, Ttl
+from ..typing import Clock, FillResult, ManyResults, SharedCacheInfo, Ttl
 from .aio import AsyncSharedCache
 from .bypass import bypass
 from .envelope import Bare, Envelope
+from .fill_many import get_or_fill_many
 from .fills import FillOperations
 from .local import LocalTier
 from .modes import INLINE, Tasks, Threads
@@ -259,6 +260,24 @@ class SharedCache(Generic[V]):
         wait = None if wait is None else seconds_of(wait, "wait", may_be_zero=True)
         more = self._state.seconds_for(ttl), wait, False, None, self._state.tags_for(tags)
         return run(steps.get_or_fill(key, fill, *more))  # type: ignore[no-any-return]
+
+    def get_or_fill_many(
+        self,
+        keys: Iterable[Any],
+        fill_many: Callable[[list[Any]], ManyResults[Any, V]],
+        ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL,
+    ) -> dict[Any, V]:
+        """Return a dict of the values of `keys`: one look for all, and one call of `fill_many` for what is not there.
+
+        `fill_many(keys)` returns a mapping, or a sequence of values in the order of its keys. Each key is filled as
+        `get_or_fill` fills it: by one thread or task of this process, and a change of it during the call wins for it
+        alone. A key that is left out of the mapping is a KeyLeftOutError, a KeyError. What one key raises is raised
+        when the others have been stored.
+        """
+        check_keys("get_or_fill_many", keys)
+        check_plain("fill_many", fill_many)
+        many = get_or_fill_many(self._steps(), keys, fill_many, self._state.seconds_for(ttl))
+        return run(many)
 
     def refresh(
         self,

@@ -33,7 +33,7 @@ from .stale_times import Wanted
 from .steps import Steps
 from .versions import COUNT
 
-__all__ = ["FillOperations", "TagsOf"]
+__all__ = ["FillCall", "FillOperations", "TagsOf"]
 
 TagsOf: TypeAlias = Callable[[], Sequence[str]] | None
 """Gives the names of a value's tags, as its fill begins; None: the fill gives none either."""
@@ -42,8 +42,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
 """Seconds between two looks for what another process fills."""
 
 
-class _Fill:
-    """One call of `get_or_fill` or `refresh`: what it was given, and what it has seen."""
+class FillCall:
+    """One call of `get_or_fill` or `refresh`: what it was given, and what it has seen.
+
+    `fill` is None where one call of a fill is for many keys: see `fill_many`.
+    """
 
     __slots__ = (
         "began",
@@ -71,10 +74,10 @@ class _Fill:
         self,
         name: str,
         key: Any,
-        fill: Callable[[Any], Any],
+        fill: Callable[[Any], Any] | None,
         seconds_of: SecondsOf[Any, Any],
-        wait: float | None,
-        is_refresh: bool,
+        wait: float | None = None,
+        is_refresh: bool = False,
         previous: str | None = None,
         wanted: Wanted | None = None,
         tags_of: TagsOf = None,
@@ -163,7 +166,7 @@ class FillOperations(Operations):
         tags_of: TagsOf = None,
     ) -> Steps[Any]:
         """Return the value of `key`; if it has none, fill it, or wait for who does. A refresh fills it again."""
-        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, wait, is_refresh, previous, None, tags_of)
+        call = FillCall(self.state.keys.name(key), key, fill, seconds_of, wait, is_refresh, previous, None, tags_of)
         local = self.tiers()[0]
         if local is None or is_refresh:
             value = yield from self._find_or_fill(call, self._look_first)
@@ -175,29 +178,19 @@ class FillOperations(Operations):
         note_source(self.state.name, key, call.source)
         return value
 
-    def _find_to_keep(self, call: _Fill, keeps: list[bool]) -> Steps[list[Found]]:
+    def _find_to_keep(self, call: FillCall, keeps: list[bool]) -> Steps[list[Found]]:
         value = yield from self._find_or_fill(call, self._look_and_measure if keeps[0] else self._look_first)
         return [call.found_as(value)]
 
-    def find_or_fill(
-        self,
-        key: Any,
-        fill: Callable[[Any], Any],
-        seconds_of: SecondsOf[Any, Any],
-        is_refresh: bool,
-        previous: str | None = None,
-        wanted: Wanted | None = None,
-        tags_of: TagsOf = None,
-    ) -> Steps[Found]:
+    def find_or_fill(self, call: FillCall) -> Steps[Found]:
         """Return what a cache in front of this one may keep."""
-        call = _Fill(self.state.keys.name(key), key, fill, seconds_of, None, is_refresh, previous, wanted, tags_of)
         value = yield from self._find_or_fill(call, self._look_and_measure)
         return call.found_as(value)
 
-    def _find_or_fill(self, call: _Fill, look: Callable[[_Fill], Steps[Any]]) -> Steps[Any]:
+    def _find_or_fill(self, call: FillCall, look: Callable[[FillCall], Steps[Any]]) -> Steps[Any]:
         state, is_refresh = self.state, call.is_refresh
         if not (is_refresh or self.tiers()[1]):
-            return (yield from self._fill_past_the_store(call))
+            return (yield from self.fill_past_the_store(call))
         is_counted = is_refresh
         while True:
             value = yield from look(call)
@@ -208,20 +201,27 @@ class FillOperations(Operations):
             if not is_counted:
                 state.counters.misses.increment_and_get()
                 is_counted = True
-            outcome = yield self.mode.fly(call.name, partial(self._lead, call), is_refresh)
-            if outcome.serves(call, call.began, call.version) and (outcome.is_filled or not is_refresh):
-                value = yield from self._value_of(outcome, call)
-                call.is_left, call.is_stale = outcome.is_left, False
-                if not outcome.is_left:  # else what was found stays as it was
-                    call.seconds, call.left, call.raw = outcome.seconds, outcome.left, outcome.payload
-                call.weight = outcome.weight
-                call.source = "filled" if outcome.is_filled else "shared"
+            outcome = yield self.mode.fly(call.name, partial(self.lead, call), is_refresh)
+            value = yield from self.served(call, outcome)
+            if value is not Empty:
                 break
         if state.item_limit is not None:
             yield from self.evict(state.item_limit.note(call.name))
         return value
 
-    def _look_first(self, call: _Fill, takes_stale: bool = False) -> Steps[Any]:
+    def served(self, call: FillCall, outcome: Outcome) -> Steps[Any]:
+        """Return the value of a flight if it serves this call, or Empty: the call goes round again."""
+        if not outcome.serves(call, call.began, call.version) or (call.is_refresh and not outcome.is_filled):
+            return Empty
+        value = yield from self._value_of(outcome, call)
+        call.is_left, call.is_stale = outcome.is_left, False
+        if not outcome.is_left:  # else what was found stays as it was
+            call.seconds, call.left, call.raw = outcome.seconds, outcome.left, outcome.payload
+        call.weight = outcome.weight
+        call.source = "filled" if outcome.is_filled else "shared"
+        return value
+
+    def _look_first(self, call: FillCall, takes_stale: bool = False) -> Steps[Any]:
         """Look in the store, and note what is there. Where it fails and that is to be a miss, nothing is."""
         try:
             call.old, call.raw, call.version = yield from self.look(call.name, takes_stale)
@@ -231,7 +231,7 @@ class FillOperations(Operations):
             call.old = Empty
         return call.old
 
-    def _look_and_measure(self, call: _Fill) -> Steps[Any]:
+    def _look_and_measure(self, call: FillCall) -> Steps[Any]:
         """Look, and note how long the value is good: asked before, so that it is no newer one's time."""
         left = yield from self.forgive(self._left(call.name), CACHE_MISS)
         value = yield from self._look_first(call, takes_stale=True)
@@ -240,7 +240,7 @@ class FillOperations(Operations):
         call.measure(left, self.envelope.stale_of(call.raw))
         return value if call.takes(value) else Empty
 
-    def _value_of(self, outcome: Outcome, call: _Fill) -> Steps[Any]:
+    def _value_of(self, outcome: Outcome, call: FillCall) -> Steps[Any]:
         """Return the value: to its leader as it is, to each other caller an object of its own, if it was packed."""
         if outcome.leader is call or outcome.payload is None:
             return outcome.value
@@ -249,7 +249,7 @@ class FillOperations(Operations):
 
     # ---- lead
 
-    def _lead(self, call: _Fill) -> Steps[Outcome]:
+    def lead(self, call: FillCall) -> Steps[Outcome]:
         """Do what the leader of a flight does; its flight is open for others until this returns."""
         outcome = Outcome(call)
         tags = (COUNT, *call.tags_of()) if call.tags_of is not None and self.state.has_versions else ()
@@ -266,7 +266,7 @@ class FillOperations(Operations):
             return (yield from self._fill_unstored(call, outcome))
         return (yield from self._fill_and_store(call, outcome, token, version))
 
-    def _take(self, call: _Fill, outcome: Outcome) -> Steps[tuple[bytes | None, bytes]]:
+    def _take(self, call: FillCall, outcome: Outcome) -> Steps[tuple[bytes | None, bytes]]:
         """Take the key's token. None: there is a value meanwhile, which is in `outcome`."""
         pause, ends = FIRST_PAUSE, time.monotonic() + (call.wait or 0.0)
         version = yield from self.current_version(call.version)
@@ -291,7 +291,7 @@ class FillOperations(Operations):
             yield self.mode.sleep(min(pause, left))
             pause = min(pause * 1.5, LONGEST_PAUSE)
 
-    def _fill_and_store(self, call: _Fill, outcome: Outcome, token: bytes, version: bytes) -> Steps[Outcome]:
+    def _fill_and_store(self, call: FillCall, outcome: Outcome, token: bytes, version: bytes) -> Steps[Outcome]:
         state = self.state
         renewal = renewer.make(self.mode.renewal(call.name, token, state.lease), state.lease)
         try:
@@ -333,22 +333,24 @@ class FillOperations(Operations):
             state.counters.refused_stores.increment_and_get()
         return outcome
 
-    def _run_fill(self, call: _Fill) -> Steps[Any]:
+    def _run_fill(self, call: FillCall) -> Steps[Any]:
         self.state.counters.fills.increment_and_get()
         try:
+            if call.fill is None:
+                return (yield call)
             previous = {} if call.previous is None or call.old is Empty else {call.previous: call.old}
             return (yield self.mode.call_fill(partial(call.fill, **previous) if previous else call.fill, call.key))
         except Exception:
             self.state.counters.failures.increment_and_get()
             raise
 
-    def _queue_refresh(self, call: _Fill) -> None:
+    def _queue_refresh(self, call: FillCall) -> None:
         """Have the value removed that a refresh could not replace."""
         if call.is_refresh:
             self.state.outbox.put([call.name], self.state)
 
     def _pack_result(
-        self, call: _Fill, outcome: Outcome, result: Any, version: bytes
+        self, call: FillCall, outcome: Outcome, result: Any, version: bytes
     ) -> Steps[tuple[bytes | None, float | None]]:
         """Return what is to be stored, None for nothing, and for how many seconds."""
         filled = self._note_result(call, outcome, result)
@@ -367,20 +369,20 @@ class FillOperations(Operations):
         with suppress(Exception):  # from a backend that failed, or was closed: then its lease ends
             yield self.call(self.backend.store_if_mine, name, None, token)
 
-    def _fill_past_the_store(self, call: _Fill) -> Steps[Any]:
+    def fill_past_the_store(self, call: FillCall) -> Steps[Any]:
         """Fill for this caller alone, who is not to have what others have found."""
         self.state.counters.misses.increment_and_get()
         outcome = yield from self._fill_unstored(call, Outcome(call))
         call.seconds, call.source = 0.0, "filled"
         return outcome.value
 
-    def _fill_unstored(self, call: _Fill, outcome: Outcome) -> Steps[Outcome]:
+    def _fill_unstored(self, call: FillCall, outcome: Outcome) -> Steps[Outcome]:
         """Fill while the store fails."""
         filled = self._note_result(call, outcome, (yield from self._run_fill(call)))
         outcome.left = call.left_unstored(outcome.value, filled)
         return outcome
 
-    def _note_result(self, call: _Fill, outcome: Outcome, result: Any) -> Filled[Any] | None:
+    def _note_result(self, call: FillCall, outcome: Outcome, result: Any) -> Filled[Any] | None:
         """Note the value that a fill returned, and its weight; return what it was in, if that says more."""
         filled, returner = result if type(result) is Filled else None, f"get_or_fill: the fill for {self.state.name}"
         value = result if filled is None else filled.value

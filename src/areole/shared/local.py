@@ -26,7 +26,6 @@ from .._core.ttl import make_deadline, make_seconds
 from .._fill.rules import FillRules
 from .._fill.threads import ThreadFills
 from .._platform.weak import WeakTable
-from ..errors import BackendError
 from .fills import FillOperations
 from .operations import Operations
 from .outcome import Found
@@ -110,7 +109,8 @@ def _look(operations: Operations, names: list[str], keeps: list[bool]) -> Steps[
     """Look, and ask for how long what is there may be kept."""
     values = yield from operations.look_many(names)
     kept = [name for name, each, keep in zip(names, values, keeps, strict=True) if keep and each[0] is not Empty]
-    left = dict(zip(kept, (yield from _ttls_of(operations, kept)), strict=True))
+    lefts = yield from operations.lefts(kept)
+    left = dict(zip(kept, [0.0 if each is CACHE_MISS else each for each in lefts], strict=True))
     return [
         _found(operations, value, raw, left.get(name, 0.0)) for name, (value, raw) in zip(names, values, strict=True)
     ]
@@ -119,21 +119,6 @@ def _look(operations: Operations, names: list[str], keeps: list[bool]) -> Steps[
 def _found(operations: Operations, value: Any, raw: bytes | None, left: float | None) -> Found:
     seconds = max(0.0, left - operations.envelope.stale_of(raw)) if left and raw is not None else left
     return Found(value, seconds, "shared", raw)
-
-
-def _ttls_of(operations: Operations, names: list[str]) -> Steps[list[float | None]]:
-    """Return for how many seconds each may be kept, None for ever, 0 for what is not there any more."""
-    backend = operations.backend
-    left: list[Any] = []
-    try:
-        if len(names) > 1 and hasattr(backend, "ttl_of_many"):
-            left = yield operations.call(backend.ttl_of_many, names)
-        else:
-            for name in names:
-                left.append((yield operations.call(backend.ttl_of, name)))
-    except BackendError:
-        left = [CACHE_MISS] * len(names)
-    return [0.0 if seconds is CACHE_MISS else seconds for seconds in left]
 
 
 def take_storage(storage: Any, copies: bool) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 from .._core.entry import UNPUBLISHED
 from .._core.ttl import make_seconds
+from .._fill.batch import TaskBatches, ThreadBatches
 from .._fill.blocking import call_fill
 from .._fill.rules import FillRules
 from .._fill.tasks import TaskFills
@@ -101,6 +102,10 @@ class Threads(_Mode):
         """Run `lead` in exactly one thread or task of this process; the others wait for what comes of it."""
         return self._fills.get_or_fill(name, lambda: run(lead()), is_refresh=is_refresh)
 
+    def fly_many(self, names: list[str], lead: Callable[[list[str]], Steps[list[Any]]]) -> Any:
+        """Do so for each name, with one run of `lead` for those that nobody leads; Failed stands for what raises."""
+        return ThreadBatches(self._fills, raises=False).get_or_fill_many(names, lambda led: run(lead(led)), partial)
+
     def renewal(self, name: str, token: bytes, lease: float) -> Callable[[], object]:
         return partial(self.backend.renew, name, token, lease)
 
@@ -165,6 +170,10 @@ class Tasks(_Mode):
 
     def fly(self, name: str, lead: Callable[[], Steps[Any]], is_refresh: bool = False) -> Awaitable[Any]:
         return self._fills.get_or_fill(name, lambda: run_async(lead()), is_refresh=is_refresh)  # type: ignore[no-any-return]
+
+    def fly_many(self, names: list[str], lead: Callable[[list[str]], Steps[list[Any]]]) -> Awaitable[Any]:
+        many = TaskBatches(self._fills, raises=False)
+        return many.get_or_fill_many(names, lambda led: run_async(lead(led)), partial)
 
     def renewal(self, name: str, token: bytes, lease: float) -> Callable[[], object]:
         """Return what renews a token from another thread: by the backend for threads, or on this loop."""

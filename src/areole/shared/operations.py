@@ -153,6 +153,12 @@ class Operations(Versions):
 
     def look_many(self, names: list[str]) -> Steps[list[tuple[Any, bytes | None]]]:
         """Return the value of each or Empty, and what is stored."""
+        return (yield from self.look_at_all(names))[0]
+
+    def look_at_all(
+        self, names: list[str], takes_stale: bool = False
+    ) -> Steps[tuple[list[tuple[Any, bytes | None]], bytes | None]]:
+        """The same, and the namespace's version."""
         raws, version = yield from self.read_many(names)
         found: list[tuple[Any, bytes | None]] = []
         tagged: dict[int, Tags] = {}
@@ -163,14 +169,14 @@ class Operations(Versions):
                 value = yield from self.open(raw, name, version)
             else:
                 value = self.open_here(raw, name, version)
-            if raw is not None and value is not Empty and self.envelope.stale_of(raw):
+            if not takes_stale and raw is not None and value is not Empty and self.envelope.stale_of(raw):
                 value = yield from self.fresh(name, raw, value)
             if value is not Empty and version is not None and raw is not None and raw[TAGS] != NO_TAGS:
                 tagged[len(found)] = self.envelope.tags_of(raw)
             found.append((value, raw))
         for at in (yield from self._old_among(tagged)):
             found[at] = Empty, raws[at]
-        return found
+        return found, version
 
     def _old_among(self, tagged: dict[Any, Tags]) -> Steps[set[Any]]:
         """Return the keys of which a tag has another version now, or none."""
@@ -179,6 +185,18 @@ class Operations(Versions):
 
     def _left(self, name: str) -> Steps[Any]:
         return (yield self.call(self.backend.ttl_of, name))
+
+    def lefts(self, names: list[str]) -> Steps[list[Any]]:
+        """Return what `ttl_of` of the store says of each; CACHE_MISS where it fails."""
+        try:
+            if len(names) > 1 and hasattr(self.backend, "ttl_of_many"):
+                return (yield self.call(self.backend.ttl_of_many, names))  # type: ignore[no-any-return]
+            lefts = []
+            for name in names:
+                lefts.append((yield self.call(self.backend.ttl_of, name)))
+        except BackendError:
+            return [CACHE_MISS] * len(names)
+        return lefts
 
     def read_many(self, names: list[str]) -> Steps[tuple[list[bytes | None], bytes | None]]:
         if not names:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from .._core.sources import note_source
 from .._core.ttl import SecondsOf
+from .._fill.batch import Failed
 from .._fill.blocking import call_fill
 from .._fill.filled import Filled
 from .._fill.protocol import Fills
@@ -28,7 +29,8 @@ from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError
 from ..typing import CacheInfo
 from .background import Done, in_background
-from .fills import FillOperations
+from .fill_many import find_or_fill_many
+from .fills import FillCall, FillOperations
 from .outcome import Found
 from .plane import Plane
 from .reports import Reports
@@ -83,13 +85,35 @@ class Tier(Guarded):
 
     def find(self, operations: FillOperations, key: Any, fill: Callable[[Any], Any], is_refresh: bool) -> Steps[Any]:
         """Return what the shared cache has for `key`; it fills what it has not."""
-        wire_key = self._wire_key(key)
-        self._note(self._keys.name(wire_key), key)
+        call = self._call(key, fill, is_refresh)
         is_live = self._plane.is_live()  # before anything is read: see P3
+        return self._kept(key, (yield from operations.find_or_fill(call)), is_live)
+
+    def find_many(
+        self, operations: FillOperations, keys: list[Any], fill_many: Callable[[list[Any]], Any]
+    ) -> Steps[list[Any]]:
+        """Do so for many keys, by one look and one call of `fill_many`; Failed stands for a key that has failed."""
+        calls = [self._call(key, None, False) for key in keys]
+        is_live = self._plane.is_live()
+        found = yield from find_or_fill_many(operations, calls, fill_many, measures=True)
+        return [
+            each if type(each) is Failed else self._kept(key, call.found_as(each), is_live)
+            for key, call, each in zip(keys, calls, found, strict=True)
+        ]
+
+    def _call(self, key: Any, fill: Callable[[Any], Any] | None, is_refresh: bool) -> FillCall:
+        """Note the name of a key, and return what is asked of the shared cache for it."""
+        wire_key = self._wire_key(key)
+        name = self._keys.name(wire_key)
+        self._note(name, key)
         seconds_of = self._seconds_of if wire_key is key else lambda _, value: self._seconds_of(key, value)
         assert self._state is not None
         wanted = None if self._stale is None else self._wanted(key, self._state, self._stale)
-        found = yield from operations.find_or_fill(wire_key, fill, seconds_of, is_refresh, self.previous, wanted)
+        return FillCall(name, wire_key, fill, seconds_of, None, is_refresh, self.previous, wanted)
+
+    def _kept(self, key: Any, found: Found, is_live: bool) -> Any:
+        """Return what the cache may keep of what was found."""
+        assert self._state is not None
         if found.source != "stale":  # else all look again, and one that takes it notes that
             note_source(self._state.name, key, found.source)
         if not is_live:
@@ -130,6 +154,20 @@ class Tier(Guarded):
 
     def _find_later(self, fill: Callable[[Any], Any], key: Any, is_refresh: bool) -> Awaitable[Any]:
         return run_async(self.find(self._tasks, key, fill, is_refresh))
+
+    def fill_many_for_threads(self, fill_many: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
+        self._for_threads()
+        return lambda keys: run(self.find_many(self._for_threads(), keys, fill_many))
+
+    def fill_many_for_tasks(
+        self, fill_many: Callable[[list[Any]], Any], inline: bool
+    ) -> Callable[[list[Any]], Awaitable[Any]]:
+        called = partial(_call_inline, fill_many) if inline and not is_async_function(fill_many) else fill_many
+
+        async def find(keys: list[Any]) -> Any:
+            return await run_async(self.find_many(self._tasks, keys, called))
+
+        return find
 
     def memoize(self, memoized: Any, name: str | None) -> TierFill:
         """Return what a memoized function calls for a miss, with the function's arguments, and for a refresh.
