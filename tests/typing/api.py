@@ -27,6 +27,7 @@ from areole import (
     SharedCache,
     Storage,
     cached,
+    sources,
 )
 from areole.serializers import (
     Chain,
@@ -40,8 +41,8 @@ from areole.serializers import (
     pickle_serializer,
     serializer_for,
 )
-from areole.testing import ManualClock, assert_valid
-from areole.typing import Memoized, SharedCacheInfo
+from areole.testing import ManualClock, assert_valid, disabled
+from areole.typing import Memoized, SharedCacheInfo, Sourced
 
 T = TypeVar("T")
 
@@ -780,3 +781,11 @@ def batches(shop: SharedCache[int]) -> None:
     assert_type(AtomicCache(fill_many=lengths, shared=shop), AtomicCache[str, int])
     assert_type(shop.get_or_fill_many(["word"], lengths), dict[Any, int])
     AtomicCache(fill_many=length)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def tiers(copies: Storage[float]) -> None:
+    near = SharedCache[float]("memory://", namespace="near", local=copies, copies=True, plane="messages")
+    with near.bypass("local", "shared"), sources() as seen, disabled():
+        assert_type(near.get("tea"), float | None)
+        assert_type(seen, list[Sourced])
+    near.bypass("redis")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -7,7 +7,8 @@ is kept in that entry, which a change that is heard meanwhile removes: see P1 in
     4. the change is heard: A's entry is removed      5. A publishes in its entry, which nobody finds.
 
 Nobody waits for such a flight. A look that finds that of another one reads the store for itself, and keeps nothing, so
-that it gets nothing older than what it has asked for; fills are joined behind that (see `fills`).
+that it gets nothing older than what it has asked for; fills are joined behind that (see `fills`). So what it gets may
+be newer than the copy that the other one keeps, until the change is heard: what is kept is bound by that alone.
 """
 
 from __future__ import annotations
