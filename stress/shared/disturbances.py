@@ -51,7 +51,8 @@ def killed(run: Shared) -> None:
     run.crew.wait_until_reads_go_on(*run.others(place))
     for number, key in enumerate(KEYS):
         floor, began = run.ledger.published[number], time.monotonic()
-        _, version = run.cache.get_or_fill(key, run.fill, wait=2 * TAKEN_OVER)
+        tags = run.settings[0].tags_of(number) or None
+        _, version = run.cache.get_or_fill(key, run.fill, wait=2 * TAKEN_OVER, tags=tags)
         run.expect(version >= floor, f"after a kill {key!r} gave {version}; {floor} had been invalidated before")
         run.expect(time.monotonic() - began < TAKEN_OVER, f"nobody took {key!r} over within {TAKEN_OVER} s")
     run.crew.start(place)

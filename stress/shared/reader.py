@@ -22,7 +22,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from .ledger import Counts, Ledger
-from .settings import KEYS, Settings, end_with_parent, make_cache, put_clocks_off, report, tag_of
+from .settings import KEYS, Settings, end_with_parent, make_cache, put_clocks_off, report
 
 __all__ = ["Reader", "start"]
 
@@ -91,9 +91,6 @@ class Reader:
 
     # ---- reads
 
-    def tags_of(self, number: int) -> dict[str, Any]:
-        return {"tags": [tag_of(number)]} if self.settings.tags else {}
-
     def read_on(self, slot: int) -> None:
         counts = self.ledger.counts(self.settings.place, _OF_THREADS + slot)
         choices = random.Random(f"{self.settings.seed}/{self.settings.place}/{slot}")
@@ -110,7 +107,7 @@ class Reader:
         floors = [self.ledger.published[number] for number in numbers]  # before the read
         with self.checking(counts, numbers, floors) as check:
             if options is not None:
-                options = options | self.tags_of(numbers[0])
+                options = {**options, "tags": self.settings.tags_of(numbers[0]) or None}
                 check([self.cache.get_or_fill(keys[0], self.fill, **options)])
             elif len(keys) == 1:
                 check([self.cache.get(keys[0])])
@@ -132,7 +129,7 @@ class Reader:
             floors = [self.ledger.published[number] for number in numbers]
             with self.checking(counts, numbers, floors) as check:
                 if options is not None:
-                    options = options | self.tags_of(numbers[0])
+                    options = {**options, "tags": self.settings.tags_of(numbers[0]) or None}
                     check([await cache.get_or_fill(keys[0], self.fill_async, **options)])
                 elif len(keys) == 1:
                     check([await cache.get(keys[0])])

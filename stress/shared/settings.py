@@ -11,19 +11,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-__all__ = ["KEYS", "MARK", "NAMESPACE", "READS_AT_ONCE", "Settings", "end_with_parent", "make_cache", "tag_of"]
+__all__ = ["KEYS", "MARK", "NAMESPACE", "READS_AT_ONCE", "Settings", "end_with_parent", "make_cache"]
 
 NAMESPACE = "stress"
 KEYS = [*(f"k{i}" for i in range(10)), "#hash", "{braces}", "with space", "ключ", "long" * 60, "a:b%", "k[0]*?"]
 """Those that stand in the store as they are, and those of which a digest does."""
 TAGS = 4
-
-
-def tag_of(number: int) -> str:
-    """Return the tag of a key, by its number. The keys of a tag have one writer."""
-    return f"tag {number % TAGS}"
-
-
 READS_AT_ONCE = 50
 """So many are counted at once, where they are cheap."""
 MARK = "mark:"
@@ -59,6 +52,10 @@ class Settings:
     @classmethod
     def load(cls, path: str) -> Self:
         return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+    def tags_of(self, number: int) -> list[str]:
+        """Return the tags of a key, by its number. The keys of a tag have one writer."""
+        return [f"tag {number % TAGS}"] if self.tags else []
 
     def but(self, **changes: Any) -> Settings:
         return replace(self, **changes)

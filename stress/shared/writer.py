@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from .ledger import Ledger
-from .settings import KEYS, MARK, Settings, end_with_parent, make_cache, report, tag_of
+from .settings import KEYS, MARK, Settings, end_with_parent, make_cache, report
 
 __all__ = ["Writer"]
 
@@ -29,7 +29,7 @@ class Writer:
     def __init__(self, settings: Settings, parity: int) -> None:
         from areole.errors import BackendError
 
-        self.settings, self.backend_error = settings, BackendError
+        self.settings, self.backend_error, self.tags_of = settings, BackendError, settings.tags_of
         self.ledger = Ledger(settings.folder)
         self.counts = self.ledger.counts(settings.place, parity)
         self.numbers = range(parity, len(KEYS), 2)
@@ -45,7 +45,7 @@ class Writer:
         if drawn < 0.15:
             return "delete_many", self.choices.sample(self.numbers, 3)
         if drawn > 0.5 and self.settings.tags:
-            return "invalidate_tags", [other for other in self.numbers if tag_of(other) == tag_of(number)]
+            return "invalidate_tags", [other for other in self.numbers if self.tags_of(other) == self.tags_of(number)]
         if drawn < 0.4 and self.settings.sets:
             return self.choices.choice(["set", "set_many"]), [number]
         return "delete", [number]
@@ -56,7 +56,7 @@ class Writer:
         given: dict[str, list[Any]] = {
             "clear": [self.choices.choice([None, True])],
             "delete": [key],
-            "invalidate_tags": [tag_of(numbers[0])],
+            "invalidate_tags": self.tags_of(numbers[0]),
             "delete_many": [list(values)],
             "set": [key, values[key]],
             "set_many": [values],
@@ -64,7 +64,7 @@ class Writer:
         return given[how]
 
     def options(self, how: str, numbers: list[int]) -> dict[str, Any]:
-        return {"tags": [tag_of(numbers[0])]} if self.settings.tags and how in ("set", "set_many") else {}
+        return {"tags": self.tags_of(numbers[0])} if how in ("set", "set_many") else {}
 
     def pause(self) -> float:
         return 0.004 * self.choices.random()
