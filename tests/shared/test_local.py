@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import areole
-from areole import AtomicCache, Cache, SharedCache, Storage, cached
+from areole import AtomicCache, Cache, Filled, SharedCache, Storage, cached
 from areole.backends import DjangoBackend, MemoryBackend
 from areole.shared import plane as planes
 from areole.shared.fills import FillOperations
@@ -97,6 +97,15 @@ def test_it_is_kept_no_longer_than_it_is_good_or_than_the_storage_says() -> None
     )
     clock.advance(10)
     assert shop.get("short") is None and shop.get_or_fill("filled", lambda key: 2) == 2 and "ever" in local
+
+
+def test_a_fill_may_say_what_its_copy_weighs() -> None:
+    local: Storage[Any] = Storage(100_000, weigher=lambda key, value: 10)
+    shop = shop_in(local)
+    shop.get_or_fill("a", lambda key: 1)
+    before = local.size_in_bytes
+    assert shop.get_or_fill("b", lambda key: Filled(2, weight=5010)) == 2 == shop.get("b")
+    assert local.size_in_bytes == 2 * before + 5000
 
 
 # ---- other processes

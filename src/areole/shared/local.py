@@ -24,6 +24,7 @@ from .._core.entry import Empty
 from .._core.flight import Flight
 from .._core.sentinels import CACHE_MISS
 from .._core.ttl import make_deadline, make_seconds
+from .._fill.filled import Filled, special_types
 from .._fill.rules import FillRules
 from .._fill.threads import ThreadFills
 from .._platform.weak import WeakTable
@@ -51,7 +52,8 @@ class LocalTier(Tier):
         self._get = storage.get
         self._cut = len(self._keys.prefix)
         state = storage._state
-        rules = FillRules(make_deadline(self.ttl, state.clock), make_seconds(None), dump=self.value_of)
+        deadline_of, special = make_deadline(self.ttl, state.clock), special_types(allow_single_use=False)
+        rules = FillRules(deadline_of, make_seconds(None), refused_types=special, dump=self.value_of)
         self._fills = ThreadFills(state, rules)
         self.use(state)
 
@@ -90,7 +92,7 @@ class LocalTier(Tier):
             for flight, each in zip(flights, found, strict=True):
                 if flight.leads:
                     each.seconds = each.seconds if is_live else 0.0
-                    fills.complete(flight, each)
+                    fills.complete(flight, each if each.weight is None else Filled(each, weight=each.weight))
         except BaseException as error:
             for flight in flights:
                 flight.error = error
