@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Self, TypeVar, Unpack, overload
 
-from .._fill.batch import TaskBatches
+from .._fill.batches import TaskBatches
 from .._fill.blocking import BlockingFill
 from .._fill.gather import gather
 from .._fill.many import AsyncManyFill, ManyFill

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core.entry import Empty
 from .._core.flight import Flight
-from .._fill.batch import ThreadBatches
+from .._fill.batches import ThreadBatches
 from .._fill.blocking import BlockingFill
 from .._fill.many import AsyncManyFill, ManyFill
 from .._fill.resilience import Resilience

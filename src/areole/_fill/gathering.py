@@ -28,8 +28,8 @@ from .._core.ttl import make_seconds
 from .._core.wait_graph import Participant, current_participant
 from .._platform.locks import Guarded, run_locked
 from .._state.cache_state import CacheState
-from .batch import outcomes_of, result_of
 from .exceptions import raise_copy_of, twin_of
+from .outcomes import outcomes_of, result_of
 from .rules import FillRules
 from .tasks import TaskFills
 from .threads import ThreadFills

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from .._platform.arguments import is_async_function
-from .batch import outcomes_of, result_of
 from .blocking import BlockingFill, call_fill
 from .gathering import Gatherings
+from .outcomes import outcomes_of, result_of
 
 __all__ = ["AsyncManyFill", "ManyFill"]
 

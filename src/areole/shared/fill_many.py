@@ -15,7 +15,7 @@ from typing import Any, Final
 from .._core.entry import Empty
 from .._core.sources import note_source
 from .._core.ttl import SecondsOf
-from .._fill.batch import Failed, outcomes_of, result_of
+from .._fill.outcomes import Failed, outcomes_of, result_of
 from ..errors import BackendError
 from .fills import FillCall, FillOperations
 from .outcome import Found

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from .._core.entry import UNPUBLISHED
 from .._core.ttl import make_seconds
-from .._fill.batch import TaskBatches, ThreadBatches
+from .._fill.batches import TaskBatches, ThreadBatches
 from .._fill.blocking import call_fill
 from .._fill.rules import FillRules
 from .._fill.tasks import TaskFills

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from .._core.sources import note_source
 from .._core.ttl import SecondsOf
-from .._fill.batch import Failed
 from .._fill.blocking import call_fill
 from .._fill.filled import Filled
+from .._fill.outcomes import Failed
 from .._fill.protocol import Fills
 from .._fill.resilience import StaleRules
 from .._fill.task_waiter import running_loop
