@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 
 from areole import CACHE_MISS, AsyncAtomicCache, AtomicCache, BackendError, FillTimeout, Resilience, SharedCache
+from areole._core.entry import StaleTimes, TimedEntry
 from areole.backends import MemoryBackend
 from areole.shared.stale_times import Wanted
 from areole.testing import ManualClock
 
 from ..kit import PATIENCE, Gate, run, start_threads
-from .servers import wait_until
+from .model import START
+from .schedules import explore
+from .servers import require_redis_py, wait_until
+from .stepped import World as Steps
 
 TTL, STALE = 10.0, 100.0
 
@@ -323,6 +327,57 @@ def test_waiters_of_a_lookup_that_finds_a_stale_value_fill_with_fail_safe() -> N
     gate.wait_until_entered()
     gate.open()
     assert end() == [2, 2] and world.fills == [0, 1]
+
+
+class Behind(Steps):
+    """Processes that refresh a copy behind, step by step; what is in the store lives for 100 seconds more."""
+
+    def steps(self, kind: str, process: int, given: Any, fill: Callable[[str], Any]) -> Any:
+        if kind != "behind":
+            return super().steps(kind, process, given, fill)
+        copy = TimedEntry(self.key)
+        copy.publish(START, StaleTimes(0.0, 2000.0, 2000.0))
+        wanted = Wanted(Resilience(refresh_ahead=0.9)._rules, copy, 1000.0, bool)
+        return self._operations[process].find_or_fill(self.key, fill, lambda key, value: 400.0, False, None, wanted)
+
+
+@pytest.mark.parametrize("third", [[], [("behind", 0)]])
+def test_of_two_processes_one_refreshes_in_every_interleaving(third: list[tuple[str, int]]) -> None:
+    world = Behind()
+    for each in explore(world, "live", [[("behind", 0)], [("behind", 1), *third]], preemptions=3):
+        assert len(each.fills) == 1, each.log
+        assert world.caches[0][world.key] == "fill of 0.0" or world.caches[0][world.key] == "fill of 1.0"
+        world.end(may_leave_token=False)
+
+
+def test_over_redis_one_process_refreshes_and_the_other_hears_of_it(redis_single: Any) -> None:
+    require_redis_py()
+    redis_single.flush()
+    fills, gate = [0, 0], Gate()
+    shops = [
+        SharedCache[Any](url, namespace="stale", timeout=10) for url in (redis_single.url, redis_single.socket_url)
+    ]
+
+    def make(number: int) -> AtomicCache[str, Any]:
+        def fill(key: str) -> int:
+            fills[number] += 1
+            if sum(fills) > 1:
+                gate.enter()
+            return sum(fills)
+
+        return AtomicCache(fill, 0.2, shared=shops[number], resilience=Resilience(stale_ttl=1000))
+
+    one, other = make(0), make(1)
+    assert one["a"] == 1 == other["a"]
+    wait_until(lambda: shops[1].get("a") is None, "the end of the ttl", PATIENCE)
+    assert shops[0].ttl_of("a") is CACHE_MISS
+    assert one["a"] == 1 == other["a"]
+    gate.wait_until_entered()
+    assert one["a"] == 1 == other["a"]
+    gate.open()
+    wait_until(lambda: one["a"] > 1 and other["a"] > 1, "the refresh", PATIENCE)
+    for shop in shops:
+        shop.close()
 
 
 def test_a_copy_is_wanted_by_these_rules() -> None:

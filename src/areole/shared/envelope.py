@@ -20,7 +20,7 @@ from zlib import crc32
 from .._core.entry import Empty
 from ..errors import SerializationError
 
-__all__ = ["MOST_TAG_BYTES", "NO_TAGS", "TAGS", "VERSION_BYTES", "Bare", "Envelope", "Tags"]
+__all__ = ["EXTRAS", "MOST_TAG_BYTES", "NO_EXTRAS", "NO_TAGS", "TAGS", "VERSION_BYTES", "Bare", "Envelope", "Tags"]
 
 Tags: TypeAlias = Sequence[tuple[str, bytes]]
 """Tags, each with a version."""
@@ -45,6 +45,9 @@ _KEY_AT, _STALE_AT = 10, 32
 TAGS: Final = slice(36, 38)
 NO_TAGS: Final = b"\0\0"
 """Is at TAGS in a value that was opened, if that has no tags."""
+EXTRAS: Final = slice(32, 38)
+NO_EXTRAS: Final = b"\0" * 6
+"""Is at EXTRAS if it has neither tags nor a stale time."""
 _SUM_SIZE: Final = _SUM.size
 HEAD: Final = _SUM_SIZE + _BOUND.size
 

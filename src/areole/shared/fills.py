@@ -232,13 +232,21 @@ class FillOperations(Operations):
         return call.old
 
     def _look_and_measure(self, call: FillCall) -> Steps[Any]:
-        """Look, and note how long the value is good: asked before, so that it is no newer one's time."""
+        """Look, and note how long the value is good: asked before, so that it is no newer one's time.
+
+        One that is not taken, as it is due or stale, is asked for again if it was a newer one with an older time.
+        """
         left = yield from self.forgive(self._left(call.name), CACHE_MISS)
-        value = yield from self._look_first(call, takes_stale=True)
-        if value is Empty or call.raw is None:
-            return Empty
-        call.measure(left, self.envelope.stale_of(call.raw))
-        return value if call.takes(value) else Empty
+        while True:
+            value = yield from self._look_first(call, takes_stale=True)
+            if value is Empty or call.raw is None:
+                return Empty
+            call.measure(left, self.envelope.stale_of(call.raw))
+            if call.takes(value):
+                return value
+            before, left = left, (yield from self.forgive(self._left(call.name), CACHE_MISS))
+            if left is CACHE_MISS or (left is not None and left <= before):
+                return Empty
 
     def _value_of(self, outcome: Outcome, call: FillCall) -> Steps[Any]:
         """Return the value: to its leader as it is, to each other caller an object of its own, if it was packed."""

@@ -28,7 +28,7 @@ from .._core.sources import note_source
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError, SerializationError
 from .bypass import passed_by
-from .envelope import NO_TAGS, TAGS, VERSION_BYTES, Tags
+from .envelope import EXTRAS, NO_EXTRAS, NO_TAGS, TAGS, VERSION_BYTES, Tags
 from .modes import LARGE
 from .steps import Steps
 from .versions import Versions
@@ -64,11 +64,11 @@ class Operations(Versions):
             value = self.open_here(raw, name, version)
         else:
             value = yield from self.open(raw, name, version)
-        has_tags = raw[TAGS] != NO_TAGS and version is not None and value is not Empty
-        if has_tags and (yield from self.have_changed(self.envelope.tags_of(raw))):
-            value = Empty
-        if not takes_stale and value is not Empty and self.envelope.stale_of(raw):
-            value = yield from self.fresh(name, raw, value)
+        if raw[EXTRAS] != NO_EXTRAS and version is not None and value is not Empty:
+            if raw[TAGS] != NO_TAGS and (yield from self.have_changed(self.envelope.tags_of(raw))):
+                value = Empty
+            elif not takes_stale and self.envelope.stale_of(raw):
+                value = yield from self.fresh(name, raw, value)
         return value, raw, version
 
     def fresh(self, name: str, raw: bytes, value: Any) -> Steps[Any]:
@@ -169,10 +169,11 @@ class Operations(Versions):
                 value = yield from self.open(raw, name, version)
             else:
                 value = self.open_here(raw, name, version)
-            if not takes_stale and raw is not None and value is not Empty and self.envelope.stale_of(raw):
-                value = yield from self.fresh(name, raw, value)
-            if value is not Empty and version is not None and raw is not None and raw[TAGS] != NO_TAGS:
-                tagged[len(found)] = self.envelope.tags_of(raw)
+            if raw is not None and raw[EXTRAS] != NO_EXTRAS and version is not None and value is not Empty:
+                if raw[TAGS] != NO_TAGS:
+                    tagged[len(found)] = self.envelope.tags_of(raw)
+                if not takes_stale and self.envelope.stale_of(raw):
+                    value = yield from self.fresh(name, raw, value)
             found.append((value, raw))
         for at in (yield from self._old_among(tagged)):
             found[at] = Empty, raws[at]
