@@ -11,6 +11,7 @@ import pytest
 from areole import CACHE_MISS, AsyncAtomicCache, AtomicCache, BackendError, FillTimeout, Resilience, SharedCache
 from areole._core.entry import StaleTimes, TimedEntry
 from areole.backends import MemoryBackend
+from areole.shared.fills import FillCall
 from areole.shared.stale_times import Wanted
 from areole.testing import ManualClock
 
@@ -284,6 +285,28 @@ def test_the_same_for_tasks_and_a_memoized_function() -> None:
     wait_until(lambda: other(1) == 2, "the refresh", PATIENCE)
 
 
+@pytest.mark.parametrize("fail_safe", [False, True])
+def test_the_same_for_many_keys(fail_safe: bool) -> None:
+    world = World(fail_safe=fail_safe)
+    asked: list[list[str]] = []
+
+    def fill_many(keys: list[str]) -> dict[str, Any]:
+        asked.append(keys)
+        return dict.fromkeys(keys, world.source)
+
+    def make() -> AtomicCache[str, Any]:
+        rules = Resilience(**world.rules)
+        return AtomicCache(fill_many=fill_many, ttl=TTL, shared=world.one_tier(), clock=world.clock, resilience=rules)
+
+    assert make().fetch_many(["a", "b"]) == {"a": 1, "b": 1}
+    world.clock.advance(TTL)
+    world.source, other = 2, make()
+    stale = 2 if fail_safe else 1
+    assert other.fetch_many(["a", "b", "c"]) == {"a": stale, "b": stale, "c": 2}
+    eventually(world, other, 2)
+    assert asked[:2] == [["a", "b"], ["c"]] and sorted(sum(asked[2:], [])) == ["a", "b"]
+
+
 def test_while_the_store_is_down_fills_go_on_and_fail_safe_falls_back_on_them() -> None:
     world = World(fail_safe=True)
     cache = world.process(0, on_error="miss")
@@ -338,7 +361,8 @@ class Behind(Steps):
         copy = TimedEntry(self.key)
         copy.publish(START, StaleTimes(0.0, 2000.0, 2000.0))
         wanted = Wanted(Resilience(refresh_ahead=0.9)._rules, copy, 1000.0, bool)
-        return self._operations[process].find_or_fill(self.key, fill, lambda key, value: 400.0, False, None, wanted)
+        call = FillCall(self.name, self.key, fill, lambda key, value: 400.0, wanted=wanted)
+        return self._operations[process].find_or_fill(call)
 
 
 @pytest.mark.parametrize("third", [[], [("behind", 0)]])
