@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from areole import CACHE_MISS, SharedCache, cached
+from areole import CACHE_MISS, AsyncAtomicCache, AtomicCache, Filled, SharedCache, Storage, cached
 from areole.backends import MemoryBackend
 from areole.errors import BackendError
 from areole.serializers import SignedPickle
+from areole.testing import assert_valid
 
+from ..kit import run_python
 from .kit import ENGINES, opened
+from .servers import RedisServer, require_redis_py, wait_until
 
 
 def cache_over(backend: Any, **options: Any) -> SharedCache[Any]:
@@ -29,11 +32,12 @@ def caches(request: pytest.FixtureRequest) -> Any:
 
 def test_what_has_a_tag_is_gone_in_all_processes_once_it_is_invalidated(caches: Any) -> None:
     one, other = caches
-    one.set("a", 1, tags=["home", "odd {tag}\n"])
+    one.set("a", 1, tags=["home", "odd {tag}\n", "a[1]*"])
     assert one.add("b", 2, tags=["home"]) and one.set_many({"c": 3, "d": 4}, tags=["odd {tag}\n"]) == 2
     one["e"] = 5
     assert other.get_many([*"abcde"]) == {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5} and other["a"] == 1
     assert other.get_or_fill("f", lambda key: 6, tags=["home"]) == 6 == one["f"]
+    assert other.invalidate_tags("a1", "a[1]", "*") and one["a"] == 1
     assert other.invalidate_tags("home", "unknown")
     assert one.get_many([*"abcdef"]) == {"c": 3, "d": 4, "e": 5} and "a" not in one and one.ttl_of("b") is CACHE_MISS
     assert not one.expire_in("a", 5) and not one.delete("a") and one.delete_many([*"bcf"]) == 1
@@ -168,3 +172,150 @@ def test_cached_functions_have_tags_of_their_arguments() -> None:
     assert user.refresh(2) == 2
     ask()
     assert calls == {1: 4, 2: 3, -1: 3}
+
+
+# ---- tags that a fill has brought
+
+
+def test_tags_that_a_fill_brings_are_those_of_what_is_stored(caches: Any) -> None:
+    one, other = caches
+
+    def fill(key: str) -> Any:
+        other.set("x", 1, tags=["late"])  # changes no version
+        return Filled(key, tags=["late", "early"])
+
+    assert one.get_or_fill("a", fill, tags=["early"]) == "a" == other["a"]
+    for tag in ("late", "early"):
+        assert one.get_or_fill("b", fill, tags=()) == "b" == other["b"]
+        other.invalidate_tags(tag)
+        assert "b" not in one
+
+
+def test_such_a_value_is_not_stored_if_any_tag_was_invalidated_meanwhile(caches: Any) -> None:
+    one, other = caches
+
+    def fill(key: str) -> Any:
+        other.invalidate_tags("late" if key == "a" else "unrelated")
+        return Filled(1, tags=["late"])
+
+    for key in "ab":
+        assert one.get_or_fill(key, fill, tags=()) == 1
+        assert key not in one
+    assert one.cache_info().refused_stores == 2
+    with pytest.raises(TypeError, match=r"tags=\(\) too"):
+        one.get_or_fill("a", fill)
+    assert one.get_or_fill("a", lambda key: 2) == 2
+
+
+# ---- caches in front of it
+
+
+def test_what_is_kept_in_front_is_dropped_with_its_tag() -> None:
+    shop = cache_over(MemoryBackend())
+    calls: Counter[str] = Counter()
+
+    def fill(key: str) -> int:
+        calls[key] += 1
+        return calls[key]
+
+    prices = AtomicCache(fill, shared=shop, tags=["price:{key}", "prices"])
+    plain = AtomicCache(fill, shared=shop)
+    local = SharedCache[Any](shop._state.backend, namespace="shop", local=Storage(max_items=10))
+    shop.set("banner", 7, tags=["home"])
+    assert prices["a"] == prices["a"] == plain["a"] == local["a"] == 1 and calls["a"] == 1
+    assert plain["banner"] == local["banner"] == 7
+    assert prices.invalidate_tags("price:a") == 1
+    assert [prices.get("a"), plain.get("a"), local.get("a"), shop.get("a")] == [None] * 4
+    assert prices["a"] == 2 == plain["a"] == local["a"]
+    shop.invalidate_tags("prices", "home")
+    assert [prices.get("a"), plain.get("a"), local.get("a"), plain.get("banner"), local.get("banner")] == [None] * 5
+    assert prices.refresh("a") == 3 == prices["a"] == prices.get("a")
+    local.invalidate_tags("prices")
+    assert prices.get("a") is None
+    assert_valid(prices)
+    assert_valid(plain)
+
+
+def test_memoized_functions_with_a_shared_cache_have_tags_of_their_arguments() -> None:
+    shop = cache_over(MemoryBackend())
+    calls: Counter[int] = Counter()
+
+    @AtomicCache.memoize(shared=shop, tags=["user:{user_id}"], name="user")
+    def user(user_id: int) -> int:
+        calls[user_id] += 1
+        return user_id
+
+    @AsyncAtomicCache.memoize(shared=shop, tags=lambda user_id: [f"user:{user_id}"], name="friends")
+    async def friends(user_id: int) -> Any:
+        calls[-user_id] += 1
+        return user_id
+
+    async def ask() -> None:
+        assert [user(1), user(2), await friends(1)] == [1, 2, 1]
+
+    async def ask_and_invalidate() -> None:
+        await ask()
+        removing = friends.invalidate_tags("user:1")
+        assert user.peek(1) is None and friends.peek(1) is None and user.peek(2) == 2
+        assert await removing == 1  # type: ignore[misc]
+        await ask()
+
+    asyncio.run(ask_and_invalidate())
+    assert calls == {1: 2, 2: 1, -1: 2}
+    assert user.invalidate_tags("user:2") == 1
+    assert user(2) == 2 and calls[2] == 2
+
+
+def test_a_value_whose_tag_is_invalidated_while_it_is_read_is_not_kept() -> None:
+    """After its tags have been read, and before its entry is noted under them."""
+
+    class Sly(MemoryBackend):
+        tag = ""
+
+        def get_many(self, keys: Any, /) -> list[bytes | None]:
+            values = super().get_many(keys)
+            if keys == ["shop:v1:#tag:home"] and self.tag:
+                other.invalidate_tags(self.tag)
+            return values
+
+    backend = Sly()
+    shop, other = cache_over(backend), cache_over(backend)
+    front = AtomicCache(lambda key: "none", shared=shop)
+    local = SharedCache[Any](backend, namespace="shop", local=Storage(max_items=10))
+    for backend.tag in ("home", "unrelated"):
+        for reader in (front, local):
+            shop.set("a", 1, tags=["home"])
+            assert reader["a"] == 1
+        assert front.get("a") is None and len(local._operations.local._state.entries) == 0  # type: ignore[union-attr]
+    backend.tag = ""
+    assert front["a"] == 1 == local["a"] == front.get("a")
+
+
+INVALIDATE = """
+from areole import SharedCache
+cache = SharedCache({url!r}, namespace="shop.a")
+assert cache["banner"] == cache.get("a") == 1
+cache.invalidate_tags("home")
+assert "banner" not in cache and "a" not in cache
+cache.close()
+"""
+
+
+def test_another_process_invalidates_a_tag(redis_single: RedisServer) -> None:
+    require_redis_py()
+    redis_single.flush()
+    shop = SharedCache[Any](redis_single.socket_url, namespace="shop.a", timeout=10)
+    front = AtomicCache[str, int](lambda key: 1, shared=shop, tags=["home"])
+    plain = AtomicCache[str, int](lambda key: 2, shared=shop)
+    shop.set("banner", 1, tags=["home"])
+
+    def is_kept() -> bool:
+        return front["a"] == 1 == front.get("a", 0) and plain["banner"] == 1 == plain.get("banner", 0)
+
+    wait_until(is_kept, "both are kept: the plane hears")
+    fills = front.cache_info().fills
+    run_python(INVALIDATE.format(url=redis_single.socket_url))
+    wait_until(lambda: plain.get("banner") is front.get("a") is None, "the messages come")
+    assert front["a"] == 1 and front.cache_info().fills == fills + 1
+    assert plain["banner"] == 2
+    shop.close()

@@ -19,7 +19,7 @@ from .._index.limits import check_at_least
 from .._index.make import bounded_index, make_index
 from .._memoize.decorator import Memoizing
 from .._memoize.tag_templates import tags_of_key
-from .._platform.arguments import check_bool, check_callable, check_name
+from .._platform.arguments import check_bool, check_callable, check_name, check_tags
 from .._platform.refcount import defer
 from ..errors import KeyLeftOutError
 from ..typing import CacheInfo, Clock
@@ -78,6 +78,22 @@ class ReadThrough(Memoizing, Lookups[K, V]):
         """
         tier = self._fills.rules.tier
         return super().clear() if tier is None else tier.clear(self._fills)
+
+    def invalidate_tags(self, *tags: str) -> int:
+        """Remove all values that have one of `tags`, and detach running fills that have; return how many there were.
+
+        Does not wait. A lookup that starts after this has returned never gets a value of these whose fill began before
+        it, as with `invalidate`.
+
+        With `shared`: removes them in all processes, too, and what else of that cache has one of `tags`; returns how
+        many there were in this process. An asynchronous cache does that for this process in the call, and returns
+        something to await for the rest, which is done either way.
+        """
+        tier = self._fills.rules.tier
+        if tier is None:
+            return super().invalidate_tags(*tags)
+        self._check_open()
+        return tier.invalidate_tags(check_tags("invalidate_tags", tags), self._fills)  # type: ignore[no-any-return]
 
     def cache_info(self) -> CacheInfo:
         """Return the counters, and how many values there are; see `areole.typing.CacheInfo`."""
@@ -203,9 +219,9 @@ def open_fills(
     else:
         tier.previous = takes
     if tags is not None:
-        if tier is not None:
-            raise TypeError("tags= is for a cache of this process alone: leave out shared=, or tags=")
         rules.tags = tags_of_key(tags, state.name)
+        if tier is not None:
+            tier.tags = rules.tags
     state.fills_plainly = stale is None and tags is None
     defer(state.entries)
     return kind(state, rules, stored_errors, None if wait_timeout is None else seconds_of(wait_timeout, "wait_timeout"))

@@ -220,6 +220,7 @@ class Fills:
                 value = rules.dump(result)
                 if rules.tier is not None:
                     flight.source = result.source
+                    rules.tier.note_tags(flight, result)
             if rules.stale is None:
                 deadline: Any = rules.deadline_of(entry.key, result)
             elif rules.tier is not None:

@@ -17,7 +17,7 @@ from functools import partial
 from math import inf
 from typing import Any, TypeAlias
 
-from .._core.entry import Empty
+from .._core.entry import UNPUBLISHED, Empty
 from .._core.sentinels import CACHE_MISS
 from .._core.sources import note_source
 from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf
@@ -135,7 +135,7 @@ class FillCall:
 
     def left_unstored(self, value: Any, filled: Filled[Any] | None) -> float | None:
         """Return for how many seconds a value that the store could not take is kept: as a fallback alone."""
-        if self.wanted is None or not self.wanted.rules.fail_safe:
+        if self.wanted is None or not self.wanted.rules.fail_safe or (filled is not None and filled.tags):
             return 0.0
         seconds = self.seconds_for(value, filled)
         return None if seconds is None else seconds + self.stale
@@ -317,7 +317,7 @@ class FillOperations(Operations):
         outcome.version = version
         sent = moment()
         try:
-            is_void = yield from self.have_changed(outcome.tags[1:])
+            is_void = yield from self.have_changed(outcome.tags if outcome.late_tags else outcome.tags[1:])
             kept = None if is_void else raw
             ttl = None if kept is None or seconds is None else seconds + call.stale
             stood = (yield self.call(self.backend.store_if_mine, call.name, kept, token, ttl)) and not is_void
@@ -370,7 +370,18 @@ class FillOperations(Operations):
         seconds = None if seconds is None or seconds == inf else seconds
         kept = None if seconds is None else seconds + call.stale
         stale = 0.0 if seconds is None else call.stale
-        return (yield from self.pack(value, call.name, version, kept, outcome.tags[1:], stale)), seconds
+        if filled is not None and filled.tags and not (yield from self._read_late_tags(outcome, filled)):
+            return None, UNPUBLISHED
+        tags = [*outcome.tags[1:], *outcome.late_tags]
+        return (yield from self.pack(value, call.name, version, kept, tags, stale)), seconds
+
+    def _read_late_tags(self, outcome: Outcome, filled: Filled[Any]) -> Steps[bool]:
+        """Read the versions of tags that the fill has brought, before COUNT is read again: see T2 in `versions`."""
+        known = {tag for tag, _ in outcome.tags}
+        late = [tag for tag in self.state.tag_names(filled.tags) if tag not in known]
+        found = yield from self.forgive(self.current_versions(late), None)
+        outcome.late_tags = () if found is None else found[1]
+        return found is not None
 
     def _release(self, name: str, token: bytes) -> Steps[None]:
         """Make the token of a fill that failed void, for those of other processes who wait for it."""
@@ -398,8 +409,8 @@ class FillOperations(Operations):
             value = old_value(call.old, returner)
         if type(value) in SINGLE_USE:
             refuse_result(returner, value)
-        if filled is not None and filled.tags:
-            raise TypeError(f"get_or_fill: the fill for {self.state.name} returned a Filled with tags=: leave them out")
+        if filled is not None and filled.tags and call.tags_of is None:
+            raise TypeError(f"{returner} returned a Filled with tags=: give the cache, function or call tags=() too")
         outcome.value, outcome.is_filled = value, True
         outcome.weight = None if filled is None else filled.weight
         return filled

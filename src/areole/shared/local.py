@@ -88,10 +88,13 @@ class LocalTier(Tier):
             for flight in flights:
                 fills.claim(flight, is_counted=True)
             is_live = self._plane.is_live()  # after the entries are in, which P2 removes, and before anything is read
+            epoch = self.epoch()
             found = yield from find([is_live and flight.leads for flight in flights])
             for flight, each in zip(flights, found, strict=True):
                 if flight.leads:
                     each.seconds = each.seconds if is_live else 0.0
+                    each.epoch = epoch
+                    self.note_tags(flight, each)
                     fills.complete(flight, each if each.weight is None else Filled(each, weight=each.weight))
         except BaseException as error:
             for flight in flights:

@@ -23,7 +23,7 @@ class Found:
     is how long it is of use, with its stale time. `is_left`: another process fills it, and it stays here meanwhile.
     """
 
-    __slots__ = ("is_left", "left", "raw", "seconds", "source", "value", "weight")
+    __slots__ = ("epoch", "is_left", "left", "raw", "seconds", "source", "value", "weight")
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Found:
         self.left = left
         self.is_left = is_left
         self.weight = weight  # what it counts for here, if the fill says so
+        self.epoch: object = None  # of the TagTable here, before it was read
 
     def doubt(self, has_fallback: bool) -> None:
         """Have it kept as a fallback alone, or not at all: what others change is not heard."""
@@ -71,6 +72,7 @@ class Outcome:
         "fresh_at",
         "is_filled",
         "is_left",
+        "late_tags",
         "leader",
         "left",
         "own",
@@ -94,6 +96,7 @@ class Outcome:
         self.left: float | None = 0.0  # and for how many it is of use there, with its stale time
         self.is_left = False  # another process fills, and the leader leaves it to that: this is nothing for others
         self.payload: bytes | None = None  # `value` packed, under `version`
+        self.late_tags: Tags = ()  # which the fill has brought
         self.tags: Tags = ()  # with their versions before the fill began; COUNT is the first, where there may be any
         self.version: bytes | None = None  # of the namespace, before the fill began; none: it was found in the store
 

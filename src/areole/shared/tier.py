@@ -6,13 +6,14 @@ meanwhile detaches that flight: see P1 in `plane`. A hit knows nothing of all th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
 from math import inf
 from types import SimpleNamespace
 from typing import Any, Final
 
+from .._core.flight import Flight
 from .._core.sources import note_source
 from .._core.ttl import SecondsOf
 from .._fill.blocking import call_fill
@@ -25,6 +26,7 @@ from .._fill.tasks import TaskFills
 from .._platform.arguments import is_async_function
 from .._platform.locks import Guarded, run_locked
 from .._state.cache_state import CacheState
+from .._state.tags import invalidate_tags, note_late_tags, tags_in
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError
 from ..typing import CacheInfo
@@ -36,6 +38,7 @@ from .plane import Plane
 from .reports import Reports
 from .stale_times import Wanted, times_of
 from .steps import Steps, run, run_async
+from .versions import COUNT
 from .wire_names import as_fill, has_own_keys, key_of_arguments, wire_name_of
 
 __all__ = ["Tier"]
@@ -72,36 +75,47 @@ class Tier(Guarded):
         self._wire_key: Callable[[Any], Any] = _itself
         self._prefix: str | None = None  # of a memoized function's keys; "": they have none
         self.previous: str | None = None  # see `FillRules`
+        self.tags: Callable[[Any], Iterable[str]] | None = None  # of a key; None: fills give none either
         self.version_key = self._keys.version_key
 
     def use(self, state: CacheState, stale: StaleRules | None = None) -> None:
         """Be in front of the shared cache with the entries of `state`."""
         self._state, self._stale = state, stale
+        tags_in(state.index)
         if state.on_removal is not None:
             state.on_removal = Reports(state.on_removal, self._plane, state.name)
         self._plane.add(self)
 
     # ---- fills
 
-    def find(self, operations: FillOperations, key: Any, fill: Callable[[Any], Any], is_refresh: bool) -> Steps[Any]:
+    def find(
+        self,
+        operations: FillOperations,
+        key: Any,
+        fill: Callable[[Any], Any],
+        is_refresh: bool,
+        tags_of: Callable[[], Iterable[str]] | None = None,
+    ) -> Steps[Any]:
         """Return what the shared cache has for `key`; it fills what it has not."""
-        call = self._call(key, fill, is_refresh)
-        is_live = self._plane.is_live()  # before anything is read: see P3
-        return self._kept(key, (yield from operations.find_or_fill(call)), is_live)
+        call = self._call(key, fill, is_refresh, tags_of)
+        heard = self._plane.is_live(), self.epoch()  # before anything is read: see P3
+        return self._kept(key, (yield from operations.find_or_fill(call)), *heard)
 
     def find_many(
         self, operations: FillOperations, keys: list[Any], fill_many: Callable[[list[Any]], Any]
     ) -> Steps[list[Any]]:
         """Do so for many keys, by one look and one call of `fill_many`; Failed stands for a key that has failed."""
-        calls = [self._call(key, None, False) for key in keys]
-        is_live = self._plane.is_live()
+        calls = [self._call(key, None, False, self._tags_for(key)) for key in keys]
+        heard = self._plane.is_live(), self.epoch()
         found = yield from find_or_fill_many(operations, calls, fill_many, measures=True)
         return [
-            each if type(each) is Failed else self._kept(key, call.found_as(each), is_live)
+            each if type(each) is Failed else self._kept(key, call.found_as(each), *heard)
             for key, call, each in zip(keys, calls, found, strict=True)
         ]
 
-    def _call(self, key: Any, fill: Callable[[Any], Any] | None, is_refresh: bool) -> FillCall:
+    def _call(
+        self, key: Any, fill: Callable[[Any], Any] | None, is_refresh: bool, tags_of: Callable[[], Any] | None
+    ) -> FillCall:
         """Note the name of a key, and return what is asked of the shared cache for it."""
         wire_key = self._wire_key(key)
         name = self._keys.name(wire_key)
@@ -109,16 +123,39 @@ class Tier(Guarded):
         seconds_of = self._seconds_of if wire_key is key else lambda _, value: self._seconds_of(key, value)
         assert self._state is not None
         wanted = None if self._stale is None else self._wanted(key, self._state, self._stale)
-        return FillCall(name, wire_key, fill, seconds_of, None, is_refresh, self.previous, wanted)
+        tag_names = self._tasks.state.tag_names
+        names_of = None if tags_of is None else lambda: tag_names(tags_of())
+        return FillCall(name, wire_key, fill, seconds_of, None, is_refresh, self.previous, wanted, names_of)
 
-    def _kept(self, key: Any, found: Found, is_live: bool) -> Any:
+    def _kept(self, key: Any, found: Found, is_live: bool, epoch: object) -> Any:
         """Return what the cache may keep of what was found."""
         assert self._state is not None
+        found.epoch = epoch
         if found.source != "stale":  # else all look again, and one that takes it notes that
             note_source(self._state.name, key, found.source)
         if not is_live:
             found.doubt(self._stale is not None and self._stale.fail_safe)
         return found if found.weight is None else Filled(found, weight=found.weight)
+
+    def epoch(self) -> object:
+        """Return what differs after each tag that was invalidated here."""
+        assert self._state is not None
+        return tags_in(self._state.index).epoch
+
+    def note_tags(self, flight: Flight, found: Found) -> None:
+        """Note the entry of a flight under the tags of what was found: by T3 of `_state.tags`, if they were not known.
+
+        1. A reads a value, and that its tag stands     3. the message comes, and finds nothing under the tag
+        2. B invalidates the tag                        4. A notes its entry under it: too late, as the epoch says.
+        """
+        assert self._state is not None
+        known = getattr(flight, "tags", ())
+        tags = () if found.raw is None else self._tasks.envelope.tags_of(found.raw)
+        late = [tag for tag, _ in tags if tag not in known]
+        if late:
+            flight.tags, flight.tags_epoch = known, found.epoch
+            if not note_late_tags(self._state, flight, late):
+                found.doubt(False)
 
     @staticmethod
     def _wanted(key: Any, state: CacheState, stale: StaleRules) -> Wanted:
@@ -138,22 +175,27 @@ class Tier(Guarded):
 
     def fill_for_threads(self, fill: Callable[[Any], Any]) -> TierFill:
         self._for_threads()
-        return TierFill(lambda is_refresh, args, _: self._find_now(fill, args[0], is_refresh))
+        return TierFill(lambda is_refresh, args, _: self._find_now(fill, args[0], is_refresh, self._tags_for(args[0])))
 
     def _for_threads(self) -> FillOperations:
         if self._threads is None:
             raise TypeError(f"SharedCache {self._tasks.state.name!r} has an asynchronous backend: use AsyncAtomicCache")
         return self._threads
 
-    def _find_now(self, fill: Callable[[Any], Any], key: Any, is_refresh: bool) -> Any:
-        return run(self.find(self._for_threads(), key, fill, is_refresh))
+    def _tags_for(self, key: Any) -> Callable[[], Iterable[str]] | None:
+        return None if self.tags is None else partial(self.tags, key)
+
+    def _find_now(self, fill: Callable[[Any], Any], key: Any, is_refresh: bool, tags_of: Any) -> Any:
+        return run(self.find(self._for_threads(), key, fill, is_refresh, tags_of))
 
     def fill_for_tasks(self, fill: Callable[[Any], Any], inline: bool) -> TierFill:
         called = partial(_call_inline, fill) if inline and not is_async_function(fill) else fill
-        return AsyncTierFill(lambda is_refresh, args, _: self._find_later(called, args[0], is_refresh))
+        return AsyncTierFill(
+            lambda is_refresh, args, _: self._find_later(called, args[0], is_refresh, self._tags_for(args[0]))
+        )
 
-    def _find_later(self, fill: Callable[[Any], Any], key: Any, is_refresh: bool) -> Awaitable[Any]:
-        return run_async(self.find(self._tasks, key, fill, is_refresh))
+    def _find_later(self, fill: Callable[[Any], Any], key: Any, is_refresh: bool, tags_of: Any) -> Awaitable[Any]:
+        return run_async(self.find(self._tasks, key, fill, is_refresh, tags_of))
 
     def fill_many_for_threads(self, fill_many: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
         self._for_threads()
@@ -185,7 +227,8 @@ class Tier(Guarded):
 
         def find_call(is_refresh: bool, args: Any, kwargs: Any) -> Any:
             call = partial(function, *args, **kwargs)
-            return find(as_fill(call, is_async), cache_key(*args, **kwargs), is_refresh)
+            tags_of = None if memoized.tags_of is None else partial(memoized.tags_of, *args, **kwargs)
+            return find(as_fill(call, is_async), cache_key(*args, **kwargs), is_refresh, tags_of)
 
         return AsyncTierFill(find_call) if is_async else TierFill(find_call)
 
@@ -230,6 +273,19 @@ class Tier(Guarded):
         finally:
             self._drop_key(key)  # again: it may have been read before it was removed there
 
+    def invalidate_tags(self, tags: Collection[str], fills: Fills) -> Any:
+        """Remove what has one of these tags here and there; return how many were here. For tasks: to be awaited."""
+        state, prefix = self._tasks.state, self._keys.tag_prefix
+        found = state.tag_names(tags)
+        names, count = [prefix + tag for tag in found], self._drop_tags(found)
+        for name in names:
+            state.drop_kept(name)  # in other tiers of this process
+        return self._change(fills, partial(self._invalidate_tags, tags, count), prefix + COUNT, *names)
+
+    def _invalidate_tags(self, tags: Collection[str], count: int, operations: FillOperations) -> Steps[int]:
+        yield from operations.invalidate_tags(tags)  # which has every tier drop them again
+        return count
+
     def clear(self, fills: Fills) -> Any:
         """Clear the namespace, or what belongs to a memoized function, here and there."""
         if self._prefix == "":
@@ -261,6 +317,10 @@ class Tier(Guarded):
         assert self._state is not None
         return self._state.invalidate(key, self._now())
 
+    def _drop_tags(self, tags: Collection[str]) -> int:
+        """Drop what is kept with one of these tags, as they are called in the store."""
+        return 0 if self._state is None else invalidate_tags(self._state, tags)
+
     def _now(self) -> float:
         """Return what the clock says. One that raises keeps no value from being dropped."""
         with suppress(Exception):
@@ -269,7 +329,9 @@ class Tier(Guarded):
 
     def drop(self, name: str) -> None:
         """Drop what is kept under a wire name, and detach its fill."""
-        if self._state is not None and name.startswith(self._keys.prefix):
+        if name.startswith(self._keys.tag_prefix):
+            self._drop_tags([name[len(self._keys.tag_prefix) :]])
+        elif self._state is not None and name.startswith(self._keys.prefix):
             text = name[len(self._keys.prefix) :]
             key = self._key_of.get(name, text)
             self._drop_key(key)
