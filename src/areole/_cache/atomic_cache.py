@@ -35,7 +35,9 @@ class AtomicCache(ReadThrough[K, V]):
     After the `AtomicCache` of cereggii, by Daniele Parmeggiani, and the loading caches of Guava and Caffeine.
 
     Args:
-        fill: called with a key, returns its value. It may look up other keys, in this cache and in others.
+        fill: called with a key, returns its value, or a `Filled`, which says more of it. It may look up other keys, in
+            this cache and in others. If it has a parameter `previous`, with a default, a refresh gives it the old value
+            there, and it may return NOT_MODIFIED: that value stays, with a new ttl.
         fill_many: instead of `fill`: called with a list of keys, returns a mapping, or a sequence of values in their
             order. A key that is left out of a mapping raises errors.KeyLeftOutError, a KeyError; a Resilience's
             `negative_ttl` has that stored for this long. A single lookup calls it with one key.
