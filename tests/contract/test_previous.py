@@ -163,6 +163,27 @@ def test_a_value_that_has_left_meanwhile_is_not_stored_again() -> None:
     assert_valid(cache)
 
 
+def test_a_value_that_stays_keeps_its_tags() -> None:
+    def fill(key: str, *, previous: str | None = None) -> Any:
+        return Filled(key, tags=["late"]) if previous is None else NOT_MODIFIED
+
+    cache: AtomicCache[str, Any] = AtomicCache(fill, tags=["of:{key}"])
+    for tag in ("late", "of:k"):
+        assert cache["k"] == cache.refresh("k") == cache.refresh("k") == "k"
+        assert cache.invalidate_tags(tag) == 1
+        assert "k" not in cache
+    with SharedCache[Any]("memory://", namespace="previous") as shop:
+        shop.set("k", "old", tags=["a"])
+        assert shop.refresh("k", lambda key, previous=None: NOT_MODIFIED, tags=["b"]) == "old"
+        assert shop.refresh("k", lambda key, previous=None: NOT_MODIFIED) == "old"
+        assert shop.refresh("k", lambda key, previous=None: shop.invalidate_tags("a") and NOT_MODIFIED) == "old"
+        assert "k" not in shop
+        shop.set("k", "old", tags=["a"])
+        assert shop.refresh("k", lambda key, previous=None: NOT_MODIFIED, tags=["b"]) == "old"
+        assert shop.invalidate_tags("b")
+        assert "k" not in shop
+
+
 def test_it_may_come_with_a_ttl() -> None:
     clock = ManualClock()
     cache: AtomicCache[str, Any] = AtomicCache(

@@ -46,7 +46,14 @@ def test_cache_info_is_a_named_tuple_that_begins_as_that_of_functools() -> None:
     theirs = functools.lru_cache(len).cache_info()
     assert info._fields[:4] == theirs._fields == ("hits", "misses", "maxsize", "currsize")
     assert info._fields[4:9] == ("fills", "failures", "evictions", "expirations", "waits")
-    assert info._fields[9:] == ("stale_hits", "background_fills", "max_bytes", "size_in_bytes", "hung_fills", "shared_hits")
+    assert info._fields[9:] == (
+        "stale_hits",
+        "background_fills",
+        "max_bytes",
+        "size_in_bytes",
+        "hung_fills",
+        "shared_hits",
+    )
     with pytest.raises(AttributeError):
         info.misses = 1  # type: ignore[misc]
 

@@ -17,7 +17,7 @@ from .._core.ttl import SecondsOf, deadline_after, seconds_from
 from .._index.limits import check_at_least, weigh_all, weigh_none
 from .._platform.arguments import check_bool, check_tags, suggests_names
 from .._state.cache_state import CacheState
-from .._state.tags import note_late_tags
+from .._state.tags import note_late_tags, tags_of
 from ..typing import FilledType, RemovalCause, V_co
 from .rules import FillRules
 from .single_use import SINGLE_USE, refuse_result
@@ -109,6 +109,7 @@ def explain_result(result: Any, rules: FillRules, flight: Flight, state: CacheSt
     if result is NOT_MODIFIED:
         old = old_value(Empty if flight.old is None else flight.old.value, rules.returner)
         if flight.entry.is_published:
+            flight.tags = (*getattr(flight, "tags", ()), *tags_of(flight.entry))  # also those that only its fill knew
             return old, rules
         unstored = _stored_nowhere  # it has left meanwhile, and was reported
         return old, replace(rules, deadline_of=unstored, seconds_of=unstored)

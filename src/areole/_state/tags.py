@@ -36,7 +36,7 @@ from .._platform.locks import run_locked
 from .._platform.weak import DroppingRef
 from .cache_state import CacheState
 
-__all__ = ["TagTable", "begin_tagged", "invalidate_tags", "note_late_tags", "note_tags"]
+__all__ = ["TagTable", "begin_tagged", "invalidate_tags", "note_late_tags", "note_tags", "tags_of"]
 
 LEAST_TAGS: Final = 1000
 """So many tags are known before those without an entry are dropped."""
@@ -82,12 +82,12 @@ class TagTable:
 
     def carry_over(self, old: Entry, new: Entry) -> None:
         """Have `new` found under the tags of `old`, whose value it is about to show."""
-        if tags := _tags_of(old):
+        if tags := tags_of(old):
             self.note(new, tags)
 
     def keep_only(self, entry: Entry, tags: Iterable[str]) -> None:
         """Forget the tags of a value that `entry` does not show any more; `tags` are those of the new one."""
-        for tag in set(_tags_of(entry)).difference(tags):
+        for tag in set(tags_of(entry)).difference(tags):
             self._tables.get(tag, {}).pop(id(entry), None)
 
     def find(self, tags: Iterable[str]) -> list[Entry]:
@@ -166,5 +166,6 @@ def _remove(state: CacheState, entry: Entry, now: float) -> tuple[bool, bool]:
     return is_out, is_out and (state.notify_removed(entry, now) or had_flight)
 
 
-def _tags_of(entry: Entry) -> list[str]:
+def tags_of(entry: Entry) -> list[str]:
+    """Return the tags that an entry is noted under."""
     return [ref.tag for ref in getweakrefs(entry) if type(ref) is _TagRef]

@@ -25,6 +25,7 @@ from .._fill.filled import NOT_MODIFIED, Filled, old_value
 from .._fill.single_use import SINGLE_USE, refuse_result
 from ..errors import BackendError
 from ..typing import Source
+from .envelope import Tags
 from .operations import Operations
 from .outcome import Found, Outcome, moment
 from .renewer import renewer
@@ -383,6 +384,11 @@ class FillOperations(Operations):
         outcome.late_tags = () if found is None else found[1]
         return found is not None
 
+    def _with_those_of(self, raw: Any, tags: Tags) -> Tags:
+        """Add the tags that an old value has; with its versions, as it is not to be stored if they stand no more."""
+        more = [each for each in self.envelope.tags_of(raw) if each not in tags]
+        return [*(tags or [(COUNT, b"")]), *more] if more else tags
+
     def _release(self, name: str, token: bytes) -> Steps[None]:
         """Make the token of a fill that failed void, for those of other processes who wait for it."""
         with suppress(Exception):  # from a backend that failed, or was closed: then its lease ends
@@ -407,6 +413,7 @@ class FillOperations(Operations):
         value = result if filled is None else filled.value
         if value is NOT_MODIFIED:
             value = old_value(call.old, returner)
+            outcome.tags = self._with_those_of(call.raw, outcome.tags)
         if type(value) in SINGLE_USE:
             refuse_result(returner, value)
         if filled is not None and filled.tags and call.tags_of is None:
