@@ -18,6 +18,7 @@ from unittest import mock
 
 import pytest
 
+from areole import Filled
 from areole.errors import SerializationError
 from areole.serializers import (
     JsonSerializer,
@@ -284,6 +285,14 @@ def test_dicts_of_another_order_are_the_same() -> None:
     assert is_same({"a": 1, "b": 2}, {"b": 2, "a": 1})
 
 
+def filled() -> Filled[dict[str, int]]:
+    raise NotImplementedError
+
+
+def filled_or_not() -> Filled[User] | int:
+    raise NotImplementedError
+
+
 # ---- by annotation
 
 
@@ -416,6 +425,8 @@ def picked_type(function: Callable[..., Any]) -> Any:
         (len, NoneType),
         (lambda: 1, NoneType),
         (Shop, NoneType),
+        (filled, JsonSerializer),
+        (filled_or_not, Union[User, int]),  # noqa: UP007
     ],
     ids=repr_without_address,
 )

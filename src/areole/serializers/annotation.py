@@ -9,6 +9,7 @@ from functools import partial
 from types import NoneType, UnionType
 from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from ..typing import FilledType
 from .json import JsonSerializer
 from .protocol import ValueSerializer
 from .pydantic import PydanticSerializer
@@ -45,6 +46,8 @@ def serializer_for(annotation: Any) -> ValueSerializer | None:
 def serializer_for_function(function: Callable[..., Any]) -> ValueSerializer | None:
     """Return what `serializer_for` does for the return annotation of `function`; of an `async def`, for what it awaits.
 
+    A Filled stands for its value.
+
     Raises:
         TypeError: also if the annotation is a text that cannot be resolved.
     """
@@ -53,7 +56,15 @@ def serializer_for_function(function: Callable[..., Any]) -> ValueSerializer | N
     function = inspect.unwrap(function)
     if not inspect.isroutine(function):
         function = type(function).__call__
-    return serializer_for(_return_annotation(function))
+    return serializer_for(_value_type(_return_annotation(function)))
+
+
+def _value_type(annotation: Any) -> Any:
+    """Return the type of the values that are in what is returned, where that may be a Filled."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if isinstance(origin or annotation, type) and issubclass(origin or annotation, FilledType):
+        return inner[0] if inner else Any
+    return Union[tuple(map(_value_type, inner))] if _is_in((Union, UnionType), origin) else annotation  # noqa: UP007
 
 
 def _is_plain(annotation: Any) -> bool:
