@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from datetime import date
 from types import GeneratorType
@@ -243,8 +245,7 @@ def explore(make: Callable[[], list[Any]], check: Callable[[list[int]], None]) -
         prefix = [*choices[:at], options[at][options[at].index(choices[at]) + 1]]
 
 
-@pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.parametrize("start", ["old", None])
+@pytest.mark.parametrize(("look", "start"), [("get", "old"), ("get", None), ("get_many", "old"), ("get_or_fill", None)])
 @pytest.mark.parametrize("change", HEARD)
 def test_what_was_read_before_a_change_was_heard_is_not_kept(look: str, start: str | None, change: str) -> None:
     world: list[TwoProcesses] = []
@@ -294,6 +295,18 @@ def test_two_looks_at_once_and_one_is_interrupted() -> None:
     thread.join(30)
     assert errors and shop.get("a") == 1 and "a" in local
     assert_valid(local)
+
+
+def test_a_cache_that_nobody_uses_is_freed_at_once() -> None:
+    shop = shop_in(Storage())
+    shop.get_or_fill("a", str)
+    state = weakref.ref(shop._state)
+    gc.disable()
+    try:
+        del shop
+        assert state() is None
+    finally:
+        gc.enable()
 
 
 # ---- where it goes, and where not

@@ -17,7 +17,7 @@ from .test_plane import eventually, fast  # noqa: F401
 class Kept:
     """A cache of bare values, which others write too, and one in front of it."""
 
-    def __init__(self, url: str, namespace: str = "shop", store: Any = None, **options: Any) -> None:
+    def __init__(self, url: str, namespace: str = "bare", store: Any = None, **options: Any) -> None:
         self.storage: Storage[Any] = Storage()
         options = {"envelope": False, "plane": "tracking", "local": self.storage, "timeout": 10} | options
         self.shared = SharedCache[Any](url if store is None else store, namespace=namespace, **options)
@@ -36,18 +36,18 @@ class Kept:
 
 
 STRANGERS: dict[str, tuple[Callable[[RedisServer], object], Any]] = {
-    "set": (lambda server: server.cli("SET", "shop:a", "2"), 2),
-    "del": (lambda server: server.cli("DEL", "shop:a"), None),
+    "set": (lambda server: server.cli("SET", "bare:a", "2"), 2),
+    "del": (lambda server: server.cli("DEL", "bare:a"), None),
     "flushdb": (lambda server: server.cli("FLUSHDB"), None),
-    "expiry": (lambda server: server.cli("PEXPIRE", "shop:a", "20"), None),
-    "rename": (lambda server: server.cli("RENAME", "shop:b", "shop:a"), 1),
+    "expiry": (lambda server: server.cli("PEXPIRE", "bare:a", "20"), None),
+    "rename": (lambda server: server.cli("RENAME", "bare:b", "bare:a"), 1),
 }
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
 def test_what_a_stranger_changes_is_not_kept(redis_single: RedisServer, stranger: str) -> None:
     redis_single.flush()
-    redis_single.cli("MSET", "shop:a", "0", "shop:b", "1")
+    redis_single.cli("MSET", "bare:a", "0", "bare:b", "1")
     kept = Kept(redis_single.socket_url)
     with kept.shared:
         kept.settle("ab")
@@ -73,7 +73,7 @@ def test_our_own_changes_and_another_namespace_on_the_same_backend(redis_single:
             assert not each.keeps("a") and each.shared["a"] == each.front["a"] == 1
         kept.settle("a")
         third.settle("a")
-        redis_single.cli("MSET", "shop:a", "2", "third:a", "3")
+        redis_single.cli("MSET", "bare:a", "2", "third:a", "3")
         eventually(lambda: kept.shared["a"] == kept.front["a"] == 2)
         eventually(lambda: third.shared["a"] == third.front["a"] == 3)
         other.settle("a")
@@ -84,17 +84,17 @@ def test_our_own_changes_and_another_namespace_on_the_same_backend(redis_single:
 @pytest.mark.parametrize("of", ["t", "P"])
 def test_a_lost_connection_drops_everything_and_is_made_again(redis_single: RedisServer, of: str) -> None:
     redis_single.flush()
-    redis_single.cli("SET", "shop:a", "0")
+    redis_single.cli("SET", "bare:a", "0")
     kept = Kept(redis_single.socket_url)
     with kept.shared:
         kept.settle("a")
         lines = redis_single.cli("CLIENT", "LIST").splitlines()
         clients = [dict(field.split("=", 1) for field in line.split()) for line in lines]
         assert [redis_single.cli("CLIENT", "KILL", "ID", each["id"]) for each in clients if of in each.get("flags", "")]
-        redis_single.cli("SET", "shop:a", "2")
+        redis_single.cli("SET", "bare:a", "2")
         eventually(lambda: kept.shared["a"] == kept.front["a"] == 2)
         kept.settle("a")
-        redis_single.cli("SET", "shop:a", "3")
+        redis_single.cli("SET", "bare:a", "3")
         eventually(lambda: kept.shared["a"] == kept.front["a"] == 3)
 
 
@@ -103,12 +103,12 @@ def test_each_primary_of_a_cluster_tells(redis_cluster: Cluster) -> None:
         node.flush()
     kept = Kept(redis_cluster.url)
     with kept.shared:
-        for key in "abcdefgh":
-            redis_cluster.node_of(f"shop:{key}").cli("SET", f"shop:{key}", "0")
-        kept.settle("abcdefgh")
-        for key in "abcdefgh":
-            redis_cluster.node_of(f"shop:{key}").cli("SET", f"shop:{key}", "2")
-        for key in "abcdefgh":
+        for key in "abcd":
+            redis_cluster.node_of(f"bare:{key}").cli("SET", f"bare:{key}", "0")
+        kept.settle("abcd")
+        for key in "abcd":
+            redis_cluster.node_of(f"bare:{key}").cli("SET", f"bare:{key}", "2")
+        for key in "abcd":
             eventually(lambda key=key: kept.shared[key] == kept.front[key] == 2)  # type: ignore[misc]
 
 

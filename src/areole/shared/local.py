@@ -56,6 +56,7 @@ class LocalTier(Tier):
         rules = FillRules(deadline_of, make_seconds(None), refused_types=special, dump=self.value_of)
         self._fills = ThreadFills(state, rules)
         self.use(state)
+        del self._threads, self._tasks  # which have this: a cache that nobody uses is freed at once
 
     def value_of(self, found: Found) -> Any:
         return found.raw if self._copies else found.value
