@@ -67,7 +67,7 @@ class Tier(Guarded):
         self._plane = plane
         self._seconds_of = ttl
         self._most_seconds = inf if local_ttl is None else local_ttl
-        self._keys = tasks.state.keys
+        self._keys, self._envelope = tasks.state.keys, tasks.envelope
         self._key_of: dict[str, Any] = {}
         self._most_names = LEAST_NAMES
         self._state: CacheState | None = None
@@ -150,7 +150,7 @@ class Tier(Guarded):
         """
         assert self._state is not None
         known = getattr(flight, "tags", ())
-        tags = () if found.raw is None else self._tasks.envelope.tags_of(found.raw)
+        tags = () if found.raw is None else self._envelope.tags_of(found.raw)
         late = [tag for tag, _ in tags if tag not in known]
         if late:
             flight.tags, flight.tags_epoch = known, found.epoch
