@@ -319,3 +319,24 @@ def test_another_process_invalidates_a_tag(redis_single: RedisServer) -> None:
     assert front["a"] == 1 and front.cache_info().fills == fills + 1
     assert plain["banner"] == 2
     shop.close()
+
+
+def test_keys_that_are_filled_by_one_call_have_tags_of_their_own() -> None:
+    shop = cache_over(MemoryBackend())
+    calls: list[list[str]] = []
+
+    def load(keys: list[str]) -> list[Any]:
+        calls.append(list(keys))
+        return [Filled(key, tags=[f"late:{key}"]) for key in keys]
+
+    front = AtomicCache[str, str](fill_many=load, shared=shop, tags=["key:{key}"])
+    assert front.fetch_many([*"abc"]) == {key: key for key in "abc"} == shop.get_many(["a", "b", "c"])
+    shop.invalidate_tags("key:a", "late:b")
+    assert [front.get(key) for key in "abc"] == [None, None, "c"] and shop.get_many(["a", "b"]) == {}
+    assert front.fetch_many([*"abc"]) == {key: key for key in "abc"} and calls == [["a", "b", "c"], ["a", "b"]]
+    shop.clear()
+    assert shop.get_or_fill_many(["a", "b"], load, tags=["all"]) == {"a": "a", "b": "b"}
+    shop.invalidate_tags("late:b")
+    assert shop.get_many(["a", "b"]) == {"a": "a"}
+    shop.invalidate_tags("all")
+    assert "a" not in shop

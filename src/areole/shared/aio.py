@@ -86,11 +86,13 @@ class AsyncSharedCache(Generic[V]):
         keys: Iterable[Any],
         fill_many: Callable[[list[Any]], Awaitable[ManyResults[Any, V]]] | Callable[[list[Any]], ManyResults[Any, V]],
         ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL,
+        tags: Iterable[str] | None = None,
     ) -> dict[Any, V]:
         """Return a dict of the values of `keys`, by one call of `fill_many` for those that are not there."""
         check_keys("get_or_fill_many", keys)
         check_callable("fill_many", fill_many)
-        return await run_async(get_or_fill_many(self._steps(), keys, fill_many, self._state.seconds_for(ttl)))
+        steps, more = self._steps(), (self._state.seconds_for(ttl), self._state.tags_for(tags))
+        return await run_async(get_or_fill_many(steps, keys, fill_many, *more))
 
     async def refresh(
         self,

@@ -266,6 +266,7 @@ class SharedCache(Generic[V]):
         keys: Iterable[Any],
         fill_many: Callable[[list[Any]], ManyResults[Any, V]],
         ttl: Ttl[Any, V] | DefaultTTLSentinel | None = DEFAULT_TTL,
+        tags: Iterable[str] | None = None,
     ) -> dict[Any, V]:
         """Return a dict of the values of `keys`: one look for all, and one call of `fill_many` for what is not there.
 
@@ -276,8 +277,8 @@ class SharedCache(Generic[V]):
         """
         check_keys("get_or_fill_many", keys)
         check_plain("fill_many", fill_many)
-        many = get_or_fill_many(self._steps(), keys, fill_many, self._state.seconds_for(ttl))
-        return run(many)
+        steps, more = self._steps(), (self._state.seconds_for(ttl), self._state.tags_for(tags))
+        return run(get_or_fill_many(steps, keys, fill_many, *more))
 
     def refresh(
         self,

@@ -17,7 +17,7 @@ from .._core.sources import note_source
 from .._core.ttl import SecondsOf
 from .._fill.outcomes import Failed, outcomes_of, result_of
 from ..errors import BackendError
-from .fills import FillCall, FillOperations
+from .fills import FillCall, FillOperations, TagsOf
 from .outcome import Found
 from .steps import Steps
 
@@ -30,11 +30,16 @@ AT_ITS_FILL: Final = Empty
 
 
 def get_or_fill_many(
-    operations: FillOperations, keys: Iterable[Any], fill_many: FillMany, seconds_of: SecondsOf[Any, Any]
+    operations: FillOperations,
+    keys: Iterable[Any],
+    fill_many: FillMany,
+    seconds_of: SecondsOf[Any, Any],
+    tags_of: TagsOf = None,
 ) -> Steps[dict[Any, Any]]:
     """Return the value of each key; raise what one of them has raised when all that were filled are stored."""
     values: dict[Any, Any] = dict.fromkeys(keys, Empty)
-    calls = [FillCall(operations.state.keys.name(key), key, None, seconds_of) for key in values]
+    name = operations.state.keys.name
+    calls = [FillCall(name(key), key, None, seconds_of, tags_of=tags_of) for key in values]
     local = operations.tiers()[0]
     if local is not None:
         values = {call.key: local.find_kept(operations, call.name) for call in calls}
