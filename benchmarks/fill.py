@@ -2,6 +2,7 @@
 
     python -m benchmarks.fill --against /path/to/other/src     see benchmarks.against
     python -m benchmarks.fill --against ... --rows fill        fills alone
+    python -m benchmarks.fill --batches                        100 keys by one call, beside 100 calls, in this tree
 
 What a fill adds is its time beyond a plain call of the function. "full" caches evict a value with each fill.
 """
@@ -144,13 +145,75 @@ def rows() -> against.Rows:
     }
 
 
+# ---- many keys by one call
+
+BATCH, ROUNDS = 100, 200
+
+
+def _fill_many(keys: list[int]) -> list[int]:
+    return [-key for key in keys]
+
+
+async def _async_fill_many(keys: list[int]) -> list[int]:
+    return [-key for key in keys]
+
+
+async def _await_each(cache: Any, keys: list[int]) -> None:
+    for k in keys:
+        await cache[k]
+
+
+def measure_batches() -> str:
+    """Return a table: microseconds for 100 keys, one by one and at once. The columns of one row can be compared."""
+    from areole import AsyncAtomicCache, AtomicCache
+
+    loop = asyncio.new_event_loop()
+    wait = loop.run_until_complete
+
+    def fetch(cache: Any, keys: list[int]) -> Any:
+        return cache.fetch_many(keys)
+
+    rows: dict[str, list[tuple[Callable[[], Any], Callable[..., Any]]]] = {
+        "threads": [(lambda: AtomicCache(_fill), _look_up), (lambda: AtomicCache(fill_many=_fill_many), fetch)],
+        "threads, ttl": [
+            (lambda: AtomicCache(_fill, ttl=9), _look_up),
+            (lambda: AtomicCache(fill_many=_fill_many, ttl=9), fetch),
+        ],
+        "tasks": [
+            (lambda: AsyncAtomicCache(_async_fill), lambda cache, keys: wait(_await_each(cache, keys))),
+            (lambda: AsyncAtomicCache(fill_many=_async_fill_many), lambda cache, keys: wait(fetch(cache, keys))),
+        ],
+    }
+    lines = [["", "100 fills", "one batch", "ratio", "100 hits", "at once", "ratio"]]
+    for name, (single, many) in rows.items():
+        fills, batch, hits, at_once = [_least(*way, hits=hits) for hits in (False, True) for way in (single, many)]
+        ratios = f"{batch / fills:.2f}", f"{at_once / hits:.2f}"
+        lines.append([name, f"{fills:.0f}", f"{batch:.0f}", ratios[0], f"{hits:.0f}", f"{at_once:.0f}", ratios[1]])
+    loop.close()
+    return "\n".join("  ".join(f"{cell:>12}" for cell in line) for line in lines)
+
+
+def _least(make: Callable[[], Any], ask: Callable[[Any, list[int]], object], hits: bool) -> float:
+    times = []
+    for _ in range(ROUNDS):
+        cache, keys = make(), list(range(BATCH))
+        if hits:
+            ask(cache, keys)
+        times.append(against.cpu_time(partial(ask, cache, keys)))
+    return min(times) / 1000
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the comparison as the command line says; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fill", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="about a minute, and noisier")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a row is over the bound")
+    parser.add_argument("--batches", action="store_true", help="100 keys by one call, beside 100 calls, in this tree")
     against.add_options(parser)
     options = parser.parse_args(arguments)
+    if options.batches:
+        print(measure_batches())
+        return 0
     if not options.against and not options.serve:
         parser.error("--against: which other source tree? Give the folder that holds areole/")
     return against.run("benchmarks.fill", rows(), options)

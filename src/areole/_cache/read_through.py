@@ -108,7 +108,21 @@ class ReadThrough(Memoizing, Lookups[K, V]):
     def _look_up_many(self, keys: Iterable[K]) -> tuple[dict[K, Any], list[K]]:
         """Return the values that there are, Empty where there is none, in the order asked; and the keys of those."""
         values: dict[K, Any] = {}
+        entries, clock, on_hit = self._entries, self._clock, self._on_hit
         for key in keys:
+            try:  # the hit, written out: with a call for each, a hundred take four times as long
+                entry = entries[key]
+                deadline = entry.deadline
+                if deadline is None or deadline > clock():
+                    if on_hit is not None:
+                        on_hit(entry)
+                    values[key] = entry.value
+                    continue
+            except KeyError:
+                values[key] = Empty
+                continue
+            except TypeError:
+                pass
             values[key] = self._value_if_any(key)
         return values, [key for key, value in values.items() if value is Empty]
 

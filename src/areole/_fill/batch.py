@@ -112,7 +112,8 @@ class Batches(Fills):
         ours, rules = led(flight), self.rules
         for asked, outcome in zip(ours, outcomes_of([asked.key for asked in ours], value), strict=True):
             try:
-                self.one.complete(asked.flight, result_of(outcome), rules, began)
+                value = outcome if type(outcome) is not Failed else result_of(outcome)
+                self.one.complete(asked.flight, value, rules, began)
             except Exception as error:
                 self._abort_one(asked.flight, error)
         flight.removed = [each for asked in ours for each in asked.flight.removed]
@@ -178,6 +179,8 @@ class Batches(Fills):
     def read_led(self, asked: Asked, error: Exception | None) -> Any:
         """Return or raise what a key has got that this batch has led; `error` has ended the batch, or the wait."""
         flight = asked.flight
+        if flight.value is not Empty and asked.serving is None:
+            return flight.value
         try:
             if flight.value is Empty and error is not None:
                 if not self.raises:
