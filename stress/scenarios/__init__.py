@@ -3,6 +3,7 @@
 import sys
 
 from ..case import Case
+from .batches import Batches
 from .byte_limit import ByteLimit
 from .cancellations import Cancellations
 from .clocks import Clocks
@@ -32,7 +33,7 @@ from .tiers import Tiers
 __all__ = ["SCENARIOS", "describe"]
 
 _ON_THREADS = (ColdStorm, Invalidate, Primes, Refresh, Expiry, Clocks, Failures, Recursion)
-_OF_HARD_CASES = (Reentrant, EqualHashes, Resiliences)
+_OF_HARD_CASES = (Reentrant, EqualHashes, Resiliences, Batches)
 _BOUNDED = (Eviction, ByteLimit)
 _OF_MANY = (Threads, ManyCaches)
 _IN_TASKS = (Loops, EqualHashesLoops, Cancellations)
