@@ -58,6 +58,7 @@ class Connection:
 
     def __init__(self, file: SQLiteFile) -> None:
         self.lock = threading.RLock()
+        self._acquire = (self.lock.acquire,)
         self.file = file
         self._raw: sqlite3.Connection | None = None
         self._process = os.getpid()
@@ -72,11 +73,14 @@ class Connection:
     # ---- statements
 
     def rows(self, sql: str, parameters: Parameters) -> list[Any]:
-        """Run one statement, and return all that it gives."""
+        """Run one statement, and return all that it gives. Written out, as each hit does this: see `_run`, `_ready`."""
         taken: list[bool] = []
         try:
-            taken += map(call, (self.lock.acquire,))
-            return self._ready().execute(sql, parameters).fetchall()
+            taken += map(call, self._acquire)
+            raw = self._raw
+            if raw is None or time.monotonic() >= self._look_at:
+                raw = self._look()
+            return raw.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise self._failed(error) from error
         finally:
