@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from areole import SharedCache
+from areole._core.entry import Empty
 from areole.backends import MemoryBackend
 from areole.backends.protocol import HEAD_BYTES
 from areole.errors import SerializationError
-from areole.serializers import as_serializer
+from areole.serializers import SignedPickle, as_serializer
 from areole.shared.envelope import Envelope
 
 NAME = "shop:v1:a"
@@ -56,6 +57,53 @@ def test_tags_and_a_stale_time_come_back_and_are_in_the_checksum() -> None:
     for at in (33, 37, 40 + len(NAME) + 2, 40 + len(NAME) + 7):
         with pytest.raises(SerializationError):
             envelope.open(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :], NAME, version)
+
+
+def test_a_plain_value_is_opened_at_once_and_no_other() -> None:
+    plain, signed = Envelope(as_serializer("json")), Envelope(SignedPickle(keys=["x" * 32]))
+    versions = [b"version1", b"version2", b"version1"]
+    for version in versions:  # it remembers those of the last one alone
+        raw = plain.pack([1], NAME, version, 60)
+        assert plain.open_plain(raw, NAME, version) == [1]
+        assert plain.open_plain(plain.pack(2, NAME + "longer", version, None), NAME + "longer", version) == 2
+        others = [
+            (raw, NAME, None),
+            (raw, NAME, b"version3"),
+            (raw, NAME + "b", version),
+            (raw, NAME[:-1] + "b", version),
+            (raw + b" ", NAME, version),
+            (raw[:-1], NAME, version),
+            (raw[:-1] + b" ", NAME, version),
+            (b"", NAME, version),
+            (plain.pack([1], NAME, version, 60, stale=1.0), NAME, version),
+            (plain.pack([1], NAME, version, 60, [("a", b"12345678")]), NAME, version),
+            (Envelope(as_serializer("noop")).pack(b"[1]", NAME, version, 60), NAME, version),
+        ]
+        assert all(plain.open_plain(*other) is Empty for other in others)
+        for seconds in (60, None):
+            assert signed.open_plain(signed.pack(1, NAME, version, seconds), NAME, version) is Empty
+
+
+def test_many_are_found_as_each_alone_whatever_is_stored() -> None:
+    backend = MemoryBackend()
+    cache = SharedCache[Any](backend, namespace="shop")
+    cache.set_many({"plain": 1, "deleted": 2, "cut": 3, "none": None})
+    for tag, key in (("one", "tagged"), ("two", "old tag")):
+        cache.set(key, key, tags=[tag])
+    cache.delete("deleted")
+    cache.invalidate_tags("two")
+    raw, version = backend.get_many(["shop:v1:cut", "shop:#v1"])
+    assert raw is not None and version is not None
+    backend.set("shop:v1:cut", raw[:-1])
+    for key, stale in (("fresh", 30.0), ("stale", 90.0)):
+        name = "shop:v1:" + key
+        backend.set(name, Envelope(as_serializer("json")).pack(key, name, version, 60, stale=stale), 60)
+    keys = ["stale", "absent", "plain", "cut", "tagged", "old tag", "fresh", "deleted", "none"]
+    many = cache.get_many(keys)
+    assert many == {"plain": 1, "tagged": "tagged", "fresh": "fresh", "none": None}
+    assert {key: value for key in keys if (value := cache.get(key, "?")) != "?"} == many
+    info = cache.cache_info()
+    assert (info.hits, info.misses, info.rejected) == (8, 10, 2)
 
 
 def test_tags_have_to_fit_into_what_a_kill_gives_back() -> None:

@@ -75,7 +75,7 @@ def test_a_payload_with_a_right_checksum_and_a_wrong_signature_is_not_unpickled(
     assert version is not None
 
     class Unsigned:
-        name, is_signed = "signed-pickle", True
+        name, is_signed, loads = "signed-pickle", True, None
 
         def dumps(self, value: Any, context: bytes = b"") -> bytes:
             return bytes(32) + pickle.dumps(value)

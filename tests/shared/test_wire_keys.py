@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from areole.shared.wire_keys import WireKeys, canonical
+from areole.shared.wire_keys import MOST_KNOWN, WireKeys, canonical
 
 name = WireKeys("shop").name
 
@@ -74,6 +74,13 @@ def test_keys_have_the_same_names_together_as_alone(several: list[Any]) -> None:
         assert WireKeys("shop").names(some) == [name(key) for key in some]
     with pytest.raises(ValueError, match="control characters"):
         WireKeys("shop").names(["a", "b\x7f"])
+
+
+def test_names_are_right_however_many_are_remembered() -> None:
+    of_many = WireKeys("shop")
+    for key in [*range(2 * MOST_KNOWN), *range(2 * MOST_KNOWN)]:
+        assert of_many.name(str(key)) == f"shop:v1:{key}"
+        assert len(of_many._known) <= MOST_KNOWN
 
 
 def test_a_short_text_stands_as_it_is_and_others_as_a_digest() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
 from ..typing import Source, Sourced
 
-__all__ = ["note_source", "sources"]
+__all__ = ["note_source", "note_sources", "sources"]
 
 _seen: Final[ContextVar[list[Sourced] | None]] = ContextVar("areole.sources", default=None)
 
@@ -37,3 +37,10 @@ def note_source(cache: str, key: Any, source: Source) -> None:
     seen = _seen.get()
     if seen is not None:
         seen.append(Sourced(cache, key, source))
+
+
+def note_sources(cache: str, keys: Iterable[Any], source: Source) -> None:
+    """Do that for several keys; they are not looked at if nobody wants to know."""
+    seen = _seen.get()
+    if seen is not None:
+        seen += [Sourced(cache, key, source) for key in keys]

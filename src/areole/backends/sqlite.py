@@ -42,11 +42,13 @@ BEGINNING: Final = "ifnull(substr(value, 1, {}), x'')"
 """So much of the value of an entry that has one: that of no bytes is NULL for SQLite."""
 
 GET: Final = f"SELECT value, used FROM (SELECT ? AS now) LEFT JOIN entries ON key = ? AND {is_live('entries', 'now')}"
-GET_TWO: Final = f"""
-    SELECT a.value, b.value, ifnull(a.used, 1) AND ifnull(b.used, 1) FROM (SELECT ? AS now)
+TWO: Final = f"""
+    (SELECT ? AS now)
     LEFT JOIN entries AS a ON a.key = ? AND {is_live("a", "now")}
     LEFT JOIN entries AS b ON b.key = ? AND {is_live("b", "now")}
 """
+GET_TWO: Final = f"SELECT a.value, b.value FROM {TWO}"
+GET_TWO_AND_USES: Final = f"SELECT a.value, b.value, ifnull(a.used, 1) AND ifnull(b.used, 1) FROM {TWO}"
 GET_MANY: Final = f"""
     SELECT key, value, used FROM (SELECT ? AS now) JOIN entries ON key IN ({{}}) AND {is_live("entries", "now")}
 """
@@ -150,8 +152,11 @@ class SQLiteBackend(BaseBackend):
         if len(keys) != 2:
             return self._get_any(keys)
         connection = self._threads.connection
-        [(first, second, are_used)] = connection.rows(GET_TWO, (self._clock(), *keys))
-        if not are_used and self._notes_uses:
+        if not self._notes_uses:
+            [(first, second)] = connection.rows(GET_TWO, (self._clock(), *keys))
+            return [first, second]
+        [(first, second, are_used)] = connection.rows(GET_TWO_AND_USES, (self._clock(), *keys))
+        if not are_used:
             self._upkeep.note_uses(connection, keys)
         return [first, second]
 

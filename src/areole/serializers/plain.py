@@ -98,14 +98,14 @@ class PlainTypes:
 class PlainSerializer:
     """What the strict serializers have in common: an engine, and the types that its format has."""
 
-    __slots__ = ("_decode", "_encode")
+    __slots__ = ("_encode", "decode")
     name = ""
     runs_code = False
     is_signed = False
     plain: PlainTypes
 
     def __init__(self, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]) -> None:
-        self._encode, self._decode = encode, decode
+        self._encode, self.decode = encode, decode
 
     def dumps(self, value: Any, context: bytes = b"") -> bytes:
         """Return the bytes of `value`. Raise SerializationError, naming a type, if it would not come back equal."""
@@ -120,7 +120,7 @@ class PlainSerializer:
     def loads(self, data: bytes, context: bytes = b"") -> Any:
         """Return the value of `data`. Raise SerializationError if that is cut, or not of this format."""
         try:
-            return self._decode(data)
+            return self.decode(data)
         except Exception as error:
             text = f"{len(data)} bytes are not {self.name}: the decoder raised {type(error).__name__}"
             raise SerializationError(text) from error

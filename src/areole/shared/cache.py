@@ -204,7 +204,8 @@ class SharedCache(Generic[V]):
             raise CacheClosedError(f"SharedCache {self._state.name!r} is closed")
 
     def _steps(self) -> FillOperations:
-        self._check_open()
+        if self._is_closed:
+            self._check_open()
         if self._operations is None:
             raise TypeError(f"SharedCache {self._state.name!r}: its backend is asynchronous: use `.aio`")
         return self._operations
@@ -217,11 +218,11 @@ class SharedCache(Generic[V]):
     def get(self, key: Any, default: D) -> V | D: ...
     def get(self, key: Any, default: Any = None) -> Any:
         """Return the value of `key`, or `default` if it has none."""
-        return run(self._steps().get(key, default))
+        return self._steps().get_now(key, default)
 
     def __getitem__(self, key: Any) -> V:
         """Return the value of `key`. Raise KeyError if it has none."""
-        value = run(self._steps().get(key, Empty))
+        value = self._steps().get_now(key, Empty)
         if value is Empty:
             raise KeyError(key)
         return value  # type: ignore[no-any-return]

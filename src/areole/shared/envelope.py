@@ -19,6 +19,7 @@ from zlib import crc32
 
 from .._core.entry import Empty
 from ..errors import SerializationError
+from ..serializers.plain import PlainSerializer
 
 __all__ = ["EXTRAS", "MOST_TAG_BYTES", "NO_EXTRAS", "NO_TAGS", "TAGS", "VERSION_BYTES", "Bare", "Envelope", "Tags"]
 
@@ -40,6 +41,7 @@ seconds before the store's own deadline the value is stale, and length of the ta
 Two bytes are not used yet."""
 
 _read_head: Final = Struct(">II2sHI8xd4xH2x").unpack_from
+_read_sum: Final = _SUM.unpack_from
 _read_stale: Final = Struct(">f").unpack_from
 _KEY_AT, _STALE_AT = 10, 32
 TAGS: Final = slice(36, 38)
@@ -58,12 +60,14 @@ MOST_TAG_BYTES: Final = 3500
 class Envelope:
     """Packs and opens the values of one serializer."""
 
-    __slots__ = ("_kind", "is_signed", "serializer")
+    __slots__ = ("_kind", "_loads", "_plain_heads", "is_signed", "serializer")
 
     def __init__(self, serializer: Any) -> None:
         self.serializer = serializer
         self.is_signed: bool = serializer.is_signed
         self._kind = crc32(serializer.name.encode())
+        self._loads = serializer.decode if isinstance(serializer, PlainSerializer) else serializer.loads
+        self._plain_heads: tuple[bytes, dict[int, bytes]] = b"", {}  # of a version, by the length of the key
 
     def pack(
         self, value: Any, name: str, version: bytes, seconds: float | None, tags: Tags = (), stale: float = 0.0
@@ -78,6 +82,26 @@ class Envelope:
         bound = _BOUND.pack(_MAGIC, len(key), self._kind, version, ends, stale, len(tagged)) + key + tagged
         payload: bytes = self.serializer.dumps(value, bound)
         return _SUM.pack(len(payload), crc32(payload, crc32(bound))) + bound + payload
+
+    def open_plain(self, raw: bytes, name: str, version: bytes | None) -> Any:
+        """Return the value, if it has no signature, stale time or tags; else Empty, or raise: `open` says what that is.
+
+        All that is before its payload is known then, but for the sum, and is compared at once.
+        """
+        key = name.encode()
+        of_version, heads = self._plain_heads
+        if of_version != version:
+            self._plain_heads = _, heads = version or b"", {}
+        bound = (heads.get(len(key)) or self._plain_head(heads, version, len(key))) + key
+        payload = raw[_SUM_SIZE + len(bound) :]
+        if raw.startswith(bound, _SUM_SIZE) and _read_sum(raw) == (len(payload), crc32(raw[_SUM_SIZE:])):
+            return self._loads(payload)
+        return Empty
+
+    def _plain_head(self, heads: dict[int, bytes], version: bytes | None, length: int) -> bytes:
+        if version is None or self.is_signed:
+            return b"\0"  # no value begins with that
+        return heads.setdefault(length, _BOUND.pack(_MAGIC, length, self._kind, version, math.inf, 0.0, 0))
 
     def open(self, raw: bytes, name: str, version: bytes | None) -> Any:
         """Return the value; Empty for one that is not valid any more. Raise SerializationError for what is none."""
@@ -142,6 +166,8 @@ class Bare:
 
     def open(self, raw: bytes, name: str, version: bytes | None) -> Any:
         return self.serializer.loads(raw)
+
+    open_plain = open
 
     def tags_of(self, raw: bytes) -> Tags:
         return ()

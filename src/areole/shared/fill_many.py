@@ -106,12 +106,12 @@ def _look(
     names = [call.name for call in calls]
     lefts = (yield from operations.lefts(names)) if measures else names  # before the values are read
     try:
-        found, version = yield from operations.look_at_all(names, takes_stale=measures)
+        values, raws, version = yield from operations.look_many(names, takes_stale=measures)
     except BackendError:
         if operations.state.raises:
             raise
-        found, version = [(Empty, None)] * len(names), None
-    for call, (value, raw), left in zip(calls, found, lefts, strict=True):
+        values, raws, version = [Empty] * len(names), [None] * len(names), None
+    for call, value, raw, left in zip(calls, values, raws, lefts, strict=True):
         call.old, call.raw, call.version = value, raw, version
         if measures and value is not Empty:
             call.measure(left, operations.envelope.stale_of(raw))

@@ -114,12 +114,13 @@ class LocalTier(Tier):
 
 def _look(operations: Operations, names: list[str], keeps: list[bool]) -> Steps[list[Found]]:
     """Look, and ask for how long what is there may be kept."""
-    values = yield from operations.look_many(names)
-    kept = [name for name, each, keep in zip(names, values, keeps, strict=True) if keep and each[0] is not Empty]
+    values, raws, _ = yield from operations.look_many(names)
+    kept = [name for name, value, keep in zip(names, values, keeps, strict=True) if keep and value is not Empty]
     lefts = yield from operations.lefts(kept)
     left = dict(zip(kept, [0.0 if each is CACHE_MISS else each for each in lefts], strict=True))
     return [
-        _found(operations, value, raw, left.get(name, 0.0)) for name, (value, raw) in zip(names, values, strict=True)
+        _found(operations, value, raw, left.get(name, 0.0))
+        for name, value, raw in zip(names, values, raws, strict=True)
     ]
 
 

@@ -24,13 +24,13 @@ from typing import Any
 
 from .._core.entry import Empty
 from .._core.sentinels import CACHE_MISS
-from .._core.sources import note_source
+from .._core.sources import note_source, note_sources
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError, SerializationError
 from .bypass import passed_by
 from .envelope import EXTRAS, NO_EXTRAS, NO_TAGS, TAGS, VERSION_BYTES, Tags
 from .modes import LARGE
-from .steps import Steps
+from .steps import Steps, run
 from .versions import Versions
 
 __all__ = ["Operations"]
@@ -60,16 +60,29 @@ class Operations(Versions):
             raw, version = (yield self.call(self.backend.get, name)), None
         if raw is None:
             return Empty, None, version
-        if self.mode.offload is None:  # without `open`, a generator, which costs a local store's hit some percent
-            value = self.open_here(raw, name, version)
-        else:
-            value = yield from self.open(raw, name, version)
+        value = self.open_plain(raw, name, version)
+        if value is Empty:
+            value = yield from self._look_closer(raw, name, version, takes_stale)
+        return value, raw, version
+
+    def _look_closer(self, raw: bytes, name: str, version: bytes | None, takes_stale: bool) -> Steps[Any]:
+        """Return the value that is stored, if its tags have not changed, and it is fresh; else Empty."""
+        value = yield from self.open(raw, name, version)
         if raw[EXTRAS] != NO_EXTRAS and version is not None and value is not Empty:
             if raw[TAGS] != NO_TAGS and (yield from self.have_changed(self.envelope.tags_of(raw))):
                 value = Empty
             elif not takes_stale and self.envelope.stale_of(raw):
                 value = yield from self.fresh(name, raw, value)
-        return value, raw, version
+        return value
+
+    def open_plain(self, raw: bytes, name: str, version: bytes | None) -> Any:
+        """Return the value, if that is the whole of it, and may be decoded here; else Empty: `open` is to see it."""
+        if self.mode.offload is not None and len(raw) > LARGE:
+            return Empty
+        try:
+            return self.envelope.open_plain(raw, name, version)
+        except Exception:  # of the engine that decodes
+            return Empty
 
     def fresh(self, name: str, raw: bytes, value: Any) -> Steps[Any]:
         """Return `value`, which has a stale time; Empty if that has begun. Of what is replaced meanwhile, either."""
@@ -109,26 +122,50 @@ class Operations(Versions):
         except BackendError:
             if self.state.raises:
                 raise
+        if value is not Empty and self.state.item_limit is not None:
+            yield from self.evict(self.state.item_limit.note(name))
+        return self._counted(key, value, default)
+
+    def get_now(self, key: Any, default: Any) -> Any:
+        """Do what `get` does, for threads; without generators, where nothing is in front of the store."""
+        state = self.state
+        if self.local is not None or state.item_limit is not None or state.outbox.queued or passed_by(state.keys):
+            return run(self.get(key, default))
+        name, version, value = state.keys.name(key), None, Empty
+        try:
+            if state.has_versions:
+                raw, version = self.call(self.backend.get_many, (name, state.keys.version_key))
+            else:
+                raw = self.call(self.backend.get, name)
+            if raw is not None and (value := self.open_plain(raw, name, version)) is Empty:
+                value = run(self._look_closer(raw, name, version, False))
+        except BackendError:
+            if state.raises:
+                raise
+        return self._counted(key, value, default)
+
+    def _counted(self, key: Any, value: Any, default: Any) -> Any:
         if value is Empty:
             self.state.counters.misses.increment_and_get()
             return default
         self.state.counters.hits.increment_and_get()
         note_source(self.state.name, key, "shared")
-        if self.state.item_limit is not None:
-            yield from self.evict(self.state.item_limit.note(name))
         return value
 
     def get_many(self, keys: list[Any]) -> Steps[dict[Any, Any]]:
         """Return those that have a value, in the order asked."""
         names, (local, is_asked) = self.state.keys.names(keys), self.tiers()
-        values = [Empty] * len(keys) if local is None else [local.find_kept(self, name) for name in names]
-        missing = [at for at, value in enumerate(values) if value is Empty]
-        if missing:
-            many = self._find_many([names[at] for at in missing], local, is_asked)
-            for at, value in zip(missing, (yield from many), strict=True):
-                values[at] = value
-                if value is not Empty:
-                    note_source(self.state.name, keys[at], "shared")
+        if local is None:
+            found = values = yield from self._find_many(names, None, is_asked)
+        else:
+            values = [local.find_kept(self, name) for name in names]
+            missing = [at for at, value in enumerate(values) if value is Empty]
+            of_missing = (yield from self._find_many([names[at] for at in missing], local, is_asked)) if missing else []
+            found = [Empty] * len(keys)
+            for at, value in zip(missing, of_missing, strict=True):
+                found[at] = values[at] = value
+        seen = (key for key, value in zip(keys, found, strict=True) if value is not Empty)
+        note_sources(self.state.name, seen, "shared")
         return {key: value for key, value in zip(keys, values, strict=True) if value is not Empty}
 
     def _find_many(self, names: list[str], local: Any, is_asked: bool) -> Steps[list[Any]]:
@@ -138,7 +175,7 @@ class Operations(Versions):
             if is_asked and local is not None:
                 values = yield from local.look(self, names)
             elif is_asked:
-                values = [value for value, _ in (yield from self.look_many(names))]
+                values, _, _ = yield from self.look_many(names)
         except BackendError:
             if state.raises:
                 raise
@@ -151,33 +188,28 @@ class Operations(Versions):
                     yield from self.evict(state.item_limit.note(name))
         return values
 
-    def look_many(self, names: list[str]) -> Steps[list[tuple[Any, bytes | None]]]:
-        """Return the value of each or Empty, and what is stored."""
-        return (yield from self.look_at_all(names))[0]
-
-    def look_at_all(
+    def look_many(
         self, names: list[str], takes_stale: bool = False
-    ) -> Steps[tuple[list[tuple[Any, bytes | None]], bytes | None]]:
-        """The same, and the namespace's version."""
+    ) -> Steps[tuple[list[Any], list[bytes | None], bytes | None]]:
+        """Return the value of each or Empty, what is stored of each, and the namespace's version."""
         raws, version = yield from self.read_many(names)
-        found: list[tuple[Any, bytes | None]] = []
+        values = [
+            Empty if raw is None else self.open_plain(raw, name, version) for name, raw in zip(names, raws, strict=True)
+        ]
         tagged: dict[int, Tags] = {}
-        for name, raw in zip(names, raws, strict=True):
-            if raw is None:
-                value = Empty
-            elif self.mode.offload is not None:
-                value = yield from self.open(raw, name, version)
-            else:
-                value = self.open_here(raw, name, version)
-            if raw is not None and raw[EXTRAS] != NO_EXTRAS and version is not None and value is not Empty:
+        for at, raw in enumerate(raws):
+            if raw is None or values[at] is not Empty:
+                continue
+            value = yield from self.open(raw, names[at], version)
+            if raw[EXTRAS] != NO_EXTRAS and version is not None and value is not Empty:
                 if raw[TAGS] != NO_TAGS:
-                    tagged[len(found)] = self.envelope.tags_of(raw)
+                    tagged[at] = self.envelope.tags_of(raw)
                 if not takes_stale and self.envelope.stale_of(raw):
-                    value = yield from self.fresh(name, raw, value)
-            found.append((value, raw))
-        for at in (yield from self._old_among(tagged)):
-            found[at] = Empty, raws[at]
-        return found, version
+                    value = yield from self.fresh(names[at], raw, value)
+            values[at] = value
+        for at in (yield from self._old_among(tagged)) if tagged else ():
+            values[at] = Empty
+        return values, raws, version
 
     def _old_among(self, tagged: dict[Any, Tags]) -> Steps[set[Any]]:
         """Return the keys of which a tag has another version now, or none."""

@@ -27,6 +27,9 @@ FORMAT: Final = "v1"
 LONGEST_TEXT: Final = 200
 """Bytes of UTF-8 that a text key may have to stand as it is."""
 
+MOST_KNOWN: Final = 1000
+"""So many names are remembered, since most lookups are of few keys; beyond that all are forgotten."""
+
 _REFUSED: Final = r"{}\x00-\x1f\x7f-\x9f\ud800-\udfff"
 _PLAIN: Final = re.compile(f"[^#{_REFUSED}][^{_REFUSED}]{{0,199}}").fullmatch
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
@@ -47,22 +50,32 @@ def check_namespace(namespace: Any) -> str:
 class WireKeys:
     """Names the keys of one namespace."""
 
-    __slots__ = ("prefix", "tag_prefix", "version_key")
+    __slots__ = ("_known", "prefix", "tag_prefix", "version_key")
 
     def __init__(self, namespace: str, has_envelope: bool = True) -> None:
         self.prefix = f"{namespace}:{FORMAT}:" if has_envelope else f"{namespace}:"
+        self._known: dict[str, str] = {}
         self.version_key = f"{namespace}:#{FORMAT}"  # `clear` removes what has the prefix
         self.tag_prefix = f"{self.prefix}#tag:"
 
     def name(self, key: Any) -> str:
         """Return the name of `key`. Raise TypeError if it has none, ValueError for a text with control characters."""
-        if type(key) is str and _PLAIN(key) and (key.isascii() or len(key.encode()) <= LONGEST_TEXT):
-            return self.prefix + key
+        if type(key) is str:
+            if (known := self._known.get(key)) is not None:
+                return known
+            if _PLAIN(key) and (key.isascii() or len(key.encode()) <= LONGEST_TEXT):
+                return self._know(key, self.prefix + key)
         if isinstance(key, str):
             _check_text(key)
             if type(key) is not str:
                 return self.name(str.__str__(key))
         return f"{self.prefix}#{blake2b(canonical(key), digest_size=20).hexdigest()}"
+
+    def _know(self, key: str, name: str) -> str:
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[key] = name
+        return name
 
     def names(self, keys: list[Any]) -> list[str]:
         """Return the name of each of `keys`. Short texts are checked together, which takes a third of the time."""
