@@ -28,7 +28,8 @@ Allowed: a value that was invalidated less than `lag` and a margin ago, if this 
     cut           connections are cut in the midst of a message, or let nothing through for a while
     deaf          nothing that the server says comes to the readers for longer than `lag`
     partition     the same, one-sided: messages are lost and requests go through, or requests alone are held back
-    mixed         all of these but forks, `frozen` and `deaf`, one after the other, to the same processes
+    mixed         all of these but forks, `frozen` and `deaf`, one after the other, to the same processes;
+                  of the second reader values are soon stale, and refreshed behind, ahead of their end too
     locked        another program holds the lock of the file
 
 For a process that was itself stopped, time counts as it runs: after that its plane needs a moment to notice.
@@ -42,6 +43,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from ..shared.disturbances import DISTURBANCES, ENGINES, LEASE, MIXED, Disturbance, stopped
@@ -127,7 +129,7 @@ WHAT_HAPPENS: dict[str, Any] = {
     "deaf": Disturbance(deaf, settings=_AWAY, may_fail=True, is_long=True),  # type: ignore[arg-type]
     "partition": Disturbance(partition, settings=_AWAY, may_fail=True),  # type: ignore[arg-type]
     "locked": Disturbance(locked, ("sqlite",), _AWAY, may_fail=True),  # type: ignore[arg-type]
-    "mixed": MIXED,
+    "mixed": replace(MIXED, second=MIXED.second | {"is_resilient": True}),
 }
 
 

@@ -40,6 +40,7 @@ class Settings:
     forks: bool = False
     sets: bool = True
     tags: bool = False  # values have tags, and are invalidated by them too
+    is_resilient: bool = False
     program: str = "reader"  # a module of this package
     marks: str = ""  # where the writer sends them: a URL of Redis, or a file of SQLite
     options: dict[str, Any] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from .settings import KEYS, MARK, READS_AT_ONCE
 __all__ = ["TierReader"]
 
 LOCAL_TTL: Final = 60.0  # seconds: a value that should have been dropped is seen for long
+TTL: Final = 0.2
 MARGIN: Final = 1.0
 """Seconds beside `lag` that a thread may not get to run, on a machine that is busy."""
 LOOK_EVERY: Final = 0.05
@@ -34,13 +35,17 @@ WEIGHTS: Final = list(itertools.accumulate(range(len(KEYS), 0, -1)))
 
 class TierReader(Reader):
     def __init__(self, settings: Any, cache: Any) -> None:
-        from areole import AsyncAtomicCache, AtomicCache
+        from areole import AsyncAtomicCache, AtomicCache, Resilience
         from areole.shared.plane import LAG, Plane
 
         super().__init__(settings, cache)
         logging.getLogger("areole").setLevel(logging.CRITICAL)  # what fails in the background, while the store is away
-        self.local = AtomicCache(self.fill, shared=cache, local_ttl=LOCAL_TTL)
-        self.of_tasks = AsyncAtomicCache(self.fill_async, shared=cache, local_ttl=LOCAL_TTL)
+        options: dict[str, Any] = {"shared": cache, "local_ttl": LOCAL_TTL}
+        if settings.is_resilient:
+            rules = Resilience(stale_ttl=LOCAL_TTL, refresh_ahead=0.5)
+            options |= {"ttl": TTL, "resilience": rules}
+        self.local = AtomicCache(self.fill, **options)
+        self.of_tasks = AsyncAtomicCache(self.fill_async, **options)
         self.heard = [0] * len(KEYS)  # the version whose invalidation this process has heard
         self.overdue = [0] * len(KEYS)  # one that it must have heard, or have noticed that it hears nothing
         self.allowed = LAG + MARGIN
