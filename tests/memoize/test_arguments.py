@@ -25,7 +25,7 @@ def test_what_must_be_callable_is_checked_and_named(argument: str) -> None:
         AtomicCache(str, **{argument: 1})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("fill", [None, 1, "name"])
+@pytest.mark.parametrize("fill", [1, "name"])
 def test_fill_must_be_callable(fill: Any) -> None:
     with pytest.raises(TypeError, match="fill must be callable"):
         AtomicCache(fill)
@@ -41,6 +41,9 @@ def test_the_signature_is_the_one_that_is_documented() -> None:
     assert list(parameters) == [
         "fill",
         "ttl",
+        "fill_many",
+        "coalesce",
+        "max_batch",
         "cache_exceptions",
         "wait_timeout",
         "on_removal",
@@ -56,6 +59,8 @@ def test_the_signature_is_the_one_that_is_documented() -> None:
         "allow_single_use",
         "shared",
         "local_ttl",
+        "idle",
+        "tags",
     ]
     assert [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY] == list(parameters)[2:]
     assert parameters["clock"].default is time.monotonic
