@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -19,7 +20,10 @@ from areole.shared import plane as planes
 from areole.shared.renewer import _Renewer
 
 from ..kit import PATIENCE, Gate, run, start_threads
+from .model import LOST, START
+from .schedules import Fault, explore
 from .servers import redis_server, require_redis_py, wait_until
+from .stepped import World
 
 WRITES = ("set", "set_many", "kill", "kill_many", "clear")
 
@@ -163,6 +167,23 @@ def test_a_key_is_queued_before_it_is_dropped_here(no_thread: None) -> None:
         fail(cache, store, CALLS[name])
         state.outbox.forget()
     assert queued and all(queued)
+
+
+@pytest.mark.parametrize("kind", ["delete", "set", "expire_now", "clear"])
+def test_in_every_interleaving_a_process_reads_nothing_older_than_its_change_that_has_failed(kind: str) -> None:
+    """By the steps of Q1, beside a fill, a set and a delete of another process."""
+    world = World(serializer="json")
+    looks = 0
+    for other in ("ask", "set", "delete"):
+        for at, is_after in product(range(4), (False, True)):
+            fault = Fault(0, at, BackendError, is_after)
+            for each in explore(world, "live", [[(kind, 0), ("get", 0)], [(other, 1)]], fault, preemptions=2):
+                change, look = [operation for operation in each.history if operation.thread == 0]
+                if change.result == LOST and look.result != LOST:
+                    looks += 1
+                    assert look.result != START, each.log
+                world.end(may_leave_token=True)
+    assert looks > 20
 
 
 def test_what_is_queued_again_while_it_is_sent_stays(no_thread: None) -> None:
