@@ -185,11 +185,15 @@ LOOKS: dict[str, Callable[[FillOperations], Any]] = {
     "get": lambda do: do.get("k", None),
     "get_many": lambda do: do.get_many(["k", "other"]),
     "get_or_fill": lambda do: do.get_or_fill("k", lambda key: "filled", lambda key, value: 300),
+    "fill with a tag": lambda do: do.get_or_fill(
+        "k", lambda key: "filled", lambda key, value: 300, None, False, None, do.state.tags_for(["t"])
+    ),
 }
 HEARD: dict[str, tuple[Callable[[SharedCache[Any]], Any], str]] = {
     "set": (lambda cache: cache.set("k", "new"), "shop:v1:k"),
     "delete": (lambda cache: cache.delete("k"), "shop:v1:k"),
     "clear": (lambda cache: cache.clear(False), "shop:#v1"),
+    "tags": (lambda cache: cache.invalidate_tags("t"), "shop:v1:#tag:t"),
 }
 
 
@@ -205,7 +209,7 @@ class TwoProcesses:
         self.other = SharedCache[Any](self.backend, namespace="shop")
         self.other.set("other", 0)
         if start is not None:
-            self.other.set("k", start)
+            self.other.set("k", start, tags=["t"])
         state, made = self.cache._state, self.cache._operations
         assert made is not None
         mode = Stepped(one, state.breaker, state.counters, state.flights)
@@ -215,11 +219,12 @@ class TwoProcesses:
     def look(self, kind: str) -> Generator[None, None, None]:
         yield from stepping(LOOKS[kind](self.do))
 
-    def change(self, kind: str) -> Generator[None, None, None]:
+    def change(self, kind: str, is_heard_at_once: bool) -> Generator[None, None, None]:
         yield
         change, name = HEARD[kind]
         change(self.other)
-        yield
+        if not is_heard_at_once:
+            yield
         planes.plane_of(self.cache._state.backend).changed(name)
 
 
@@ -245,14 +250,17 @@ def explore(make: Callable[[], list[Any]], check: Callable[[list[int]], None]) -
         prefix = [*choices[:at], options[at][options[at].index(choices[at]) + 1]]
 
 
-@pytest.mark.parametrize(("look", "start"), [("get", "old"), ("get", None), ("get_many", "old"), ("get_or_fill", None)])
-@pytest.mark.parametrize("change", HEARD)
+CASES = [(look, start, change) for look, start in (("get", "old"), ("get_many", None)) for change in HEARD]
+CASES += [("get", None, "set"), ("get_or_fill", None, "delete"), ("fill with a tag", None, "tags")]
+
+
+@pytest.mark.parametrize(("look", "start", "change"), CASES)
 def test_what_was_read_before_a_change_was_heard_is_not_kept(look: str, start: str | None, change: str) -> None:
     world: list[TwoProcesses] = []
 
     def make() -> list[Any]:
         world[:] = [TwoProcesses(start)]
-        return [world[0].look(look), world[0].change(change)]
+        return [world[0].look(look), world[0].change(change, is_heard_at_once="tag" in look)]  # which has many steps
 
     def check(choices: list[int]) -> None:
         cache, other = world[0].cache, world[0].other
