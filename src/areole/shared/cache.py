@@ -61,7 +61,7 @@ class SharedCache(Generic[V]):
             it, of which a first call has several, to connect.
         on_error: "raise" a BackendError where the store fails, or take that as a "miss": lookups give the default,
             fills go on and are stored nowhere, changes say so by False or 0. Both are counted. Either way the keys of a
-            change are deleted once the store is back, and not read before. What a process has not sent as it ends is lost.
+            change are deleted once the store is back, and not read before. What is unsent as the process ends is lost.
         envelope: False stores bare values, for others to read: without checks, and `clear` walks through all keys.
         executor: what codes large values for an event loop, and calls a store that has no asynchronous client. If not
             given, values are coded on the loop; None: the loop's default executor.
