@@ -23,6 +23,8 @@ from areole import (
 )
 from areole.testing import ManualClock, assert_valid
 
+from ..kit import Gate, start_threads, wait_until_waiting
+
 TEMPLATES = ["all", "number:{key}"]
 
 
@@ -342,6 +344,35 @@ def test_a_value_whose_tags_the_fill_brings_is_not_stored_after_any_invalidation
     assert cache.get("key") == (None if during == ["late"] else "old")
     assert cache.invalidate_tags("late") == (during == ["other"]), "the old value keeps its tag"
     assert cache["key"] == "new" and "key" not in cache
+
+
+@pytest.mark.parametrize("in_tasks", [False, True])
+def test_who_asks_after_an_invalidation_gets_nothing_of_a_fill_from_before_whose_tags_were_not_known(
+    in_tasks: bool,
+) -> None:
+    gate, versions = Gate(), [1]
+
+    def fill(key: str) -> Filled[int]:
+        version = versions[0]
+        if version == 1:
+            gate.enter()
+        return Filled(version, tags=["late"])
+
+    async def ask_in_task() -> int:
+        return await cache.aio["key"]
+
+    cache: AtomicCache[str, int] = AtomicCache(fill, tags=())
+    ask = (lambda: asyncio.run(ask_in_task())) if in_tasks else (lambda: cache["key"])
+    before = start_threads(lambda: cache["key"])
+    gate.wait_until_entered()
+    versions[0] = 2
+    cache.invalidate_tags("late")
+    after = start_threads(ask)
+    wait_until_waiting(cache, 1)
+    gate.open()
+    assert before() == [1] and after() == [2]
+    assert cache["key"] == 2
+    assert_valid(cache)
 
 
 def test_a_refresh_forgets_the_tags_that_the_last_fill_brought() -> None:

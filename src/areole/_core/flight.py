@@ -73,7 +73,13 @@ class Flight:
     tags: tuple[str, ...]
     """What its value is tagged with; like the next set only where the fill may have tags, see `_state.tags`."""
     tags_epoch: object
-    """What the table's `epoch` was when the fill began."""
+    """What the table's `epoch` was when the fill began. None: see the next one."""
+
+    @property
+    def was_overtaken(self) -> bool:
+        """Whether a tag was invalidated during the fill, which has brought tags: others than its leader look again."""
+        return getattr(self, "tags_epoch", self) is None
+
     runs_a_loop = False
     """Whether this stands for a loop that its waiter's own thread runs, see `_fill.blocking`."""
 

@@ -48,8 +48,8 @@ class Filled(FilledType[V_co]):
         ttl: seconds or a timedelta, from the end of the fill, instead of the cache's ttl; None: for ever; 0 or less:
             the value has expired at once, and the one that it was to replace leaves. DEFAULT_TTL: the cache's.
         tags: more texts by which `invalidate_tags` finds the value, not known when the fill began. If any tag of the
-            cache was invalidated since, waiters get the value and it is not stored. For a cache, a function or a call
-            that was given `tags=`, an empty one too.
+            cache was invalidated since, it is not stored, and the caller that began the fill alone gets it: those who
+            wait fill again. For a cache, a function or a call that was given `tags=`, an empty one too.
         store: False: those who wait for this fill get the value, and it is stored nowhere. A value that is there stays.
         weight: the bytes that the value counts for under `max_bytes`, instead of what the weigher says, or the length
             of bytes. With a SharedCache behind, that is for this process's copy.

@@ -346,6 +346,8 @@ class Fills:
 
     def read_joined(self, flight: Flight, asking: Flight) -> Any:
         """Do so for a caller that has waited for it, in the place of a flight of its own."""
+        if flight.was_overtaken:
+            return Empty
         if self.rules.tier is not None and flight.value is not Empty:
             if getattr(asking, "source", flight.source) != flight.source:
                 return Empty

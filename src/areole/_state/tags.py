@@ -11,7 +11,8 @@ T2  The entry of a refresh is noted under the tags of the value that it shows be
     `invalidate_tags` looks again where it could not remove what it had found:
         1. it finds `old`      2. a refresh puts `new` in its place, with the same value      3. `old` is not there
 T3  Tags that only the fill knows are noted first, and `epoch` is compared then; an invalidation changes `epoch` first,
-    and looks then. So one of the two sees the other, and such a value is not stored.
+    and looks then. So one of the two sees the other, and such a value is not stored. Nor do those get it who wait: they
+    may have come after the invalidation, which could not detach the flight. They look again.
 
 `epoch` is an object that no other invalidation makes, so that two at once need no atomic counter.
 
@@ -129,7 +130,10 @@ def note_late_tags(state: CacheState, flight: Flight, tags: Iterable[str]) -> bo
     table = tags_in(state.index)
     flight.tags += check_tags(state.name, tags)
     table.note(flight.entry, flight.tags)
-    return flight.tags_epoch is table.epoch
+    if flight.tags_epoch is table.epoch:
+        return True
+    flight.tags_epoch = None  # see `Flight.was_overtaken`
+    return False
 
 
 def invalidate_tags(state: CacheState, tags: Collection[str]) -> int:
