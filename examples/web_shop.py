@@ -2,9 +2,10 @@
 
     python -m examples.web_shop
 
-Each process serves HTTP from threads, keeps pages in memory, and shares them by Redis with the other one. A price that
-is changed in one is seen in both. Without a Redis they load each page themselves, and keep none: nobody could tell them
-what has changed. It needs a redis-server and redis-py; the database is a file.
+Each process serves HTTP from threads, keeps pages in memory, and shares them by Redis with the other one. A page has
+as tags the categories on it, so a price that is changed in one process is seen in both, on every page. Without a
+Redis they load each page themselves, and keep none: nobody could tell them what has changed. It needs a redis-server
+and redis-py; the database is a file.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from areole import AtomicCache, SharedCache
+from areole import AtomicCache, Filled, SharedCache
 
 PRICES = {"bread": {"rye": 310, "wheat": 250}, "cheese": {"brie": 420, "gouda": 380}}
 
@@ -39,7 +40,10 @@ class Shop:
         self.path = f"{folder}/shop.db"
         self.loads = 0
         self.shared = SharedCache[Any](redis_url, namespace="shop", ttl=300, on_error="miss")
-        self.page = AtomicCache.memoize(shared=self.shared, local_ttl=60, name="page")(self.load_page)
+        kept = AtomicCache.memoize(shared=self.shared, local_ttl=60, name="page", tags=["{category}"])
+        self.page = kept(self.load_page)
+        kept = AtomicCache.memoize(shared=self.shared, local_ttl=60, name="offers", tags=())
+        self.offers = kept(self.load_offers)
 
     def load_page(self, category: str) -> dict[str, int]:
         self.loads += 1
@@ -47,22 +51,29 @@ class Shop:
             rows = database.execute("SELECT product, cents FROM prices WHERE category = ?", (category,))
             return dict(rows.fetchall())
 
+    def load_offers(self) -> Filled[dict[str, int]]:
+        """Find the cheapest product of each category. Only this knows which ones there are."""
+        self.loads += 1
+        with closing(sqlite3.connect(self.path, timeout=10)) as database:
+            rows = database.execute("SELECT category, product, min(cents) FROM prices GROUP BY category").fetchall()
+        return Filled({product: cents for _, product, cents in rows}, tags=[category for category, _, _ in rows])
+
     def change(self, category: str, product: str, cents: int) -> None:
         """Change the database first, and invalidate then."""
         with closing(sqlite3.connect(self.path, timeout=10)) as database, database:
             database.execute("UPDATE prices SET cents = ? WHERE product = ?", (cents, product))
-        self.page.invalidate(category)
+        self.shared.invalidate_tags(category)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """GET /bread: its page. POST /bread/rye/320: another price. GET /loads: how often this process has loaded one."""
+    """GET /: offers. GET /bread: its page. POST /bread/rye/320: another price. GET /loads: how many it has loaded."""
 
     protocol_version = "HTTP/1.1"
     shop: Shop
 
     def do_GET(self) -> None:
         name = self.path.strip("/")
-        self.answer(self.shop.loads if name == "loads" else self.shop.page(name))
+        self.answer(self.shop.loads if name == "loads" else self.shop.page(name) if name else self.shop.offers())
 
     def do_POST(self) -> None:
         category, product, cents = self.path.strip("/").split("/")
@@ -113,10 +124,14 @@ class Process:
                 raise RuntimeError(f"{path}: {answer.status}")
             return json.loads(answer.read())
 
+    def shows(self, category: str, product: str, cents: int) -> bool:
+        """Say whether this process shows a price on both pages that have it."""
+        return bool(self.ask(f"/{category}")[product] == self.ask("/")[product] == cents)
+
     def seconds_until(self, category: str, product: str, cents: int) -> float:
         """Return how long it takes until this process shows a price; while it does not, it shows the one before."""
         began = time.monotonic()
-        while self.ask(f"/{category}")[product] != cents:
+        while not self.shows(category, product, cents):
             if time.monotonic() > began + 30:
                 raise RuntimeError(f"{product} does not cost {cents} after 30 s")
         return time.monotonic() - began
@@ -198,13 +213,14 @@ def is_kept(process: Process) -> bool:
     before = process.ask("/loads")
     for _ in range(5):
         process.ask("/bread")
+        process.ask("/")
     return bool(process.ask("/loads") == before)
 
 
 def change(left: Process, right: Process, cents: int, when: str) -> None:
     """Change a price in one process, which shows it at once; say how long it takes until the other shows it."""
     left.ask(f"/bread/rye/{cents}", "POST")
-    if left.ask("/bread")["rye"] != cents:
+    if not left.shows("bread", "rye", cents):
         raise RuntimeError(f"{when}: the process that has changed a price shows the old one")
     print(f"{when}: a price that one process has changed is shown by the other after", end=" ")
     print(f"{right.seconds_until('bread', 'rye', cents):.2f} s")
@@ -220,13 +236,13 @@ def main() -> None:
         visitors = Visitors(processes)
         try:
             wait_until(lambda: is_kept(left) and is_kept(right))
-            change(left, right, 320, "with a redis-server")
+            change(left, right, 220, "with a redis-server")
             redis.kill()
-            change(left, right, 330, "after it was killed")
-            change(right, left, 340, "while it is away")
+            change(left, right, 230, "after it was killed")
+            change(right, left, 240, "while it is away")
             redis.start()
             wait_until(lambda: is_kept(left) and is_kept(right))
-            change(left, right, 350, "after it has come back")
+            change(left, right, 245, "after it has come back")
         finally:
             visitors.end()
             for process in processes:

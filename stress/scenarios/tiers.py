@@ -12,13 +12,15 @@ number and version, by the same channel: a process that has heard it has heard t
 then may give an older version. Nor may one that begins `lag`, and a margin, after the version was published, whatever
 happens to what is between the process and the store; the writer has a connection of its own. In each reading process
 are threads, which read one AtomicCache, and tasks, which read an AsyncAtomicCache before the same store; all invalidate
-and refresh now and then.
+and refresh now and then. Less often, threads read an AtomicCache that fills many keys by one call, and the shared cache
+itself, which keeps copies too.
 
 Allowed: a value that was invalidated less than `lag` and a margin ago, if this process has not heard of it.
 
+    tags          values have tags, and are invalidated by them too; in the tasks' cache only fills know them
     four          four processes read
     flood         10,000 other keys a second are invalidated
-    evicts        little memory, and other writes: values, tokens and versions are evicted
+    evicts        with tags, and little memory, and other writes: values, tokens and versions are evicted
     fork          the second reader forks while its threads read; the child reads too
     stopped       a process is stopped in a fill for longer than its token stands, or than `lag`
     killed        a process is killed in a fill; what waits for its value takes over
@@ -28,7 +30,7 @@ Allowed: a value that was invalidated less than `lag` and a margin ago, if this 
     cut           connections are cut in the midst of a message, or let nothing through for a while
     deaf          nothing that the server says comes to the readers for longer than `lag`
     partition     the same, one-sided: messages are lost and requests go through, or requests alone are held back
-    mixed         all of these but forks, `frozen` and `deaf`, one after the other, to the same processes;
+    mixed         all of these but forks, `frozen` and `deaf`, one after the other, to the same processes; with tags;
                   of the second reader values are soon stale, and refreshed behind, ahead of their end too
     locked        another program holds the lock of the file
 
@@ -116,6 +118,7 @@ _AWAY: dict[str, Any] = {"timeout": 0.25, "sets": False}
 _LEASED: dict[str, Any] = {"lease": LEASE}
 WHAT_HAPPENS: dict[str, Any] = {
     "": Disturbance(engines=ENGINES),
+    "tags": DISTURBANCES["tags"],
     "four": Disturbance(engines=ENGINES, readers=4),
     "flood": Disturbance(flood, ENGINES),  # type: ignore[arg-type]
     "evicts": DISTURBANCES["evicts"],
@@ -149,6 +152,6 @@ class Tiers(Shared):
         *readers, writer = super().make_settings(url)
         direct = url if self.engine == "sqlite" else self.server.socket_url
         return [
-            *(each.but(program="tier_reader", tasks=4, tags=False) for each in readers),
-            writer.but(marks=self.marks, url=direct, tags=False),
+            *(each.but(program="tier_reader", tasks=4, keeps=True) for each in readers),
+            writer.but(marks=self.marks, url=direct),
         ]

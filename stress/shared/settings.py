@@ -41,6 +41,7 @@ class Settings:
     sets: bool = True
     tags: bool = False  # values have tags, and are invalidated by them too
     is_resilient: bool = False
+    keeps: bool = False  # whether the shared cache itself keeps what it reads
     program: str = "reader"  # a module of this package
     marks: str = ""  # where the writer sends them: a URL of Redis, or a file of SQLite
     options: dict[str, Any] = field(default_factory=dict)
@@ -74,9 +75,11 @@ def _shifted(clock: Any, by: Any) -> Any:
 
 
 def make_cache(settings: Settings) -> Any:
-    from areole import SharedCache
+    from areole import SharedCache, Storage
 
     options: dict[str, Any] = dict(settings.options)
+    if settings.keeps:
+        options["local"] = Storage(max_items=1000)
     if settings.lease is not None:
         options["lease"] = settings.lease
     return SharedCache(

@@ -17,7 +17,7 @@ from collections import deque
 from typing import Any, Final
 
 from .ledger import Counts
-from .reader import Reader, start
+from .reader import NUMBERS, Reader, start
 from .settings import KEYS, MARK, READS_AT_ONCE
 
 __all__ = ["TierReader"]
@@ -44,8 +44,11 @@ class TierReader(Reader):
         if settings.is_resilient:
             rules = Resilience(stale_ttl=LOCAL_TTL, refresh_ahead=0.5)
             options |= {"ttl": TTL, "resilience": rules}
-        self.local = AtomicCache(self.fill, **options)
-        self.of_tasks = AsyncAtomicCache(self.fill_async, **options)
+        known, late = (self.known_tags, ()) if settings.tags else (None, None)
+        fill_async = self.fill_with_late_tags if settings.tags else self.fill_async
+        self.local = AtomicCache(self.fill, tags=known, **options)
+        self.of_tasks = AsyncAtomicCache(fill_async, tags=late, **options)
+        self.of_many = AtomicCache(fill_many=self.fill_many, tags=known, **options)
         self.heard = [0] * len(KEYS)  # the version whose invalidation this process has heard
         self.overdue = [0] * len(KEYS)  # one that it must have heard, or have noticed that it hears nothing
         self.allowed = LAG + MARGIN
@@ -60,6 +63,17 @@ class TierReader(Reader):
 
         Plane.changed = note  # type: ignore[method-assign]
         threading.Thread(target=self.look_back, daemon=True).start()
+
+    def known_tags(self, key: str) -> list[str]:
+        return self.settings.tags_of(NUMBERS[key])
+
+    def fill_many(self, keys: list[str]) -> list[Any]:
+        return [self.fill(key) for key in keys]
+
+    async def fill_with_late_tags(self, key: str) -> Any:
+        from areole import Filled
+
+        return Filled(await self.fill_async(key), tags=self.known_tags(key))
 
     def look_back(self) -> None:
         """Keep what had been published so long ago that nothing older may be served any more."""
@@ -96,14 +110,27 @@ class TierReader(Reader):
         counts.add("hits", done)
 
     def change(self, choices: random.Random, counts: Counts) -> None:
-        """Now and then invalidate a key, or refresh it."""
+        """Now and then invalidate a key, or refresh it, or read what keeps values in another way."""
         drawn, [number] = choices.random(), _choose(choices, 1)
         floor = self.floor(number)
+        several = sorted({number, *_choose(choices, 3)})
+        floors = [self.floor(each) for each in several]
         try:
             if drawn < 0.02:
                 self.local.invalidate(KEYS[number])
             elif drawn < 0.03:
                 self.check(counts, number, floor, self.local.refresh(KEYS[number]))
+            elif drawn < 0.035 and self.settings.tags:
+                self.local.invalidate_tags(*self.settings.tags_of(number))
+            elif 0.5 < drawn < 0.7:
+                tags = self.settings.tags_of(number) or None
+                self.check(counts, number, floor, self.cache.get_or_fill(KEYS[number], self.fill, tags=tags))
+            elif drawn > 0.7:
+                read = self.of_many.fetch_many if drawn > 0.8 else self.cache.get_many
+                found = read([KEYS[each] for each in several])
+                for each, least in zip(several, floors, strict=True):
+                    if KEYS[each] in found:
+                        self.check(counts, each, least, found[KEYS[each]])
         except Exception as error:
             self.failed(counts, error)
 
@@ -133,6 +160,8 @@ class TierReader(Reader):
                 await self.of_tasks.invalidate(KEYS[number])
             elif drawn < 0.03:
                 self.check(counts, number, floor, await self.of_tasks.refresh(KEYS[number]))
+            elif drawn < 0.035 and self.settings.tags:
+                await self.of_tasks.invalidate_tags(*self.settings.tags_of(number))
         except Exception as error:
             self.failed(counts, error)
 
