@@ -213,6 +213,17 @@ def test_an_invalidation_of_one_key_during_the_call_wins_for_that_key_in_both_ti
     assert_valid(cache)
 
 
+def test_an_invalidated_tag_of_one_key_during_the_call_wins_for_that_key_in_both_tiers(backend: Counting) -> None:
+    shop, other, source = open_shop(backend), open_shop(backend), Source()
+    cache: Any = AtomicCache(fill_many=source, shared=shop, tags=["of:{key}"])
+    source.before = lambda: other.invalidate_tags("of:a")
+    assert cache.fetch_many(["a", "b"]) == {"a": "aa", "b": "bb"}
+    assert list(cache) == ["b"] and shop.get_many(["a", "b"]) == {"b": "bb"}
+    other.invalidate_tags("of:b")
+    assert len(cache) == 0 and shop.get("b") is None
+    assert_valid(cache)
+
+
 def test_a_key_that_is_left_out_fails_alone_and_is_kept_for_its_negative_ttl(backend: Counting) -> None:
     clock, source = ManualClock(), Source()
     cache: Any = AtomicCache(
