@@ -23,6 +23,8 @@ come in order, are what they rest on.)
       read is not kept at all. (A process that was stopped itself may give a few values before its thread runs.)
       So this thread waits for nobody: listeners of removals run elsewhere, see `reports`, and names that take too long
       to drop one by one are dropped with all else.
+      With `fail_safe` what is kept becomes stale instead, and stays as a fallback, outside of this bound: see
+      `Tier.doubt`. As there are messages again it is dropped too, by P3.
   P3. After a connection was lost, messages may be lost: so every tier is emptied before what is read is kept again.
 
       1. A connects      2. A reads, and keeps      3. A empties its tiers    -- emptied first, a change between the
