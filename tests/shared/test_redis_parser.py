@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -97,7 +98,12 @@ def test_a_long_value_is_joined_once(real: socket.socket) -> None:
     assert not parser.can_read(0)
 
 
-def test_can_read_says_what_has_come_and_leaves_the_time_limit_as_it_was() -> None:
+@pytest.mark.parametrize("has_poll", [True, False])
+def test_can_read_says_what_has_come_and_leaves_the_time_limit_as_it_was(
+    has_poll: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_poll:  # as on Windows
+        monkeypatch.delattr(select, "poll", raising=False)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(5.0)
