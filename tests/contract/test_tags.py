@@ -12,6 +12,7 @@ import pytest
 
 from areole import (
     CACHE_MISS,
+    NOT_MODIFIED,
     AsyncAtomicCache,
     AtomicCache,
     Cache,
@@ -249,12 +250,12 @@ def test_an_entry_leaves_the_table_when_it_is_freed_and_tags_without_entries_are
     for number in range(3000):
         cache[number]
     gc.collect()
-    tables = cache._state.index.tags._tables
-    assert len(tables["all"]) <= 20, "what was evicted is still noted"
-    assert len(tables) <= 1001
+    discards = cache._state.index.tags._discards
+    assert len(discards["all"].__self__) <= 20, "what was evicted is still noted"
+    assert len(discards) <= 1001
     cache.clear()
     gc.collect()
-    assert len(tables["all"]) <= 10 and cache.invalidate_tags("all") == 0
+    assert len(discards["all"].__self__) <= 10 and cache.invalidate_tags("all") == 0
 
 
 class Key:
@@ -382,6 +383,16 @@ def test_a_refresh_forgets_the_tags_that_the_last_fill_brought() -> None:
     brought[:] = ["new"]
     cache.refresh("key")
     assert cache.invalidate_tags("old") == 0 and cache.invalidate_tags("new") == 1
+
+
+def test_a_value_that_is_not_modified_keeps_the_tags_that_its_fill_brought() -> None:
+    def fill(key: str, *, previous: str | None = None) -> Filled[str]:
+        return NOT_MODIFIED if previous else Filled(key, tags=["late"])
+
+    cache: AtomicCache[str, str] = AtomicCache(fill, tags=["known"])
+    cache["key"]
+    assert cache.refresh("key") == "key"
+    assert cache.invalidate_tags("late") == 1 and cache.invalidate_tags("known") == 0
 
 
 def test_every_kind_of_fill_may_bring_tags_if_it_was_given_some() -> None:

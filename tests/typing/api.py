@@ -789,3 +789,27 @@ def tiers(copies: Storage[float]) -> None:
         assert_type(near.get("tea"), float | None)
         assert_type(seen, list[Sourced])
     near.bypass("redis")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# ---- tags
+
+
+@AtomicCache.memoize(tags=["user:{user_id}"])
+def tagged(user_id: int) -> str:
+    return "Ada"
+
+
+@AtomicCache.memoize(tags=lambda user_id: [f"user:{user_id}"])
+async def tagged_later(user_id: int) -> str:
+    return "Ada"
+
+
+def tags(store: Storage[int]) -> None:
+    assert_type(tagged.invalidate_tags("user:7", "all"), int)
+    assert_type(tagged_later.invalidate_tags("user:7"), int)
+    assert_type(tagged.cache.invalidate_tags("user:7"), int)
+    assert_type(AtomicCache(gives_filled, tags=()).invalidate_tags("x"), int)
+    assert_type(cached(store, tags=["x"])(gives_filled).invalidate_tags("x"), int)
+    assert_type(store.set("key", 1, tags=["x"]), bool)
+    assert_type(store.get_or_fill("x", gives_filled, tags={"a", "b"}), int)
+    AtomicCache(gives_filled, tags=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

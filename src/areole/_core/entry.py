@@ -110,7 +110,8 @@ class IdleTimes(StaleTimes):
 class Entry:
     """What an index holds for a key."""
 
-    __slots__ = ("__weakref__", "deadline", "flight", "key", "value")  # weak references: see `_state.tags`
+    __slots__ = ("__weakref__", "deadline", "flight", "key", "value")
+    # Weak references are for `_state.tags`. In all entries, as hits that meet two types of entries take a third longer.
     is_plain = True
     """Whether its first value is published by two stores, and no index need know."""
     times: StaleTimes | None = None

@@ -47,7 +47,7 @@ class FillRules:
     tier: Any = None
     """What a cache in front of a shared one has to do with that; see `shared.tier`."""
     tags: Callable[[Any], Iterable[str]] | None = None
-    """Gives the tags of a key, as its fill begins; None: no fill has any."""
+    """Gives the tags of a key, which are checked texts, as its fill begins; None: no fill has any."""
     previous: str | None = None
     """The keyword by which the fill takes the value that it is to replace; None: it does not."""
     takes_ttls: Callable[[], bool] = lambda: True

@@ -63,6 +63,7 @@ class KeyTemplate:
             )
         self.template = template
         self.called = called
+        self._made = f"{self.what} of {called}"
         self.parameters = tuple(field.parameter for field in fields)
         self.prefix = parts[0][0] if parts else ""
         self._literals = [literal for literal, _ in parts]
@@ -96,8 +97,11 @@ class KeyTemplate:
         return "".join([part for pair in zip(self._literals, [*texts, ""], strict=False) for part in pair])
 
     def _put_in(self, field: _Field, value: Any) -> str:
-        plain = field.text_of(value, f"{self.what} of {self.called}")
-        text = quote(plain, safe="", errors="surrogatepass").translate(self._escapes)
+        plain = field.text_of(value, self._made)
+        if plain.isascii() and plain.isalnum():  # most are, and `quote` takes as long as all the rest
+            text = plain
+        else:
+            text = quote(plain, safe="", errors="surrogatepass").translate(self._escapes)
         return text if len(text) <= self._room else f"%z{blake2b(text.encode(), digest_size=16).hexdigest()}"
 
 

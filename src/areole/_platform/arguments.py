@@ -96,7 +96,8 @@ def check_keys(called: str, keys: Iterable[Any]) -> None:
 
 def check_tags(called: str, tags: Iterable[Any]) -> tuple[str, ...]:
     """Return `tags` as a tuple of plain texts; raise TypeError for what is no iterable of texts."""
-    if isinstance(tags, str | bytes | bytearray) or not isinstance(tags, Iterable):
+    is_list = type(tags) is tuple or type(tags) is list  # most are, and what follows takes longer than all the rest
+    if not is_list and (isinstance(tags, str | bytes | bytearray) or not isinstance(tags, Iterable)):
         raise TypeError(f"{called}: tags must be a list of texts, not one {type(tags).__name__}: write ['...']")
     found = tuple(tags)
     for tag in found:

@@ -1,61 +1,66 @@
 """TagTable: which entries of a cache have a tag, so that `invalidate_tags` finds them.
 
-    _tables[tag][id(entry)] = a weak reference to the entry, which knows its tag
-
-An entry leaves the tables when it is freed, so nothing is to be done where entries leave a cache. What is found may
-have left it already, and `invalidate_tags` removes by identity (invariant 9).
+A tag has a set of weak references to its entries. The callback of a reference is the set's `discard`: one call of C
+code (see `locks`). So an entry leaves the table when it is freed, and nothing is to be done where entries leave a
+cache. What is found may have left it already: `invalidate_tags` removes by identity (invariant 9).
 
 T1  A fill's entry is noted after its claim, and before the fill is called; that of a `set` before it can be found. So
-    an invalidation finds every entry whose value was begun before it, and removing that detaches its flight.
+    an invalidation finds every entry whose fill began before it, and removing that detaches its flight.
 T2  The entry of a refresh is noted under the tags of the value that it shows before it takes the place of the old one.
-    `invalidate_tags` looks again where it could not remove what it had found:
-        1. it finds `old`      2. a refresh puts `new` in its place, with the same value      3. `old` is not there
+    An invalidation tries twice what it could not remove, as in the first of these, and looks again, as in the second:
+        1. a refresh notes `new`     2. `new` is not in yet     3. it takes the place of `old`     4. nor is `old`
+        1. `old` is found            2. a refresh notes `new`, which takes the place of `old`      3. `old` is not in
+    An entry gets into an index once. So what is not in after the second try has left, or is of a fill that has yet to
+    begin; and what has taken its place, with the same value, has been noted.
 T3  Tags that only the fill knows are noted first, and `epoch` is compared then; an invalidation changes `epoch` first,
     and looks then. So one of the two sees the other, and such a value is not stored. Nor do those get it who wait: they
     may have come after the invalidation, which could not detach the flight. They look again.
 
 `epoch` is an object that no other invalidation makes, so that two at once need no atomic counter.
 
-The tables are changed under the index's lock. Code that is nested in a step there (a finalizer) may do so too: a note
-looks whether its table is still the tag's, and empty ones are dropped by one call of C code, which runs no other code
-between the look and the drop. Reading takes no lock: see `locks`.
+The table is changed under the index's lock. Code that is nested in a step there (a finalizer) may do so too: a note
+looks whether its set is still the tag's, and empty ones are dropped by one call of C code, which runs no other code
+between the look and the drop. Reading takes no lock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from itertools import compress, repeat
-from operator import not_
+from operator import attrgetter, not_
 from typing import Any, Final
-from weakref import getweakrefs
+from weakref import getweakrefs, ref
 
 from .._core.entry import Entry
 from .._core.flight import Flight
 from .._index.protocol import Index
 from .._platform.arguments import check_tags
 from .._platform.locks import run_locked
-from .._platform.weak import DroppingRef
 from .cache_state import CacheState
 
-__all__ = ["TagTable", "begin_tagged", "invalidate_tags", "note_late_tags", "note_tags", "tags_of"]
+__all__ = ["TagTable", "begin_tagged", "invalidate_tags", "note_late_tags", "note_tags", "tags_in", "tags_of"]
 
 LEAST_TAGS: Final = 1000
 """So many tags are known before those without an entry are dropped."""
 
 
-class _TagRef(DroppingRef):
+class _Tagged(set[Any]):
     __slots__ = ("tag",)
-    tag: str
+
+    def __init__(self, tag: str) -> None:
+        super().__init__()
+        self.tag = tag
 
 
 class TagTable:
     """The tags of the entries of one index; see the module."""
 
-    __slots__ = ("_lock", "_most_tags", "_tables", "epoch")
+    __slots__ = ("_discards", "_lock", "_most_tags", "epoch")
 
     def __init__(self, lock: Any) -> None:
         self._lock = lock
-        self._tables: dict[str, dict[int, _TagRef]] = {}
+        self._discards: dict[str, Any] = {}  # of each tag its set's `discard`: a set that had it would be a cycle
         self._most_tags = LEAST_TAGS
         self.epoch = object()
         """Another one after each invalidation."""
@@ -65,36 +70,44 @@ class TagTable:
         run_locked(self._lock, self._note, entry, tags)
 
     def _note(self, entry: Entry, tags: Iterable[str]) -> None:
+        discards = self._discards
         for tag in tags:
-            table: dict[int, _TagRef] | None = None
-            while table is None or self._tables.get(tag) is not table:  # nested code may have dropped an empty one
-                table = self._tables.setdefault(tag, {})
-                ref = _TagRef.to(entry, table)
-                ref.tag = tag
-                table[id(entry)] = ref
-        if len(self._tables) > self._most_tags:
+            discard = None
+            while discard is None or discards.get(tag) is not discard:  # nested code may have dropped an empty one
+                discard = discards.get(tag) or discards.setdefault(tag, _Tagged(tag).discard)
+                discard.__self__.add(ref(entry, discard))
+        if len(discards) > self._most_tags:
             self._drop_empty()
 
     def _drop_empty(self) -> None:
-        """Drop the tables that are empty; in all, a constant time for each tag that is noted."""
-        tables, tags = self._tables, list(self._tables)
-        list(map(tables.pop, compress(tags, map(not_, map(tables.get, tags))), repeat(None)))
-        self._most_tags = max(LEAST_TAGS, 2 * len(tables))
+        """Drop the tags without entries; in all, a constant time for each tag that is noted."""
+        tags, sets = list(self._discards), map(attrgetter("__self__"), map(self._discards.get, list(self._discards)))
+        with suppress(AttributeError):  # nested code has dropped some
+            list(map(self._discards.pop, compress(tags, map(not_, sets)), repeat(None)))
+        self._most_tags = max(LEAST_TAGS, 2 * len(self._discards))
 
     def carry_over(self, old: Entry, new: Entry) -> None:
         """Have `new` found under the tags of `old`, whose value it is about to show."""
         if tags := tags_of(old):
             self.note(new, tags)
 
-    def keep_only(self, entry: Entry, tags: Iterable[str]) -> None:
+    @staticmethod
+    def keep_only(entry: Entry, tags: Collection[str]) -> None:
         """Forget the tags of a value that `entry` does not show any more; `tags` are those of the new one."""
-        for tag in set(tags_of(entry)).difference(tags):
-            self._tables.get(tag, {}).pop(id(entry), None)
+        for each in getweakrefs(entry):
+            discard = each.__callback__
+            if discard.__self__.tag not in tags:
+                discard(each)
 
     def find(self, tags: Iterable[str]) -> list[Entry]:
         """Return the living entries that are noted under one of `tags`; one with two of them twice."""
-        tables = [self._tables.get(tag, {}) for tag in tags]
-        return [entry for table in tables for ref in list(table.values()) if (entry := ref()) is not None]
+        discards = [discard for tag in tags if (discard := self._discards.get(tag)) is not None]
+        return [entry for discard in discards for each in list(discard.__self__) if (entry := each()) is not None]
+
+
+def tags_of(entry: Entry) -> list[str]:
+    """Return the tags that an entry is noted under: nobody else refers to it weakly."""
+    return [each.__callback__.__self__.tag for each in getweakrefs(entry)]
 
 
 # ---- over a state
@@ -121,15 +134,17 @@ def begin_tagged(state: CacheState, flight: Flight, tags_of: Callable[[Any], Ite
     """Note the entry of a claim that was won under its tags, before the fill is called: see T1."""
     table = tags_in(state.index)
     flight.tags_epoch = table.epoch
-    flight.tags = check_tags(state.name, tags_of(flight.entry.key))
-    table.note(flight.entry, flight.tags)
+    flight.tags = tags = tuple(tags_of(flight.entry.key))
+    if tags:
+        table.note(flight.entry, tags)
 
 
 def note_late_tags(state: CacheState, flight: Flight, tags: Iterable[str]) -> bool:
     """Note it under tags that its fill has brought too; say whether the value may be stored: see T3."""
     table = tags_in(state.index)
-    flight.tags += check_tags(state.name, tags)
-    table.note(flight.entry, flight.tags)
+    late = check_tags(state.name, tags)
+    flight.tags += late
+    table.note(flight.entry, late)
     if flight.tags_epoch is table.epoch:
         return True
     flight.tags_epoch = None  # see `Flight.was_overtaken`
@@ -142,34 +157,35 @@ def invalidate_tags(state: CacheState, tags: Collection[str]) -> int:
     if table is None:
         return 0
     table.epoch = object()  # before it looks: see T3
-    now, count = state.clock(), 0
+    removal = _Removal(state)
     seen: set[Entry] = set()
-    lost: list[Entry] = []
-    is_complete = False
-    while not is_complete:  # see T2
-        is_complete = True
-        for entry in table.find(tags):
-            if entry in seen:
-                continue
-            seen.add(entry)
-            try:
-                is_out, had_something = _remove(state, entry, now)
-            except Exception:  # from a method of the key, as in `clear`
-                lost.append(entry)
-            else:
-                count += had_something
-                is_complete = is_complete and is_out
-    return count + state.discard_lost(lost, now)
+    while found := [entry for entry in dict.fromkeys(table.find(tags)) if entry not in seen]:
+        seen.update(found)
+        if not removal.try_all(removal.try_all(found)):  # else see T2
+            break
+    return removal.count + state.discard_lost(removal.lost, removal.now)
 
 
-def _remove(state: CacheState, entry: Entry, now: float) -> tuple[bool, bool]:
-    """Say whether `entry` was in the index, and whether it had a value, or a running fill."""
-    flight = entry.flight
-    had_flight = flight is not None and not flight.is_orphaned  # before it is removed: it may settle after
-    is_out = state.remove_entry(entry)
-    return is_out, is_out and (state.notify_removed(entry, now) or had_flight)
+class _Removal:
+    """What one invalidation has removed."""
 
+    def __init__(self, state: CacheState) -> None:
+        self.state = state
+        self.now = state.clock()
+        self.count = 0
+        self.lost: list[Entry] = []
 
-def tags_of(entry: Entry) -> list[str]:
-    """Return the tags that an entry is noted under."""
-    return [ref.tag for ref in getweakrefs(entry) if type(ref) is _TagRef]
+    def try_all(self, entries: list[Entry]) -> list[Entry]:
+        """Remove and report `entries`; return those that are not in the index."""
+        return [entry for entry in entries if not self._try(entry)]
+
+    def _try(self, entry: Entry) -> bool:
+        flight = entry.flight
+        had_flight = flight is not None and not flight.is_orphaned  # before it is removed: it may settle after
+        try:
+            if not self.state.remove_entry(entry):
+                return False
+            self.count += self.state.notify_removed(entry, self.now) or had_flight
+        except Exception:  # from a method of the key, as in `clear`
+            self.lost.append(entry)
+        return True

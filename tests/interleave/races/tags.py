@@ -48,7 +48,7 @@ def tags_invalidated_during_a_fill(index: str, lookup: str) -> Started:
     return read, change, guarded(cache, check)
 
 
-@race(index=(*INDEXES, "lru"))
+@race(index=("dict", "lru"))
 def a_tag_that_the_fill_brings(index: str) -> Started:
     """A's fill reads the data, and brings the tag; B changes the data, and then invalidates that. Proves T3.
 
@@ -78,7 +78,7 @@ def a_tag_that_the_fill_brings(index: str) -> Started:
     return (lambda: cache["key"]), change, guarded(cache, check)
 
 
-@race(symmetric=True, index=(*INDEXES, "lru"))
+@race(symmetric=True, index=("dict", "lru"))
 def one_tag_invalidated_twice(index: str) -> Started:
     """Two invalidate a tag. Proves invariant 9.
 
