@@ -16,7 +16,12 @@ from stress.scenarios import SCENARIOS
 from tests.shared.servers import skip_or_fail
 
 FAULTS = load_faults()
-SLOW = {"flights_outlive_a_fork", "redis_renew_brings_a_void_token_back", "wait_lets_go_in_two_steps"}
+SLOW = {
+    "flights_outlive_a_fork",
+    "plane_without_a_heartbeat",
+    "redis_renew_brings_a_void_token_back",
+    "wait_lets_go_in_two_steps",
+}
 """These take more than some seconds: `python -m stress faults` alone looks for them."""
 SECONDS = 60.0
 """For each, on a machine that is very busy; most are found at once."""
