@@ -152,7 +152,7 @@ class SharedCache(Generic[V]):
                 "max_items goes by what is read in the store, which local= saves: limit the Storage instead"
             )
         threads, tasks = self._operations, self._aio._operations
-        tasks.local = LocalTier(local, copies, threads, tasks, plane_of(self._state.backend))
+        tasks.local = LocalTier(local, copies, self._state.keys, tasks.envelope, plane_of(self._state.backend))
         if threads is not None:
             threads.local = tasks.local
 

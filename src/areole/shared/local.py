@@ -28,12 +28,12 @@ from .._fill.filled import Filled, special_types
 from .._fill.rules import FillRules
 from .._fill.threads import ThreadFills
 from .._platform.weak import WeakTable
-from .fills import FillOperations
+from .kept import Kept
 from .operations import Operations
 from .outcome import Found
 from .plane import Plane
 from .steps import Steps
-from .tier import Tier
+from .wire_keys import WireKeys
 
 __all__ = ["LocalTier"]
 
@@ -41,22 +41,22 @@ _taken: Final[WeakTable[object]] = WeakTable()
 """Each Storage that is in front of a shared cache."""
 
 
-class LocalTier(Tier):
+class LocalTier(Kept):
     """Values by their names without the prefix; with `copies`, as bytes, which each hit turns into an object."""
 
-    def __init__(
-        self, storage: Any, copies: bool, threads: FillOperations | None, tasks: FillOperations, plane: Plane
-    ) -> None:
-        super().__init__(threads, tasks, plane, make_seconds(None), take_storage(storage, copies))
+    def __init__(self, storage: Any, copies: bool, keys: WireKeys, envelope: Any, plane: Plane) -> None:
+        super().__init__(keys, envelope, plane, take_storage(storage, copies))
         self._copies = copies
         self._get = storage.get
         self._cut = len(self._keys.prefix)
         state = storage._state
-        deadline_of, special = make_deadline(self.ttl, state.clock), special_types(allow_single_use=False)
+        deadline_of, special = (
+            make_deadline(lambda key, found: self.ttl_of(found), state.clock),
+            special_types(allow_single_use=False),
+        )
         rules = FillRules(deadline_of, make_seconds(None), refused_types=special, dump=self.value_of)
         self._fills = ThreadFills(state, rules)
         self.use(state)
-        del self._threads, self._tasks  # which have this: a cache that nobody uses is freed at once
 
     def value_of(self, found: Found) -> Any:
         return found.raw if self._copies else found.value

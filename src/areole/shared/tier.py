@@ -7,13 +7,11 @@ meanwhile detaches that flight: see P1 in `plane`. A hit knows nothing of all th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from contextlib import suppress
 from functools import partial
 from math import inf
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any
 
-from .._core.flight import Flight
 from .._core.sources import note_source
 from .._core.ttl import SecondsOf
 from .._fill.blocking import call_fill
@@ -24,18 +22,16 @@ from .._fill.resilience import StaleRules
 from .._fill.task_waiter import running_loop
 from .._fill.tasks import TaskFills
 from .._platform.arguments import is_async_function
-from .._platform.locks import Guarded, run_locked
 from .._state.cache_state import CacheState
-from .._state.tags import invalidate_tags, note_late_tags, tags_in
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError
 from ..typing import CacheInfo
 from .background import Done, in_background
 from .fill_many import find_or_fill_many
 from .fills import FillCall, FillOperations
+from .kept import Kept
 from .outcome import Found
 from .plane import Plane
-from .reports import Reports
 from .stale_times import Wanted, times_of
 from .steps import Steps, run, run_async
 from .versions import COUNT
@@ -43,15 +39,9 @@ from .wire_names import as_fill, has_own_keys, key_of_arguments, wire_name_of
 
 __all__ = ["Tier"]
 
-LEAST_NAMES: Final = 1000
-"""So many names are kept before those of keys that are not there any more are dropped."""
 
-
-class Tier(Guarded):
-    """One cache in front of a shared one; `threads` and `tasks` are the shared cache's operations.
-
-    `lock` guards `_key_of`, from wire names to keys; one of them is looked up without it.
-    """
+class Tier(Kept):
+    """One cache in front of a shared one; `threads` and `tasks` are the shared cache's operations."""
 
     def __init__(
         self,
@@ -61,30 +51,13 @@ class Tier(Guarded):
         ttl: SecondsOf[Any, Any],
         local_ttl: float | None,
     ) -> None:
-        super().__init__()
+        super().__init__(tasks.state.keys, tasks.envelope, plane, local_ttl)
         self._threads = threads
         self._tasks = tasks
-        self._plane = plane
         self._seconds_of = ttl
-        self._most_seconds = inf if local_ttl is None else local_ttl
-        self._keys, self._envelope = tasks.state.keys, tasks.envelope
-        self._key_of: dict[str, Any] = {}
-        self._most_names = LEAST_NAMES
-        self._state: CacheState | None = None
-        self._stale: StaleRules | None = None
-        self._wire_key: Callable[[Any], Any] = _itself
         self._prefix: str | None = None  # of a memoized function's keys; "": they have none
         self.previous: str | None = None  # see `FillRules`
         self.tags: Callable[[Any], Iterable[str]] | None = None  # of a key; None: fills give none either
-        self.version_key = self._keys.version_key
-
-    def use(self, state: CacheState, stale: StaleRules | None = None) -> None:
-        """Be in front of the shared cache with the entries of `state`."""
-        self._state, self._stale = state, stale
-        tags_in(state.index)
-        if state.on_removal is not None:
-            state.on_removal = Reports(state.on_removal, self._plane, state.name)
-        self._plane.add(self)
 
     # ---- fills
 
@@ -136,26 +109,6 @@ class Tier(Guarded):
         if not is_live:
             found.doubt(self._stale is not None and self._stale.fail_safe)
         return found if found.weight is None else Filled(found, weight=found.weight)
-
-    def epoch(self) -> object:
-        """Return what differs after each tag that was invalidated here."""
-        assert self._state is not None
-        return tags_in(self._state.index).epoch
-
-    def note_tags(self, flight: Flight, found: Found) -> None:
-        """Note the entry of a flight under the tags of what was found: by T3 of `_state.tags`, if they were not known.
-
-        1. A reads a value, and that its tag stands     3. the message comes, and finds nothing under the tag
-        2. B invalidates the tag                        4. A notes its entry under it: too late, as the epoch says.
-        """
-        assert self._state is not None
-        known = getattr(flight, "tags", ())
-        tags = () if found.raw is None else self._envelope.tags_of(found.raw)
-        late = [tag for tag, _ in tags if tag not in known]
-        if late:
-            flight.tags, flight.tags_epoch = known, found.epoch
-            if not note_late_tags(self._state, flight, late):
-                found.doubt(False)
 
     @staticmethod
     def _wanted(key: Any, state: CacheState, stale: StaleRules) -> Wanted:
@@ -234,10 +187,7 @@ class Tier(Guarded):
 
     def ttl(self, key: Any, found: Any) -> float | None:
         """Be the ttl of the cache: for how long what was found, or a stored exception, is kept here."""
-        if not isinstance(found, Found):
-            return self.error_ttl(self._seconds_of, key, found)
-        least = self._most_seconds if found.seconds is None else min(found.seconds, self._most_seconds)
-        return None if least == inf else least
+        return self.ttl_of(found) if isinstance(found, Found) else self.error_ttl(self._seconds_of, key, found)
 
     def error_ttl(self, seconds_of: SecondsOf[Any, Any], key: Any, error: Exception) -> float | None:
         """Return for how long an exception is kept: it is not in the store, so others' changes may not tell of it."""
@@ -255,10 +205,6 @@ class Tier(Guarded):
 
     def reset_counters(self) -> None:
         self._tasks.state.counters.reset()
-
-    def value_of(self, found: Found) -> Any:
-        """Return what is stored in this process, and given to those who wait."""
-        return found.value
 
     # ---- removal
 
@@ -313,102 +259,6 @@ class Tier(Guarded):
         state = self._tasks.state
         return in_background(run_async(steps(self._tasks)), partial(state.outbox.put, names, state))
 
-    def _drop_key(self, key: Any) -> bool:
-        assert self._state is not None
-        return self._state.invalidate(key, self._now())
-
-    def _drop_tags(self, tags: Collection[str]) -> int:
-        """Drop what is kept with one of these tags, as they are called in the store."""
-        return 0 if self._state is None else invalidate_tags(self._state, tags)
-
-    def _now(self) -> float:
-        """Return what the clock says. One that raises keeps no value from being dropped."""
-        with suppress(Exception):
-            return self._state.clock()  # type: ignore[union-attr]
-        return -inf
-
-    def drop(self, name: str) -> None:
-        """Drop what is kept under a wire name, and detach its fill."""
-        if name.startswith(self._keys.tag_prefix):
-            self._drop_tags([name[len(self._keys.tag_prefix) :]])
-        elif self._state is not None and name.startswith(self._keys.prefix):
-            text = name[len(self._keys.prefix) :]
-            key = self._key_of.get(name, text)
-            self._drop_key(key)
-            if key is not text:  # text of a class with another equality may stand beside plain text
-                self._drop_key(text)
-
-    def drop_beginning(self, prefix: str) -> None:
-        """The same for all names that begin like this."""
-        if self._state is not None and (prefix.startswith(self._keys.prefix) or self._keys.prefix.startswith(prefix)):
-            for entry in self._state.snapshot_to_remove():
-                if self._name_of(entry.key).startswith(prefix):
-                    self._drop_key(entry.key)
-
-    def drop_all(self) -> None:
-        """Drop everything, and detach all fills."""
-        if self._state is not None:
-            self._state.clear(self._now())
-
-    def doubt(self) -> None:
-        """Let nothing that is kept be fresh any more: it stays as a fallback, with `fail_safe`, or is dropped.
-
-        Two passes: one that a refresh has replaced since the first snapshot shows what it had then. Later ones show
-        what is stale already, and keep nothing as fresh, as they begin after the plane was known not to hear.
-        """
-        now = self._now()
-        if self._state is None or self._stale is None or not self._stale.fail_safe or now == -inf:
-            return self.drop_all()
-        for is_second in (False, True):
-            for entry in self._state.snapshot_to_remove():
-                if not is_second or entry.is_live(now):
-                    self._doubt(entry, now)
-        return None
-
-    def _doubt(self, entry: Any, now: float) -> None:
-        assert self._state is not None
-        if not run_locked(self._state.index.lock, entry.make_stale, now):
-            self._drop_key(entry.key)
-
-    # ---- names
-
-    def _note(self, name: str, key: Any) -> None:
-        """Note the key of a name that does not show it: by its flight, before that reads, so that it can be dropped.
-
-        A name stands for one key here. Keys that have one name, and are not equal (NaN; frozen dataclasses without an
-        equality) are dropped as another one comes.
-        """
-        if name[len(self._keys.prefix) :] != key:
-            noted = run_locked(self.lock, self._note_name, name, key)
-            if noted is not key and noted != key:
-                self._drop_key(noted)
-
-    def _note_name(self, name: str, key: Any) -> Any:
-        """Return the key that had this name before."""
-        noted = self._key_of.get(name, key)
-        self._key_of[name] = key
-        if len(self._key_of) > self._most_names:
-            self._drop_names()
-        return noted
-
-    def _name_of(self, key: Any) -> str:
-        """Return the name of a key in the index; it may be one that has none, whose lookup is about to raise."""
-        with suppress(Exception):
-            return self._keys.name(self._wire_key(key))
-        return ""
-
-    def _drop_names(self) -> None:
-        """Drop the names of keys that have no entry; in all, a constant time for each that is noted.
-
-        Under the lock: else a name could be noted again, by a flight that is not in the snapshot, and be dropped then.
-        """
-        assert self._state is not None
-        kept = {self._name_of(entry.key) for entry in self._state.snapshot_to_remove()}
-        for name in list(self._key_of):
-            if name not in kept:
-                self._key_of.pop(name, None)
-        self._most_names = max(LEAST_NAMES, 2 * len(self._key_of))
-
 
 class TierFill:
     """The fill of a cache that is in front of a shared one: called with a key, or with a function's arguments."""
@@ -429,10 +279,6 @@ class AsyncTierFill(TierFill):
 
     async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return await self._find(False, args, kwargs)
-
-
-def _itself(key: Any) -> Any:
-    return key
 
 
 async def _call_inline(fill: Callable[..., Any], key: Any, **previous: Any) -> Any:

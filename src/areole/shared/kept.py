@@ -1,0 +1,187 @@
+"""Kept: what this process keeps in front of a shared cache, in the entries of a cache of its own, and how it leaves.
+
+The plane says under which names something was changed. Its thread drops what is kept under them, and detaches flights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from math import inf
+from typing import Any, Final
+
+from .._core.flight import Flight
+from .._fill.resilience import StaleRules
+from .._platform.locks import Guarded, run_locked
+from .._state.cache_state import CacheState
+from .._state.tags import invalidate_tags, note_late_tags, tags_in
+from .outcome import Found
+from .plane import Plane
+from .reports import Reports
+from .wire_keys import WireKeys
+
+__all__ = ["Kept"]
+
+LEAST_NAMES: Final = 1000
+"""So many names are kept before those of keys that are not there any more are dropped."""
+
+
+class Kept(Guarded):
+    """The entries of one cache, as the plane sees them.
+
+    `lock` guards `_key_of`, from wire names to keys; one of them is looked up without it.
+    """
+
+    def __init__(self, keys: WireKeys, envelope: Any, plane: Plane, most_seconds: float | None) -> None:
+        super().__init__()
+        self._keys = keys
+        self._envelope = envelope
+        self._plane = plane
+        self._most_seconds = inf if most_seconds is None else most_seconds
+        self._key_of: dict[str, Any] = {}
+        self._most_names = LEAST_NAMES
+        self._state: CacheState | None = None
+        self._stale: StaleRules | None = None
+        self._wire_key: Callable[[Any], Any] = _itself
+        self.version_key = keys.version_key
+
+    def use(self, state: CacheState, stale: StaleRules | None = None) -> None:
+        """Be in front of the shared cache with the entries of `state`."""
+        self._state, self._stale = state, stale
+        tags_in(state.index)
+        if state.on_removal is not None:
+            state.on_removal = Reports(state.on_removal, self._plane, state.name)
+        self._plane.add(self)
+
+    # ---- what is kept
+
+    def ttl_of(self, found: Found) -> float | None:
+        """Return for how many seconds what was found is kept here; None: for ever."""
+        least = self._most_seconds if found.seconds is None else min(found.seconds, self._most_seconds)
+        return None if least == inf else least
+
+    def value_of(self, found: Found) -> Any:
+        """Return what is stored in this process, and given to those who wait."""
+        return found.value
+
+    def epoch(self) -> object:
+        """Return what differs after each tag that was invalidated here."""
+        assert self._state is not None
+        return tags_in(self._state.index).epoch
+
+    def note_tags(self, flight: Flight, found: Found) -> None:
+        """Note the entry of a flight under the tags of what was found: by T3 of `_state.tags`, if they were not known.
+
+        1. A reads a value, and that its tag stands     3. the message comes, and finds nothing under the tag
+        2. B invalidates the tag                        4. A notes its entry under it: too late, as the epoch says.
+        """
+        assert self._state is not None
+        known = getattr(flight, "tags", ())
+        tags = () if found.raw is None else self._envelope.tags_of(found.raw)
+        late = [tag for tag, _ in tags if tag not in known]
+        if late:
+            flight.tags, flight.tags_epoch = known, found.epoch
+            if not note_late_tags(self._state, flight, late):
+                found.doubt(False)
+
+    # ---- how it leaves
+
+    def _drop_key(self, key: Any) -> bool:
+        assert self._state is not None
+        return self._state.invalidate(key, self._now())
+
+    def _drop_tags(self, tags: Collection[str]) -> int:
+        """Drop what is kept with one of these tags, as they are called in the store."""
+        return 0 if self._state is None else invalidate_tags(self._state, tags)
+
+    def _now(self) -> float:
+        """Return what the clock says. One that raises keeps no value from being dropped."""
+        with suppress(Exception):
+            return self._state.clock()  # type: ignore[union-attr]
+        return -inf
+
+    def drop(self, name: str) -> None:
+        """Drop what is kept under a wire name, and detach its fill."""
+        if name.startswith(self._keys.tag_prefix):
+            self._drop_tags([name[len(self._keys.tag_prefix) :]])
+        elif self._state is not None and name.startswith(self._keys.prefix):
+            text = name[len(self._keys.prefix) :]
+            key = self._key_of.get(name, text)
+            self._drop_key(key)
+            if key is not text:  # text of a class with another equality may stand beside plain text
+                self._drop_key(text)
+
+    def drop_beginning(self, prefix: str) -> None:
+        """The same for all names that begin like this."""
+        if self._state is not None and (prefix.startswith(self._keys.prefix) or self._keys.prefix.startswith(prefix)):
+            for entry in self._state.snapshot_to_remove():
+                if self._name_of(entry.key).startswith(prefix):
+                    self._drop_key(entry.key)
+
+    def drop_all(self) -> None:
+        """Drop everything, and detach all fills."""
+        if self._state is not None:
+            self._state.clear(self._now())
+
+    def doubt(self) -> None:
+        """Let nothing that is kept be fresh any more: it stays as a fallback, with `fail_safe`, or is dropped.
+
+        Two passes: one that a refresh has replaced since the first snapshot shows what it had then. Later ones show
+        what is stale already, and keep nothing as fresh, as they begin after the plane was known not to hear.
+        """
+        now = self._now()
+        if self._state is None or self._stale is None or not self._stale.fail_safe or now == -inf:
+            return self.drop_all()
+        for is_second in (False, True):
+            for entry in self._state.snapshot_to_remove():
+                if not is_second or entry.is_live(now):
+                    self._doubt(entry, now)
+        return None
+
+    def _doubt(self, entry: Any, now: float) -> None:
+        assert self._state is not None
+        if not run_locked(self._state.index.lock, entry.make_stale, now):
+            self._drop_key(entry.key)
+
+    # ---- names
+
+    def _note(self, name: str, key: Any) -> None:
+        """Note the key of a name that does not show it: by its flight, before that reads, so that it can be dropped.
+
+        A name stands for one key here. Keys that have one name, and are not equal (NaN; frozen dataclasses without an
+        equality) are dropped as another one comes.
+        """
+        if name[len(self._keys.prefix) :] != key:
+            noted = run_locked(self.lock, self._note_name, name, key)
+            if noted is not key and noted != key:
+                self._drop_key(noted)
+
+    def _note_name(self, name: str, key: Any) -> Any:
+        """Return the key that had this name before."""
+        noted = self._key_of.get(name, key)
+        self._key_of[name] = key
+        if len(self._key_of) > self._most_names:
+            self._drop_names()
+        return noted
+
+    def _name_of(self, key: Any) -> str:
+        """Return the name of a key in the index; it may be one that has none, whose lookup is about to raise."""
+        with suppress(Exception):
+            return self._keys.name(self._wire_key(key))
+        return ""
+
+    def _drop_names(self) -> None:
+        """Drop the names of keys that have no entry; in all, a constant time for each that is noted.
+
+        Under the lock: else a name could be noted again, by a flight that is not in the snapshot, and be dropped then.
+        """
+        assert self._state is not None
+        kept = {self._name_of(entry.key) for entry in self._state.snapshot_to_remove()}
+        for name in list(self._key_of):
+            if name not in kept:
+                self._key_of.pop(name, None)
+        self._most_names = max(LEAST_NAMES, 2 * len(self._key_of))
+
+
+def _itself(key: Any) -> Any:
+    return key
