@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from areole.backends import MemoryBackend
 from areole.errors import KeyLeftOutError
 
 from ..interleave import EXHAUSTIVE, Injected, before_each, inject, signal_steps
-from ..kit import Gate, ManualClock, assert_valid, run, start_threads, until
+from ..kit import PATIENCE, Gate, ManualClock, assert_valid, run, start_threads, until
 
 TOKEN = b"0123456789abcdef"
 
@@ -139,12 +140,12 @@ def test_where_the_store_fails_and_that_is_a_miss_all_are_filled(backend: Counti
 
 
 def test_a_key_that_another_caller_fills_is_joined(backend: Counting) -> None:
-    shop, gate, source = open_shop(backend), Gate(), Source()
+    shop, gate, is_called = open_shop(backend), Gate(), threading.Event()
+    source = Source(is_called.set)
     first = start_threads(lambda: shop.get_or_fill("a", lambda key: gate.enter() or "by one"))  # type: ignore[func-returns-value]
     gate.wait_until_entered()
     many = start_threads(lambda: shop.get_or_fill_many(["a", "b"], source))
-    while not source.calls:
-        pass
+    assert is_called.wait(PATIENCE)
     gate.open()
     assert first() == ["by one"] and many() == [{"a": "by one", "b": "bb"}]
     assert source.calls == [["b"]]
