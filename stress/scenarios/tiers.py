@@ -119,7 +119,7 @@ _LEASED: dict[str, Any] = {"lease": LEASE}
 WHAT_HAPPENS: dict[str, Any] = {
     "": Disturbance(engines=ENGINES),
     "tags": DISTURBANCES["tags"],
-    "four": Disturbance(engines=ENGINES, readers=4),
+    "four": Disturbance(engines=ENGINES, readers=4, settings={"pause": 0.05}),  # so that reads are mostly hits
     "flood": Disturbance(flood, ENGINES),  # type: ignore[arg-type]
     "evicts": DISTURBANCES["evicts"],
     "fork": DISTURBANCES["fork"],

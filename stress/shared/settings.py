@@ -39,6 +39,7 @@ class Settings:
     clock_off: float = 0.0
     forks: bool = False
     sets: bool = True
+    pause: float = 0.004  # seconds between two invalidations, at most
     tags: bool = False  # values have tags, and are invalidated by them too
     is_resilient: bool = False
     keeps: bool = False  # whether the shared cache itself keeps what it reads

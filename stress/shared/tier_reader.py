@@ -122,11 +122,11 @@ class TierReader(Reader):
                 self.check(counts, number, floor, self.local.refresh(KEYS[number]))
             elif drawn < 0.035 and self.settings.tags:
                 self.local.invalidate_tags(*self.settings.tags_of(number))
-            elif 0.5 < drawn < 0.7:
+            elif 0.5 < drawn < 0.55:
                 tags = self.settings.tags_of(number) or None
                 self.check(counts, number, floor, self.cache.get_or_fill(KEYS[number], self.fill, tags=tags))
-            elif drawn > 0.7:
-                read = self.of_many.fetch_many if drawn > 0.8 else self.cache.get_many
+            elif drawn > 0.9:
+                read = self.of_many.fetch_many if drawn > 0.95 else self.cache.get_many
                 found = read([KEYS[each] for each in several])
                 for each, least in zip(several, floors, strict=True):
                     if KEYS[each] in found:

@@ -67,7 +67,7 @@ class Writer:
         return {"tags": self.tags_of(numbers[0])} if how in ("set", "set_many") else {}
 
     def pause(self) -> float:
-        return 0.004 * self.choices.random()
+        return self.settings.pause * self.choices.random()
 
     def raise_source(self, numbers: list[int]) -> None:
         for number in numbers:
