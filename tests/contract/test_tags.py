@@ -53,7 +53,13 @@ class Subject:
         self.removed.append(cause)
 
     def make_atomic(self, detail: str) -> None:
-        options: Any = {"": {}, "atomic": {"index": "atomic"}, "ttl": {"ttl": 60}, "lru": {"max_items": 9}}[detail]
+        options: Any = {
+            "": {},
+            "atomic": {"index": "atomic"},
+            "ttl": {"ttl": 60},
+            "lru": {"max_items": 9},
+            "pool": {"ttl": 60, "resilience": Resilience(hard_timeout=60)},  # a thread of the pool fills
+        }[detail]
         self.cache = AtomicCache(self.fill, tags=TEMPLATES, on_removal=self.note, **options)
         self.look_up = self.cache.fetch
 
@@ -82,7 +88,7 @@ class Subject:
 
 
 KINDS = (
-    "atomic", "atomic atomic", "atomic ttl", "atomic lru", "tasks", "memoized", "memoized async",
+    "atomic", "atomic atomic", "atomic ttl", "atomic lru", "atomic pool", "tasks", "memoized", "memoized async",
     "cached Storage", "cached Cache", "cached AtomicCache", "store Storage", "store Cache",
 )  # fmt: skip
 

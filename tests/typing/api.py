@@ -799,7 +799,11 @@ def tagged(user_id: int) -> str:
     return "Ada"
 
 
-@AtomicCache.memoize(tags=lambda user_id: [f"user:{user_id}"])
+def tags_of_user(user_id: int) -> list[str]:
+    return [f"user:{user_id}"]
+
+
+@AtomicCache.memoize(tags=tags_of_user)
 async def tagged_later(user_id: int) -> str:
     return "Ada"
 
