@@ -103,12 +103,12 @@ class AsyncReadThrough(ReadThrough[K, V]):
         check_on_abandon(on_abandon)
         fills = open_fills(TaskFills, "AsyncAtomicCache", given, ttl, has_many=fill is None, **options)
         fills.cancels = on_abandon == "cancel"
-        tier, again = fills.rules.tier, None
+        tier, one = fills.rules.tier, None
         if fill is None:
             if tier is not None:
-                again = tier.fill_for_tasks(AsyncManyFill(given, None, inline=inline), inline).refresh
+                one = tier.fill_for_tasks(AsyncManyFill(given, None, inline=inline), inline)
                 given = tier.fill_many_for_tasks(given, inline)
-            given = AsyncManyFill(given, max_batch, gatherings_of(fills, coalesce, max_batch), again, inline)
+            given = AsyncManyFill(given, max_batch, gatherings_of(fills, coalesce, max_batch), one, inline)
         elif tier is not None:
             given = tier.fill_for_tasks(given, inline)
         fills.offloads = not inline and not is_async_function(given)

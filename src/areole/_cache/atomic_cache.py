@@ -146,12 +146,12 @@ class AtomicCache(ReadThrough[K, V]):
             tags=tags,
             has_many=fill is None,
         )
-        tier, again = fills.rules.tier, None
+        tier, one = fills.rules.tier, None
         if fill is None:
             if tier is not None:
-                again = tier.fill_for_threads(ManyFill(given, None)).refresh
+                one = tier.fill_for_threads(ManyFill(given, None))
                 given = tier.fill_many_for_threads(given)
-            given = ManyFill(given, max_batch, gatherings_of(fills, coalesce, max_batch), again)
+            given = ManyFill(given, max_batch, gatherings_of(fills, coalesce, max_batch), one)
         elif tier is not None:
             given = tier.fill_for_threads(given)
         self._fill_by(fills, given)

@@ -17,7 +17,7 @@ __all__ = ["AsyncManyFill", "ManyFill"]
 class ManyFill:
     """For threads. `load` is what the user gave, or what asks a shared cache first; `most` limits its keys.
 
-    `again` fills one key again, also where a shared cache has it; None: `load` does.
+    `one` asks a shared cache for one key, and can refresh it there; None: there is none.
     """
 
     def __init__(
@@ -25,29 +25,30 @@ class ManyFill:
         load: Callable[[list[Any]], Any],
         most: int | None,
         gatherings: Gatherings | None = None,
-        again: Callable[[Any], Any] | None = None,
+        one: Any = None,
     ) -> None:
         self.load = load
         self.most = most
         self.gatherings = gatherings
-        self.again = again
+        self.one = one
 
     def __call__(self, key: Any) -> Any:
         if self.gatherings is not None:
             return self.gatherings.fill(key, self.many)
+        if self.one is not None:
+            return self.one(key)
         return result_of(outcomes_of([key], self.many([key]))[0])
 
     def many(self, keys: list[Any]) -> Any:
         return self.load(keys)
 
     def refresh(self, key: Any) -> Any:
-        """Do what a refresh of a cache in front of a shared one does."""
-        return self.again(key) if self.again is not None else self(key)
+        """Have the shared cache behind fill this again."""
+        return self.one.refresh(key)
 
     def for_tasks(self) -> AsyncManyFill:
-        load, again = (each.fill if isinstance(each, BlockingFill) else each for each in (self.load, self.again))
-        assert load is not None
-        return AsyncManyFill(load, self.most, self.gatherings, again)
+        load, one = (each.fill if isinstance(each, BlockingFill) else each for each in (self.load, self.one))
+        return AsyncManyFill(load, self.most, self.gatherings, one)
 
 
 class AsyncManyFill(ManyFill):
@@ -58,23 +59,25 @@ class AsyncManyFill(ManyFill):
         load: Callable[[list[Any]], Any],
         most: int | None,
         gatherings: Gatherings | None = None,
-        again: Callable[[Any], Any] | None = None,
+        one: Any = None,
         inline: bool = False,
     ) -> None:
-        super().__init__(load, most, gatherings, again)
+        super().__init__(load, most, gatherings, one)
         self.offloads = not inline and not is_async_function(load)
 
     async def __call__(self, key: Any) -> Any:
         if self.gatherings is not None:
             return await self.gatherings.fill_in_task(key, self.many)
+        if self.one is not None:
+            return await call_fill(partial(self.one, key), self.offloads)
         return result_of(outcomes_of([key], await self.many([key]))[0])
 
     async def many(self, keys: list[Any]) -> Any:
         return await call_fill(partial(self.load, keys), self.offloads)
 
     async def refresh(self, key: Any) -> Any:
-        return await (call_fill(partial(self.again, key), self.offloads) if self.again is not None else self(key))
+        return await call_fill(partial(self.one.refresh, key), self.offloads)
 
     def for_threads(self, name: str) -> ManyFill:
-        again = None if self.again is None else BlockingFill(self.again, name)
-        return ManyFill(BlockingFill(self.load, name), self.most, self.gatherings, again)
+        one = None if self.one is None else BlockingFill(self.one, name)
+        return ManyFill(BlockingFill(self.load, name), self.most, self.gatherings, one)
