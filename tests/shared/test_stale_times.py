@@ -11,7 +11,7 @@ import pytest
 from areole import CACHE_MISS, AsyncAtomicCache, AtomicCache, BackendError, FillTimeout, Resilience, SharedCache
 from areole._core.entry import StaleTimes, TimedEntry
 from areole.backends import MemoryBackend
-from areole.shared.fills import FillCall
+from areole.shared.fill_call import FillCall
 from areole.shared.stale_times import Wanted
 from areole.testing import ManualClock
 

@@ -17,7 +17,8 @@ from .._core.sources import note_source
 from .._core.ttl import SecondsOf
 from .._fill.outcomes import Failed, outcomes_of, result_of
 from ..errors import BackendError
-from .fills import FillCall, FillOperations, TagsOf
+from .fill_call import FillCall, TagsOf
+from .fills import FillOperations
 from .outcome import Found
 from .steps import Steps
 

@@ -27,8 +27,9 @@ from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError
 from ..typing import CacheInfo
 from .background import Done, in_background
+from .fill_call import FillCall
 from .fill_many import find_or_fill_many
-from .fills import FillCall, FillOperations
+from .fills import FillOperations
 from .kept import Kept
 from .outcome import Found
 from .plane import Plane
