@@ -742,6 +742,9 @@ def filled(shop: SharedCache[int]) -> None:
     assert_type(HasFills().either(1), int)
     assert_type(Storage[int]().get_or_fill("x", gives_filled), int)
     assert_type(shop.get_or_fill("x", gives_either), int)
+    assert_type(shop.get_or_fill("x", gives_either, tags=["a"]), int)
+    assert_type(shop.set("x", 1, tags=["a"]), bool)
+    assert_type(shop.invalidate_tags("a", "b"), bool)
     assert_type(cached(Storage())(gives_filled)("x"), int)
     assert_type(cached(shop)(gives_either)("x"), int)
     Filled(1, tll=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

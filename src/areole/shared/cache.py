@@ -366,8 +366,8 @@ class SharedCache(Generic[V]):
     def invalidate_tags(self, *tags: str) -> bool:
         """Remove all values that have one of `tags`, and have no fill of theirs stored that is running in any process.
 
-        Say whether that was done: not where the store fails, and `on_error` takes that as a miss. It is one request,
-        however many values there are; they stay in the store, unread, until their ttl ends.
+        Say whether that was done: not where the store fails, and `on_error` takes that as a miss. It takes two
+        requests, however many values there are; they stay in the store, unread, until their ttl ends.
         """
         return run(self._steps().invalidate_tags(tags))
 

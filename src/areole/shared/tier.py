@@ -2,6 +2,7 @@
 
 A miss of the cache asks the shared one, in the flight of its key, and that fills. So what the plane hears of the key
 meanwhile detaches that flight: see P1 in `plane`. A hit knows nothing of all this: it is a hit of the cache.
+The version of a tag is a key as others are: hearing of it drops what lists that tag, by the cache's TagTable.
 """
 
 from __future__ import annotations
