@@ -266,8 +266,8 @@ def test_a_lookup_that_has_waited_in_vain_and_then_finds_a_value_counts_once(res
             raise KeyboardInterrupt
         return key
 
-    def fill_before_it_looks_again(fills: Any, flight: Any) -> Any:
-        value = read_result(fills, flight)
+    def fill_before_it_looks_again(fills: Any, *flights: Any) -> Any:
+        value = read_result(fills, *flights)
         if value is Empty and len(keys) == 1:
             run_threads(lambda: cache["a"])
         return value

@@ -45,7 +45,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Self
 
-from .._core.entry import Empty, Entry, IdleTimes
+from .._core.entry import UNPUBLISHED, Empty, Entry, IdleTimes
 from .._core.flight import Flight
 from .._core.sources import note_source
 from .._core.ttl import EXPIRED_AT_ONCE
@@ -181,7 +181,7 @@ class Fills:
 
     def take_over(self, flight: Flight, old: Entry) -> bool:
         """Put the flight's entry in the place of `old`, showing its value, if that is ready and still in the index."""
-        if old.flight is not None or not old.is_published:
+        if old.flight is not None or old.deadline == UNPUBLISHED:
             return False
         flight.old = old  # before it can be seen: one that joins it looks whether there is a value to fall back on
         is_replaced = self.state.replace_entry(old, flight.entry)
@@ -328,10 +328,16 @@ class Fills:
         if state.expirer is not None:
             state.expirer.expire_some(state)
 
-    def read_result(self, flight: Flight) -> Any:
-        """Return or raise what a flight that was waited for has brought; Empty if its leader left none."""
+    def read_result(self, flight: Flight, asking: Flight | None = None) -> Any:
+        """Return or raise what a flight that was waited for has brought; Empty if its leader left none.
+
+        `asking` is the flight of a caller that has joined it: it may not be an answer for that one.
+        """
         error = None
         try:
+            is_special = self.rules.tier is not None or self.state.index.tags is not None
+            if asking is not None and is_special and not self._answers(flight, asking):
+                return Empty
             if flight.value is not Empty:
                 return flight.value
             error = flight.for_waiters
@@ -344,15 +350,15 @@ class Fills:
         finally:
             del error, flight  # here and below: a traceback keeps its frames, which must not lead to the exception
 
-    def read_joined(self, flight: Flight, asking: Flight) -> Any:
-        """Do so for a caller that has waited for it, in the place of a flight of its own."""
+    def _answers(self, flight: Flight, asking: Flight) -> bool:
+        """Say whether what a flight has brought is an answer for one that has joined it, and note where it is from."""
         if flight.was_overtaken:
-            return Empty
+            return False
         if self.rules.tier is not None and flight.value is not Empty:
             if getattr(asking, "source", flight.source) != flight.source:
-                return Empty
+                return False
             note_source(self.state.name, flight.entry.key, flight.source)
-        return self.read_result(flight)
+        return True
 
     def _error_of_own_fill(self, flight: Flight) -> Exception | None:
         """Return what this caller's own fill has raised, while it still leads: its ttl or clock asks for the key."""

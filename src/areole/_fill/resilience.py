@@ -136,7 +136,8 @@ class StaleRules:
         took = now - began
         if seconds is None:
             return StaleTimes(None, math.inf, math.inf, took)
-        seconds = self.shortened(seconds)
+        if self.jitter:
+            seconds = self.shortened(seconds)
         expires = now + seconds
         stale_until = expires if self.stale_ttl is None else expires + self.stale_ttl
         return StaleTimes(expires - self.ahead(seconds, took), expires, stale_until, took)

@@ -274,7 +274,7 @@ class TaskFills(Fills):
                 return flight.value
             patience = None if serving is None else serving.patience()
             await self._wait_for(joined, self.wait_timeout if patience is None else patience)
-            value = self.read_joined(joined, flight)
+            value = self.read_result(joined, flight)
             return value if serving is None else serving.has_result(value)
         finally:
             del flight, joined

@@ -124,7 +124,7 @@ class ThreadFills(Fills):
             if serving is not None and found is Claim.LED_IN_WORKER:
                 return serving.has_result(self._wait_for_own(joined, patience))
             self._wait(joined, self.wait_timeout if patience is None else patience)
-            value = self.read_joined(joined, flight)
+            value = self.read_result(joined, flight)
             return value if serving is None else serving.has_result(value)
         finally:
             del joined  # here and below: a traceback keeps its frames, which must not lead back to the exception

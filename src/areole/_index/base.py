@@ -117,7 +117,7 @@ class IndexBase(Guarded):
         return run_locked(self.lock, self._publish_plainly, entry, value, deadline, now)
 
     def _publish_plainly(self, entry: Entry, value: Any, deadline: Any, now: float) -> Sequence[Removal]:
-        if not entry.is_published:
+        if entry.deadline == UNPUBLISHED:
             if self._holds(entry):
                 entry.publish(value, deadline)
             return ()
