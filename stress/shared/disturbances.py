@@ -143,7 +143,7 @@ _LEASED: Final = {"lease": LEASE}
 _TAGGED: Final = {"tags": True}
 _EVICTS: Final = {"maxmemory": "3mb", "maxmemory_policy": "allkeys-lru"}
 MIXED: Final = Disturbance(
-    mixed, ENGINES, _AWAY | _LEASED | _TAGGED, {"clock_off": HOUR}, server=_EVICTS, may_fail=True
+    mixed, ENGINES, _AWAY | _LEASED | _TAGGED | {"pause": 0.03}, {"clock_off": HOUR}, server=_EVICTS, may_fail=True
 )
 
 DISTURBANCES: Final[dict[str, Disturbance]] = {

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from areole import AsyncAtomicCache, AtomicCache, Resilience, SharedCache, cached
+from areole import AsyncAtomicCache, AtomicCache, Filled, Resilience, SharedCache, cached
 from areole._core.flight import Flight
 from areole._platform.locks import run_locked
 from areole.backends import MemoryBackend, RedisBackend, SQLiteBackend, redis_listener
@@ -29,7 +29,7 @@ from areole.errors import BackendError, BackendTimeout
 from areole.shared import plane as planes
 from areole.testing import ManualClock
 
-from ..kit import PATIENCE
+from ..kit import PATIENCE, Gate, start_threads, wait_until_waiting
 from .servers import RedisServer, redis_server
 
 
@@ -538,6 +538,38 @@ def test_what_cannot_be_dropped_by_its_name_is_dropped_with_all_else(sides: tupl
     eventually(lambda: "shop:v1:a" in other.obeyed)
     fails[0] = False
     assert local[key] == "new"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_who_asks_after_a_tag_was_invalidated_waits_for_no_older_fill_though_the_store_fails(late: bool) -> None:
+    sea, gate, versions = Sea(), Gate(), [1]
+    backend, other = Process(sea), Process(sea)
+
+    def fill(key: str) -> Any:
+        version = versions[0]
+        if version == 1:
+            gate.enter()
+        return Filled(version, tags=["t"]) if late else version
+
+    def fail(*of: Any) -> Any:
+        raise BackendError("the store is away")
+
+    shared = SharedCache[Any](backend, namespace="shop", on_error="miss")
+    local = AtomicCache(fill, shared=shared, tags=() if late else ["t"])
+    eventually(planes.plane_of(backend).is_live)
+    backend.get_many = backend.take = fail  # type: ignore[method-assign]
+    before = start_threads(lambda: local["a"])
+    gate.wait_until_entered()
+    versions[0] = 2
+    heard = local._state.index.tags.epoch
+    SharedCache[Any](other, namespace="shop").invalidate_tags("t")
+    eventually(lambda: local._state.index.tags.epoch is not heard)
+    after = start_threads(lambda: local["a"])
+    if late:
+        wait_until_waiting(local, 1)
+    gate.open()
+    assert before() == [1] and after() == [2]
+    planes.plane_of(backend).close()
 
 
 def test_names_that_take_too_long_to_drop_are_dropped_with_all_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ class FillCall:
         "seconds",
         "seconds_of",
         "source",
+        "tag_names",
         "tags_of",
         "version",
         "wait",
@@ -68,6 +69,7 @@ class FillCall:
         self.previous = previous  # the keyword by which the fill takes the value that it is to replace
         self.old: Any = Empty  # that value: the one that `raw` is
         self.tags_of = tags_of
+        self.tag_names: Sequence[str] = ()  # of the value that was filled, also where it could not be stored
         self.began = moment()
         self.raw: bytes | None = None  # what is stored
         self.version: bytes | None = None
@@ -119,4 +121,6 @@ class FillCall:
 
     def found_as(self, value: Any) -> Found:
         source: Source = "stale" if self.is_stale else self.source
-        return Found(value, self.seconds, source, self.raw, self.left, self.is_left, self.weight)
+        found = Found(value, self.seconds, source, self.raw, self.left, self.is_left, self.weight)
+        found.tag_names = self.tag_names
+        return found

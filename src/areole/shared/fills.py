@@ -111,7 +111,7 @@ class FillOperations(Operations):
         call.is_left, call.is_stale = outcome.is_left, False
         if not outcome.is_left:  # else what was found stays as it was
             call.seconds, call.left, call.raw = outcome.seconds, outcome.left, outcome.payload
-        call.weight = outcome.weight
+        call.weight, call.tag_names = outcome.weight, outcome.tag_names
         call.source = "filled" if outcome.is_filled else "shared"
         return value
 
@@ -155,6 +155,7 @@ class FillOperations(Operations):
         """Do what the leader of a flight does; its flight is open for others until this returns."""
         outcome = Outcome(call)
         tags = (COUNT, *call.tags_of()) if call.tags_of is not None and self.state.has_versions else ()
+        outcome.tag_names = tags[1:]
         try:
             token, version = yield from self._take(call, outcome)
             if token is None:
@@ -313,4 +314,6 @@ class FillOperations(Operations):
             raise TypeError(f"{returner} returned a Filled with tags=: give the cache, function or call tags=() too")
         outcome.value, outcome.is_filled = value, True
         outcome.weight = None if filled is None else filled.weight
+        if filled is not None and filled.tags:
+            outcome.tag_names = (*outcome.tag_names, *self.state.tag_names(filled.tags))
         return filled

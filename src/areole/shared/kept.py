@@ -77,8 +77,8 @@ class Kept(Guarded):
         """
         assert self._state is not None
         known = getattr(flight, "tags", ())
-        tags = () if found.raw is None else self._envelope.tags_of(found.raw)
-        late = [tag for tag, _ in tags if tag not in known]
+        tags = [] if found.raw is None else [tag for tag, _ in self._envelope.tags_of(found.raw)]
+        late = [tag for tag in {*tags, *found.tag_names} if tag not in known]
         if late:
             flight.tags, flight.tags_epoch = known, found.epoch
             if not note_late_tags(self._state, flight, late):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..typing import Source
@@ -23,7 +23,7 @@ class Found:
     is how long it is of use, with its stale time. `is_left`: another process fills it, and it stays here meanwhile.
     """
 
-    __slots__ = ("epoch", "is_left", "left", "raw", "seconds", "source", "value", "weight")
+    __slots__ = ("epoch", "is_left", "left", "raw", "seconds", "source", "tag_names", "value", "weight")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Found:
         self.is_left = is_left
         self.weight = weight  # what it counts for here, if the fill says so
         self.epoch: object = None  # of the TagTable here, before it was read
+        self.tag_names: Sequence[str] = ()  # besides those that `raw` lists
 
     def doubt(self, has_fallback: bool) -> None:
         """Have it kept as a fallback alone, or not at all: what others change is not heard."""
@@ -78,6 +79,7 @@ class Outcome:
         "own",
         "payload",
         "seconds",
+        "tag_names",
         "tags",
         "value",
         "version",
@@ -97,6 +99,7 @@ class Outcome:
         self.is_left = False  # another process fills, and the leader leaves it to that: this is nothing for others
         self.payload: bytes | None = None  # `value` packed, under `version`
         self.late_tags: Tags = ()  # which the fill has brought
+        self.tag_names: Sequence[str] = ()  # of all, also where their versions could not be read
         self.tags: Tags = ()  # with their versions before the fill began; COUNT is the first, where there may be any
         self.version: bytes | None = None  # of the namespace, before the fill began; none: it was found in the store
 
