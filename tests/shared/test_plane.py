@@ -770,3 +770,22 @@ def test_clearing_a_memoized_function_leaves_the_rest_of_the_namespace() -> None
         by_key.cache_clear()
     assert by_key("a") == ["'a'", 1] and shared["other"] == 1
     assert by_key.invalidate("a") and by_key("a") == ["'a'", 2]
+
+
+def test_a_change_is_obeyed_in_its_call_by_copies_in_front_of_another_cache_of_the_same_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each SharedCache that is made of a URL has a backend of its own; here no plane hears of anything."""
+    monkeypatch.setattr(planes.Plane, "_start", lambda plane: setattr(plane, "_is_live", True))
+    url = f"sqlite:///{tmp_path}/cache.db"
+    with SharedCache(url, namespace="shop") as one, SharedCache(url, namespace="shop") as other:
+        numbers = iter(range(9))
+        cache: AtomicCache[str, int] = AtomicCache(lambda key: next(numbers), shared=one)
+        cache["warm"]  # starts the plane
+        assert cache["k"] == cache["k"] == 1
+        other.set("k", 100)
+        assert cache["k"] == 100
+        other.delete("k")
+        assert cache["k"] == 2
+        other.clear()
+        assert cache["k"] == 3

@@ -131,6 +131,8 @@ class SharedCache(Generic[V]):
         sync, asynchronous = backends_for(backend, None if executor is INLINE else executor)
         self._state = state
         state.backend = asynchronous if sync is None else sync
+        with suppress(TypeError):  # one of a user's may take no weak references
+            state.outbox.backends.add_if_absent(state.backend, None)
         self._sync_backend = sync
         self._is_closed = False
         self._by_choice: WeakTable[Any] = WeakTable()  # what functions that choose their cache are in this one

@@ -38,6 +38,7 @@ from typing import Any, Final
 
 from .._platform.fork import after_fork_in_child
 from .._platform.locks import Guarded, run_locked
+from .._platform.weak import WeakTable
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendTimeout, CacheClosedError
 from .renewer import Renewal, renewer
@@ -66,7 +67,17 @@ class Outbox(Guarded):
     `lock` makes one step of looking and changing; `queued` is looked at without it. What is being sent is queued.
     """
 
-    __slots__ = ("_first", "_prefixes", "_renewal", "_sending", "_state", "everything", "made_for", "queued")
+    __slots__ = (
+        "_first",
+        "_prefixes",
+        "_renewal",
+        "_sending",
+        "_state",
+        "backends",
+        "everything",
+        "made_for",
+        "queued",
+    )
 
     def __init__(self, everything: str, made_for: tuple[str, bool], first: str = "") -> None:
         super().__init__()
@@ -74,6 +85,8 @@ class Outbox(Guarded):
         self.everything = everything
         """The name that stands for all values: of the version, or one that ends with ALL_THAT_BEGIN."""
         self.made_for = made_for
+        self.backends: WeakTable[None] = WeakTable()
+        """Those of the caches that share this queue: caches that were made of one URL have one each."""
         self._clear()
 
     def _clear(self) -> None:

@@ -85,9 +85,10 @@ class SharedState:
 
     def drop_kept(self, name: str) -> None:
         """Drop what this process keeps of `name` in front of the store; the version's name stands for everything."""
-        plane = find_plane(self.backend)
-        if plane is not None:
-            plane.changed(name)
+        backends = self.backend, *self.outbox.backends.objects()
+        for plane in dict.fromkeys(map(find_plane, backends)):
+            if plane is not None:
+                plane.changed(name)
 
     def tag_names(self, tags: Iterable[str]) -> tuple[str, ...]:
         """Return what tags are called in the store."""
