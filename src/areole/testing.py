@@ -92,6 +92,7 @@ def _switch(by: int) -> None:
     _times_off += by
     switch.is_off = _times_off > 0
     Fills.complete = _complete_unkept if switch.is_off else _complete  # type: ignore[method-assign]
+    Fills.keeps_errors = not switch.is_off
 
 
 def _complete_unkept(

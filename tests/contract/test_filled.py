@@ -278,6 +278,27 @@ def test_what_is_wrong_is_said(options: Any, error: type[Exception], message: st
         Filled(Filled(1))
 
 
+def test_the_ttl_of_a_fill_that_does_not_end_when_it_is_cancelled_is_no_failure() -> None:
+    async def fill(key: str) -> Any:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return Filled(key, ttl=5)
+
+    async def main() -> None:
+        cache: AsyncAtomicCache[str, Any] = AsyncAtomicCache(fill)
+        lookup = asyncio.create_task(cache.fetch("k"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        lookup.cancel()
+        await asyncio.wait([lookup])
+        assert cache.cache_info().fills == 1 and cache.cache_info().failures == 0
+        assert "k" not in cache
+        assert_valid(cache)
+
+    asyncio.run(main())
+
+
 # ---- with a shared cache
 
 

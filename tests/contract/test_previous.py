@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from areole import NOT_MODIFIED, AsyncAtomicCache, AtomicCache, Filled, Resilience, SharedCache, Storage, cached
+from areole import NOT_MODIFIED, AsyncAtomicCache, AtomicCache, Cache, Filled, Resilience, SharedCache, Storage, cached
 from areole.testing import ManualClock, assert_valid
 
 from ..kit import wait_until_settled
@@ -182,6 +182,34 @@ def test_a_value_that_stays_keeps_its_tags() -> None:
         assert shop.refresh("k", lambda key, previous=None: NOT_MODIFIED, tags=["b"]) == "old"
         assert shop.invalidate_tags("b")
         assert "k" not in shop
+
+
+@pytest.mark.parametrize("is_filled", [False, True])
+def test_in_a_cache_of_bytes_it_stands_for_the_old_value_and_not_for_its_bytes(is_filled: bool) -> None:
+    clock, seen = ManualClock(), list[Any]()
+    answers: list[Any] = [{"a": 1}, Filled(NOT_MODIFIED, ttl=20) if is_filled else NOT_MODIFIED]
+    store: Cache[Any] = Cache(clock=clock)
+
+    @cached(store, ttl=20, skip=lambda result: seen.append(result))
+    def ask(key: str) -> Any:
+        return answers.pop(0)
+
+    assert ask("k") == {"a": 1}
+    clock.advance(15)
+    assert ask.refresh("k") == {"a": 1}
+    clock.advance(15)
+    assert ask("k") == {"a": 1} and seen == [{"a": 1}] * 2
+    assert_valid(store)
+
+
+def test_where_no_cache_is_chosen_it_is_an_error_too() -> None:
+    @cached(lambda: None)
+    def ask(key: str) -> Any:
+        return NOT_MODIFIED
+
+    for call in (ask, ask.refresh):
+        with pytest.raises(TypeError, match=r"cached: .*ask returned NOT_MODIFIED, but there is no value"):
+            call("k")
 
 
 def test_it_may_come_with_a_ttl() -> None:

@@ -288,6 +288,49 @@ def test_a_key_that_raises_keeps_neither_its_own_value_nor_others(monkeypatch: p
     assert not cache._state.index.snapshot()
 
 
+class Salted:
+    """A key whose hash may change; `at_hash` is called whenever that is asked for."""
+
+    at_hash: Callable[[], object] = int
+
+    def __init__(self, salt: int) -> None:
+        self.salt = salt
+
+    def __hash__(self) -> int:
+        self.at_hash()
+        return self.salt
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Salted)
+
+
+@pytest.mark.parametrize("options", [{}, {"index": "atomic"}, {"max_items": 9, "policy": "lru"}, {"max_items": 9}])
+def test_a_key_whose_hash_has_changed_does_not_hide_its_value_from_an_invalidation(options: Any) -> None:
+    cache: AtomicCache[Any, int] = AtomicCache(id, tags=["tag"], **options)
+    key = Salted(1)
+    cache[key], cache["other"]
+    key.salt = 2
+    assert cache.invalidate_tags("tag") == 2
+    key.salt = 1
+    assert key not in cache and len(cache) == 0
+    assert_valid(cache)
+
+
+@pytest.mark.parametrize("options", [{}, {"max_items": 9, "policy": "lru"}, {"max_items": 9}])
+def test_an_invalidation_within_the_search_for_a_key_whose_hash_has_changed_removes_what_that_has_out(
+    options: Any,
+) -> None:
+    cache: AtomicCache[Any, int] = AtomicCache(lambda key: 1, tags=lambda key: [str(key)], **options)
+    changed, asking = Salted(1), Salted(7)
+    cache[changed], cache["before"], cache[asking], cache["tagged"]
+    changed.salt = 3
+    index = cache._state.index
+    asking.at_hash = lambda: index.rebuilds % 2 and cache.invalidate_tags("tagged")  # type: ignore[method-assign]
+    cache.invalidate(Salted(1))  # finds `changed`, which its own hash does not find
+    assert "tagged" not in cache
+    assert_valid(cache)
+
+
 @pytest.mark.parametrize(
     ("use", "message"),
     [

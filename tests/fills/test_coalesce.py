@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, FillDeadlockError, RecursiveFillError
+from areole.errors import KeyLeftOutError
 
 from ..interleave import EXHAUSTIVE, Injected, before_each, inject, signal_steps
-from ..kit import PATIENCE, assert_valid, run, run_threads, until
+from ..kit import PATIENCE, assert_valid, run, run_threads, start_threads, until
 from .test_interrupts import check_all_works, interrupt
 
 
@@ -107,6 +109,55 @@ def test_tasks_and_threads_are_gathered_together_and_no_loop_is_blocked(on_loop:
         assert_valid(cache)
 
     on_loop(main)
+
+
+def test_two_callers_that_one_call_serves_with_the_same_failure_get_an_object_each() -> None:
+    source = Source()
+    cache: Any = AtomicCache(fill_many=source, coalesce=PATIENCE, max_batch=2)
+    first = start_threads(lambda: cache["none"])
+    while not cache._fill.gatherings._open:
+        time.sleep(0)
+    cache.invalidate("none")
+    (later,), (before,) = run_threads(lambda: cache["none"]), first()
+    assert type(before) is type(later) is KeyLeftOutError and before is not later
+    assert source.calls == [["none"]]
+    assert_valid(cache)
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_the_key_of_a_cancelled_lookup_is_not_asked_for_later(turns: int) -> None:
+    async def main() -> None:
+        source = Source()
+        cache: Any = AsyncAtomicCache(fill_many=source.later, coalesce=PATIENCE, max_batch=2)
+        alone = asyncio.create_task(cache.fetch("a"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        alone.cancel()
+        await asyncio.wait([alone])
+        assert await asyncio.gather(cache.fetch("b"), cache.fetch("c")) == ["bb", "cc"]
+        assert source.calls == [["b", "c"]]
+        assert_valid(cache)
+
+    run(main)
+
+
+def test_the_key_of_an_interrupted_lookup_is_not_asked_for_later() -> None:
+    source = Source()
+    cache: Any = AtomicCache(fill_many=source, coalesce=PATIENCE, max_batch=2)
+    gatherings = cache._fill.gatherings
+    closed, gatherings._close = [], lambda gathering: closed.append(gathering) or interrupt()
+    gatherings._seconds = 0.0
+    with pytest.raises(KeyboardInterrupt):
+        cache["a"]
+    del gatherings._close
+    gatherings._seconds = PATIENCE
+    assert closed and ask_all(cache, "b", "c") == ["bb", "cc"]
+    assert [sorted(keys) for keys in source.calls] == [["b", "c"]]
+
+
+def test_it_may_be_longer_than_any_lock_waits() -> None:
+    cache: Any = AtomicCache(fill_many=Source(), coalesce=1e300, max_batch=2)
+    assert ask_all(cache, "a", "b") == ["aa", "bb"]
 
 
 def test_a_leading_task_that_is_cancelled_leaves_its_gathering_to_the_others() -> None:

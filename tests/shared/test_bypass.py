@@ -141,6 +141,28 @@ def test_disabled_fills_each_time_and_keeps_nothing(shop: SharedCache[Any]) -> N
         assert_valid(cache)
 
 
+def test_disabled_keeps_no_exception_either() -> None:
+    left_out = Resilience(negative_ttl=60)
+
+    def fail(key: str) -> int:
+        raise ValueError
+
+    failing: AtomicCache[str, int] = AtomicCache(fail, cache_exceptions=True)
+    batches: AtomicCache[str, int] = AtomicCache(fill_many=lambda keys: {}, ttl=60, resilience=left_out)
+    with disabled():
+        for _ in range(2):
+            with pytest.raises(ValueError):
+                failing["a"]
+            with pytest.raises(KeyError):
+                batches["a"]
+    for cache, fills in ((failing, 3), (batches, 3)):
+        for _ in range(2):
+            with pytest.raises((ValueError, KeyError)):
+                cache["a"]
+        assert cache.cache_info().fills == fills
+        assert_valid(cache)
+
+
 def test_disabled_holds_for_tasks_and_ends_with_an_exception() -> None:
     fill = Numbered()
 

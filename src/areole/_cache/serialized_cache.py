@@ -55,7 +55,7 @@ class Cache(Storage[T]):
             reported and counted once, as an eviction. The message names the type; the cause is chained.
     """
 
-    __slots__ = ("_dump", "deserializer", "serializer")
+    __slots__ = ("_dump", "_load", "deserializer", "serializer")
     serializer: Serializer
     deserializer: Deserializer
 
@@ -85,18 +85,10 @@ class Cache(Storage[T]):
             **options,  # type: ignore[arg-type]  # what is weighed, and leaves, is bytes
         )
         self._dump: Any = partial(_dump, self.serializer, self.name)  # no method of its own: that would make a cycle
-        self._fills.rules = replace(self._fills.rules, dump=self._dump)
+        self._load: Any = partial(_load, self.deserializer, self.name)
+        self._fills.rules = replace(self._fills.rules, dump=self._dump, load=self._load)
 
     # ---- bytes and back
-
-    def _load(self, data: bytes) -> Any:
-        try:
-            return self.deserializer(data)
-        except Exception as error:
-            raise SerializationError(
-                f"{self.name}: cannot turn {len(data)} stored bytes back into a value: "
-                f"the deserializer raised {text_of(error)}; the entry is dropped"
-            ) from error
 
     def _load_or_drop(self, key: Hashable, data: Any) -> Any:
         try:
@@ -199,6 +191,16 @@ def _dump(serializer: Serializer, name: str, value: Any) -> bytes:
     if not isinstance(data, bytes):
         raise SerializationError(f"{name}: serializer must return bytes, not {type(data).__name__}")
     return data
+
+
+def _load(deserializer: Deserializer, name: str, data: bytes) -> Any:
+    try:
+        return deserializer(data)
+    except Exception as error:
+        raise SerializationError(
+            f"{name}: cannot turn {len(data)} stored bytes back into a value: "
+            f"the deserializer raised {text_of(error)}; the entry is dropped"
+        ) from error
 
 
 def _callables_of(serializer: Any, deserializer: Any) -> tuple[Serializer, Deserializer]:

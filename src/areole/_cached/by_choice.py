@@ -42,6 +42,7 @@ class FunctionByChoice:
         self.choose = choose if takes_arguments(choose) else lambda *args, **kwargs: choose()
         self.given = choose
         self.function = function
+        self.returner = f"cached: {full_name_of(function)}"
         self.options = options
         self.make = make
         self.takes_default = Signature.of(function, options.key_options(function)).takes_default
@@ -56,13 +57,13 @@ class FunctionByChoice:
 
     def make_wrapper(self) -> Any:
         """Make the function to be called, with the helpers on it; its `cache` is what chooses."""
-        function, find = self.function, self.find
+        function, find, returner = self.function, self.find, self.returner
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return plain_value((find(args, kwargs) or function)(*args, **kwargs))
+            return plain_value((find(args, kwargs) or function)(*args, **kwargs), returner)
 
         async def call_async(*args: Any, **kwargs: Any) -> Any:
-            return plain_value(await (find(args, kwargs) or function)(*args, **kwargs))
+            return plain_value(await (find(args, kwargs) or function)(*args, **kwargs), returner)
 
         is_async = is_async_function(function)
         wrapper: Any = functools.update_wrapper(call_async if is_async else call, function)
@@ -88,11 +89,11 @@ class FunctionByChoice:
     async def help_async(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Do so for an async def: awaited, whether the cache is one of this process or not."""
         result = self.help(name, *args, **kwargs)
-        return plain_value(await result if inspect.iscoroutine(result) else result)
+        return plain_value(await result if inspect.iscoroutine(result) else result, self.returner)
 
     def without_cache(self, name: str, args: Any, kwargs: Any) -> Any:
         if name == "refresh":
-            return plain_value(self.function(*args, **kwargs))
+            return plain_value(self.function(*args, **kwargs), self.returner)
         if name == "peek":
             return None if self.takes_default else kwargs.get("default")
         answers = {"invalidate": False, "purge": False, "cache_info": _NO_CACHE_INFO}

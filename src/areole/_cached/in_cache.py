@@ -81,6 +81,7 @@ class FunctionInCache(Wrapper):
             self.options.refused_types,
             f"cached: {self.namespace.name}",
             of_cache.rules.dump,
+            of_cache.rules.load,
             takes_ttls=of_cache.rules.takes_ttls,
         )
         of_state = self.state, rules, of_cache.stored_errors, of_cache.wait_timeout

@@ -99,15 +99,19 @@ _FILLED: Final[frozenset[type[Any]]] = frozenset({Filled, NotModifiedSentinel})
 _SPECIAL: Final = SINGLE_USE | _FILLED
 
 
-def plain_value(result: Any) -> Any:
-    """Return what callers get of what a fill returned, where it is not stored."""
-    return result.value if type(result) is Filled else result
+def plain_value(result: Any, returner: str) -> Any:
+    """Return what callers get of what a fill returned, where nothing is stored, nor was."""
+    if type(result) is Filled:
+        result = result.value
+    return old_value(Empty, returner) if result is NOT_MODIFIED else result
 
 
 def explain_result(result: Any, rules: FillRules, flight: Flight, state: CacheState) -> tuple[Any, FillRules]:
     """Return what a Filled has, or NOT_MODIFIED stands for, and the rules for it. Refuse others of these types."""
     if result is NOT_MODIFIED:
         old = old_value(Empty if flight.old is None else flight.old.value, rules.returner)
+        if rules.load is not None:
+            old = rules.load(old)  # as a fill returns it
         if flight.entry.is_published:
             flight.tags = (*getattr(flight, "tags", ()), *tags_of(flight.entry))  # also those that only its fill knew
             return old, rules
@@ -145,7 +149,7 @@ def _expiry(
     if not rules.takes_ttls() or (seconds == inf and state.ttl is None):
         return None
     if 0 < seconds < inf:
-        state.expire_this_too(flight.entry)
+        state.expire_this_too(flight)
     return deadline_after(seconds, state.clock) if rules.stale is None else seconds
 
 

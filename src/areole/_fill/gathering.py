@@ -21,6 +21,7 @@ import queue
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from threading import TIMEOUT_MAX
 from typing import Any
 
 from .._core.entry import UNPUBLISHED
@@ -29,7 +30,7 @@ from .._core.wait_graph import Participant, current_participant
 from .._platform.locks import Guarded, run_locked
 from .._state.cache_state import CacheState
 from .exceptions import raise_copy_of, twin_of
-from .outcomes import outcomes_of, result_of
+from .outcomes import Failed, outcomes_of
 from .rules import FillRules
 from .tasks import TaskFills
 from .threads import ThreadFills
@@ -78,20 +79,28 @@ class Gatherings(Guarded):
         rules = FillRules(lambda key, value: UNPUBLISHED, make_seconds(None), refused_types=frozenset())
         self._threads = ThreadFills(state, rules)
         self._tasks = TaskFills(state, rules)
-        self._seconds = seconds
+        self._seconds = min(seconds, TIMEOUT_MAX)
         self._most = most
         self._open: Gathering | None = None
 
     def fill(self, key: Any, load: Callable[[list[Any]], Any]) -> Any:
         """Return what `load` gives for `key`, called by this thread or by another caller for many keys."""
         gathering = self._join(key)
-        outcomes = self._threads.get_or_fill(gathering, partial(self._lead, gathering, load))
-        return result_of(outcomes[key])
+        try:
+            outcomes = self._threads.get_or_fill(gathering, partial(self._lead, gathering, load))
+        except BaseException:
+            run_locked(self.lock, self._leave, gathering, key)
+            raise
+        return _outcome_in(outcomes, key)
 
     async def fill_in_task(self, key: Any, load: Callable[[list[Any]], Awaitable[Any]]) -> Any:
         gathering = self._join(key)
-        outcomes = await self._tasks.get_or_fill(gathering, partial(self._lead_in_task, gathering, load))
-        return result_of(outcomes[key])
+        try:
+            outcomes = await self._tasks.get_or_fill(gathering, partial(self._lead_in_task, gathering, load))
+        except BaseException:
+            run_locked(self.lock, self._leave, gathering, key)
+            raise
+        return _outcome_in(outcomes, key)
 
     # ---- who is in
 
@@ -110,6 +119,14 @@ class Gatherings(Guarded):
             gathering.is_full, self._open = True, None
         return gathering
 
+    def _leave(self, gathering: Gathering, key: Any) -> None:
+        """Have nobody ask for a key whose caller was interrupted, or cancelled, before the call was made."""
+        if self._open is gathering:
+            for number, each in enumerate(gathering.keys):
+                if each is key:
+                    del gathering.keys[number]
+                    break
+
     def _close(self, gathering: Gathering) -> list[Any]:
         """Let nobody in any more; return the keys."""
         run_locked(self.lock, self._close_if_open, gathering)
@@ -126,10 +143,12 @@ class Gatherings(Guarded):
         if outcomes is not None:
             return outcomes
         gathering.leader = current_participant()
-        if not gathering.is_full:
-            with suppress(queue.Empty):
-                gathering.wakes.get(timeout=self._seconds)
-        keys = self._close(gathering)
+        try:
+            if not gathering.is_full and self._open is gathering:
+                with suppress(queue.Empty):
+                    gathering.wakes.get(timeout=self._seconds)
+        finally:  # if this is interrupted, the next leader need not wait
+            keys = self._close(gathering)
         try:
             return gathering.note(keys, load(list(keys)))
         except Exception as error:
@@ -140,8 +159,10 @@ class Gatherings(Guarded):
         outcomes = gathering.found()
         if outcomes is not None:
             return outcomes
-        await self._pause(gathering)
-        keys = self._close(gathering)
+        try:
+            await self._pause(gathering)
+        finally:
+            keys = self._close(gathering)
         try:
             return gathering.note(keys, await load(list(keys)))
         except Exception as error:
@@ -154,8 +175,19 @@ class Gatherings(Guarded):
         loop = asyncio.get_running_loop()
         is_full: asyncio.Future[None] = loop.create_future()
         gathering.wake = partial(loop.call_soon_threadsafe, _end, is_full)
-        if not gathering.is_full:
+        if not gathering.is_full and self._open is gathering:
             await asyncio.wait([is_full], timeout=self._seconds)
+
+
+def _outcome_in(outcomes: dict[Any, Any], key: Any) -> Any:
+    """Return the value of `key`, or raise a copy: after an invalidation two callers may have asked for one key."""
+    try:
+        outcome = outcomes[key]
+        if type(outcome) is Failed:
+            raise_copy_of(outcome.error, keeps_frames=False)
+        return outcome
+    finally:
+        del outcomes  # a traceback keeps this frame
 
 
 def _end(future: Any) -> None:

@@ -71,6 +71,8 @@ class Fills:
     __slots__ = ("rules", "state", "stored_errors", "wait_timeout")
     is_inlined = False
     """Whether the protocol may be written out where a function is called, if there is no Resilience."""
+    keeps_errors = True
+    """Whether exceptions are stored where they are to be; see `testing.disabled`."""
 
     def __init__(
         self,
@@ -276,7 +278,7 @@ class Fills:
         has_failed = flight.leads and isinstance(error, Exception) and flight.value is Empty
         if has_failed:
             self.state.counters.failures.increment_and_get()
-            if isinstance(error, self.stored_errors) and not flight.entry.is_published:
+            if self.keeps_errors and isinstance(error, self.stored_errors) and not flight.entry.is_published:
                 return self._store_error(flight, error)
         with suppress(Exception):  # from a method of the key, which the caller gets from its own call
             self.detach(flight)

@@ -44,6 +44,8 @@ class FillRules:
     """What the message about a refused result begins with: the function called, and what it calls."""
     dump: Callable[[Any], Any] | None = None
     """Makes what is stored, and what waiters get, of a result."""
+    load: Callable[[Any], Any] | None = None
+    """Makes a result again of what `dump` has made, where NOT_MODIFIED stands for it."""
     tier: Any = None
     """What a cache in front of a shared one has to do with that; see `shared.tier`."""
     tags: Callable[[Any], Iterable[str]] | None = None

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final, Self
 
 from .._core.entry import UNPUBLISHED, Empty, Entry, Removal
+from .._core.flight import Flight
 from .._core.stats import Counters, HitCounter, make_on_hit
 from .._core.ttl import DeadlineOf
 from .._expiry.freed_functions import FreedFunctions
@@ -106,7 +107,7 @@ class CacheState:
         if self.expirer is None and not self.index.is_bounded:
             self.expirer = LazyExpirer()
 
-    def expire_this_too(self, entry: Entry) -> None:
+    def expire_this_too(self, flight: Flight) -> None:
         """Have a value that is about to be published removed lazily, where those of this cache had no ttl so far.
 
         Its entry may have been inserted unnoted, and may be removed meanwhile. A removal marks it, and then stops
@@ -115,9 +116,9 @@ class CacheState:
         if not self.index.is_bounded:
             if self.expirer is None:
                 run_locked(self.index.lock, self.expire_lazily)
-            self.expirer.note(entry)  # type: ignore[union-attr]
-            if entry.flight.is_detached:
-                self._forget(entry)
+            self.expirer.note(flight.entry)  # type: ignore[union-attr]
+            if flight.is_detached:
+                self._forget(flight.entry)
 
     def _copy(self) -> Self:
         """Return another state with all of this, slot by slot: each instance makes one; `copy.copy` is much slower."""

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from itertools import compress, repeat
+from itertools import compress, filterfalse, repeat
 from operator import attrgetter, not_
 from typing import Any, Final
 from weakref import getweakrefs, ref
@@ -157,13 +157,23 @@ def invalidate_tags(state: CacheState, tags: Collection[str]) -> int:
     if table is None:
         return 0
     table.epoch = object()  # before it looks: see T3
+    if state.index.rebuilds % 2:
+        run_locked(state.index.lock, state.index.snapshot_again)  # what a rebuild around this has out is not put back
     removal = _Removal(state)
     seen: set[Entry] = set()
     while found := [entry for entry in dict.fromkeys(table.find(tags)) if entry not in seen]:
         seen.update(found)
-        if not removal.try_all(removal.try_all(found)):  # else see T2
+        not_in = removal.try_all(removal.try_all(found))
+        if not not_in:  # else see T2
             break
+        removal.lost += filterfalse(_has_left, not_in)
     return removal.count + state.discard_lost(removal.lost, removal.now)
+
+
+def _has_left(entry: Entry) -> bool:
+    """Say whether an entry that its key does not find is known to have left: then its key's hash need not be why."""
+    flight = entry.flight
+    return not entry.is_published if flight is None else flight.is_detached
 
 
 class _Removal:
