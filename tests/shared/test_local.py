@@ -52,12 +52,12 @@ def test_what_was_read_is_found_without_a_request() -> None:
     backend.asked.clear()
     assert [shop["a"], shop.get_many(["b", (1, "x")]), shop.get_or_fill("c", str)] == first
     assert shop.get("a") is first[0] and shop.get([]) is None  # the same object; [] has a name, and no hash
-    assert backend.asked == ["get_many"]
+    assert backend.asked == ["ttl_of", "get_many"]
 
     async def main() -> list[Any]:
         return [await shop.aio.get("a"), await shop.aio.get_many(["b", (1, "x")]), await shop.aio.get_or_fill("c", str)]
 
-    assert asyncio.run(main()) == first and backend.asked == ["get_many"]
+    assert asyncio.run(main()) == first and len(backend.asked) == 2
     with areole.sources() as seen:
         shop.get("a")
     assert seen == []
@@ -99,6 +99,32 @@ def test_it_is_kept_no_longer_than_it_is_good_or_than_the_storage_says() -> None
     )
     clock.advance(10)
     assert shop.get("short") is None and shop.get_or_fill("filled", lambda key: 2) == 2 and "ever" in local
+
+
+def test_what_expires_as_it_is_read_is_not_kept_for_the_time_of_what_comes_after_it() -> None:
+    """What was filled where nothing was is told to nobody."""
+    clock = ManualClock()
+    storage: Storage[bytes] = Storage(clock=clock)
+    backend, others = MemoryBackend(storage), MemoryBackend(storage)
+    other = SharedCache[Any](others, namespace="shop")
+    get_many = backend.get_many
+
+    def read_late(keys: Any) -> Any:
+        found = get_many(keys)
+        clock.advance(10)
+        for key in "ab":
+            other.get_or_fill(key, lambda key: "new", ttl=300)
+        return found
+
+    for look in (lambda shop: shop.get("a"), lambda shop: shop.get_many(["a", "b"])["a"]):
+        other.set_many({"a": "old", "b": "old"}, ttl=10)
+        local: Storage[Any] = Storage(clock=clock)
+        shop = shop_in(local, backend)
+        backend.get_many = read_late  # type: ignore[method-assign]
+        assert look(shop) == "old"
+        backend.get_many = get_many  # type: ignore[method-assign]
+        clock.advance(10)
+        assert look(shop) == "new"
 
 
 def test_a_fill_may_say_what_its_copy_weighs() -> None:

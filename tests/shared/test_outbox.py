@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,7 +15,7 @@ import pytest
 from areole import AsyncAtomicCache, AtomicCache, BackendError, SharedCache
 from areole.backends import MemoryBackend
 from areole.backends.in_executor import InPlace
-from areole.errors import BackendTimeout
+from areole.errors import BackendTimeout, CacheClosedError
 from areole.shared import outbox as outboxes
 from areole.shared import plane as planes
 from areole.shared.renewer import _Renewer
@@ -283,7 +284,10 @@ def test_if_it_is_cancelled_before_its_first_step_it_is_queued(no_thread: None) 
         assert await loop.f(1) == 1
         task = loop.f.invalidate(1)
         task.cancel()
+        assert await loop.f(1) == 1  # which is kept again
         await asyncio.wait([task])
+        await asyncio.sleep(0)
+        assert loop.f.peek(1, default=None) is None
 
     run(main)
     assert loop.stored()
@@ -404,3 +408,79 @@ def test_a_server_that_is_back_takes_what_was_queued(fast: None, monkeypatch: py
             assert other.get("a", "new") == "new"
             wait_until(lambda: there["a"] == "new", "the message", PATIENCE)
             assert here["a"] == "new"
+
+
+def test_what_was_queued_is_sent_though_the_cache_that_failed_is_gone_or_closed(fast: None) -> None:
+    for ends in ("freed", "closed"):
+        store, other = Down(), Down()
+        other._storage, other._tokens = store._storage, store._tokens
+        with SharedCache[Any](store, namespace="shop") as shop:
+            second = SharedCache[Any](other, namespace="shop")
+            second._state.outbox = shop._state.outbox  # as of one URL
+            shop["a"] = "old"
+            kept = AtomicCache[str, Any](lambda key: "filled", shared=shop if ends == "freed" else second)
+            store.is_down = other.is_down = True
+            for cache in (shop, kept):
+                with pytest.raises(BackendError):
+                    cache.invalidate("a")
+            if ends == "closed":
+                other.kill_many = lambda names: raise_closed()  # type: ignore[method-assign, misc]
+            del kept, cache
+            gc.collect()
+            store.is_down = other.is_down = False
+            wait_until(lambda store=store: store.get(RAW) is None, "the delete", PATIENCE)  # type: ignore[misc]
+
+
+def raise_closed() -> Any:
+    raise CacheClosedError("closed")
+
+
+def test_while_a_full_queue_becomes_a_clear_each_key_is_still_in_it(
+    no_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outboxes, "MOST", 1)
+    cache = SharedCache[Any](Down(), namespace="shop", envelope=False)
+    outbox, found = cache._state.outbox, []
+    outbox.put(["shop:a"], cache._state)
+
+    class Looks(outboxes.Outbox):
+        """Looks for a key after each step of `put`, as another thread may."""
+
+        __slots__ = ()
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            found.append(bool(self._queued_of(["shop:a"])))
+
+    outbox.__class__ = Looks
+    outbox.put(["shop:b"], cache._state)
+    assert list(outbox.queued) == [outbox.everything] and found and all(found)
+
+
+def test_a_refresh_that_is_stopped_while_it_stores_is_queued(no_thread: None) -> None:
+    store = Down()
+    cache = SharedCache[Any](store, namespace="shop")
+    cache["a"] = "old"
+
+    def stopped(*args: Any) -> Any:
+        raise KeyboardInterrupt
+
+    store.store_if_mine = stopped  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        cache.refresh("a", lambda key: "new")
+    assert cache.get("a") is None
+
+
+def test_aclose_after_close_closes_the_connections_of_the_loop(no_thread: None) -> None:
+    store, closed = Down(), []
+    cache = SharedCache[Any](store, namespace="shop")
+    fail(cache, store, CALLS["delete"])
+    backend = cache.aio._operations.backend = InPlace(store)
+
+    async def aclose() -> None:
+        closed.append(True)
+
+    backend.aclose = aclose  # type: ignore[method-assign]
+    store.kill_many = lambda names: raise_closed()  # type: ignore[method-assign, misc]
+    run(cache.aio.aclose)
+    assert closed

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from areole import AtomicCache, SharedCache, Storage
+from areole.backends import RedisBackend
+from areole.backends.redis_listener import RedisListener
 from areole.shared import plane as planes
 
 from .servers import Cluster, RedisServer
@@ -118,3 +121,41 @@ def test_where_it_cannot_be_it_is_refused() -> None:
             SharedCache(store, namespace="shop", plane="tracking")
     with pytest.raises(ValueError, match='plane must be "messages" or "tracking", not \'pubsub\''):
         SharedCache("memory://", namespace="shop", plane="pubsub")  # type: ignore[arg-type]
+
+
+def test_what_is_tracked_may_change_while_it_subscribes(
+    redis_single: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a message comes where an answer is expected, so that with many writes it would never be connected."""
+    redis_single.flush()
+    track = RedisListener._track
+
+    def track_and_write(listener: RedisListener, *args: Any) -> None:
+        track(listener, *args)
+        redis_single.cli("SET", "bare:a", "1")
+
+    monkeypatch.setattr(RedisListener, "_track", track_and_write)
+    with RedisBackend(redis_single.socket_url, timeout=10) as backend:
+        listener = backend.listen("bare:")
+        assert listener.receive(10) == ["bare:a"]
+        backend.set("a", b"")
+        assert listener.receive(10) == ["a"]
+        listener.close()
+
+
+def test_a_refresh_of_what_the_store_has_evicted_drops_the_copies_of_others(redis_single: RedisServer) -> None:
+    redis_single.flush()
+    options = {"envelope": True, "plane": "messages"}
+    kept, mine = (Kept(redis_single.socket_url, "evicts", **options) for _ in range(2))
+    with kept.shared, mine.shared:
+        for fill in (mine.shared.refresh, lambda *args: asyncio.run(refresh(mine.shared, *args))):
+            kept.shared.set("a", "old")
+            kept.settle("a")
+            redis_single.cli("DEL", "evicts:v1:a")  # as an eviction, of which nobody hears
+            fill("a", lambda key: "new")
+            eventually(lambda: not kept.keeps("a"))
+
+
+async def refresh(shared: SharedCache[Any], *args: Any) -> None:
+    async with shared.aio as cache:
+        await cache.refresh(*args)

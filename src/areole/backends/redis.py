@@ -119,6 +119,10 @@ class RedisBackend(BaseBackend):
 
     # ---- what others change
 
+    def tell(self, key: str, /) -> None:
+        """Have all processes drop their copies of `key`, as after a change of it."""
+        self._run("tell", self._commands.tell(key))
+
     def listen(self, *prefixes: str) -> RedisListener:
         """Connect, and subscribe to the changes that other backends make, and to all of keys that begin like this.
 

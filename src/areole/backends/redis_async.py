@@ -95,6 +95,10 @@ class AsyncRedisBackend:
     async def ttl_of_many(self, keys: Sequence[str], /) -> list[float | CacheMissSentinel | None]:
         return await self._run("ttl_of_many", self._commands.ttl_of_many(keys))
 
+    async def tell(self, key: str, /) -> None:
+        """Have all processes drop their copies of `key`, as after a change of it."""
+        await self._run("tell", self._commands.tell(key))
+
     async def clear(self, prefix: str, /) -> None:
         """Walk through all keys of the database (SCAN), and remove (UNLINK) those that begin with `prefix`."""
         await self._run("clear", self._commands.clear(prefix))

@@ -157,6 +157,9 @@ class Commands:
         heads = yield from self._route.exchange(requests)
         return _in_order(groups, heads, len(names))
 
+    def tell(self, name: str) -> Steps[None]:
+        yield from self._one(Request(b"", (b"PUBLISH", scripts.CHANNEL, name.encode())))
+
     # ---- walks
 
     def clear(self, prefix: str) -> Steps[None]:
@@ -166,7 +169,7 @@ class Commands:
         for pattern in (b"*%b*!token*", b"%b*"):
             for address in addresses:
                 yield from self._clear(address, pattern % escaped(start), start)
-        yield from self._one(Request(b"", (b"PUBLISH", scripts.CHANNEL, start + ALL_THAT_BEGIN.encode())))
+        yield from self.tell(prefix + ALL_THAT_BEGIN)
 
     def _clear(self, address: Address | None, pattern: bytes, prefix: bytes) -> Steps[None]:
         cursor = b"0"

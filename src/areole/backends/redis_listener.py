@@ -54,7 +54,8 @@ class RedisListener:
                 self._open(self._connections, address, began)
                 if prefixes:
                     self._track(address, prefixes, began)
-                self._subscribe(CHANNEL)
+                else:
+                    self._subscribe(CHANNEL)
         except BaseException:
             self.close()
             raise
@@ -68,13 +69,17 @@ class RedisListener:
         connection.send_packed_command((pack(words),), check_health=False)
         return connection.read_response(disable_decoding=True)
 
-    def _subscribe(self, channel: bytes) -> None:
-        if self._ask(self._connections[-1], b"SUBSCRIBE", channel)[0] != b"subscribe":
+    def _subscribe(self, *channels: bytes) -> None:
+        """By one command: after its first answer there may be messages among the answers to others."""
+        connection = self._connections[-1]
+        answers = [self._ask(connection, b"SUBSCRIBE", *channels)]
+        answers += [connection.read_response(disable_decoding=True) for _ in channels[1:]]
+        if any(answer[0] != b"subscribe" for answer in answers):
             raise ConnectionError("the server has not answered SUBSCRIBE")
 
     def _track(self, address: Address | None, prefixes: Sequence[str], began: float) -> None:
         client = self._ask(self._connections[-1], b"CLIENT", b"ID")
-        self._subscribe(TRACKED)
+        self._subscribe(CHANNEL, TRACKED)
         self._open(self._trackers, address, began)
         words = [word for prefix in prefixes for word in (b"PREFIX", prefix.encode())]
         self._ask(self._trackers[-1], *(b"CLIENT", b"TRACKING", b"ON", b"REDIRECT", b"%d" % client, b"BCAST"), *words)

@@ -179,9 +179,11 @@ class AsyncSharedCache(Generic[V]):
         Invalidations that the store has not taken yet are sent before, if it can be reached.
         """
         operations = self._operations
-        with suppress(BackendError):
-            await run_async(operations.settle(*operations.state.outbox.queued))
-        await operations.backend.aclose()
+        try:
+            with suppress(BackendError, CacheClosedError):
+                await run_async(operations.settle(*operations.state.outbox.queued))
+        finally:
+            await operations.backend.aclose()
 
     async def __aenter__(self) -> Self:
         self._steps()

@@ -218,9 +218,12 @@ class FillOperations(Operations):
             stood = (yield self.call(self.backend.store_if_mine, call.name, kept, token, ttl)) and not is_void
             if stood and seconds == EXPIRED_AT_ONCE and call.is_refresh:
                 yield self.call(self.backend.kill, call.name)  # what it was to replace leaves
-        except BackendError:
-            self._queue_refresh(call)
-            if state.raises:
+            elif stood and kept and call.is_refresh and call.raw is None and hasattr(self.backend, "tell"):
+                yield self.call(self.backend.tell, call.name)  # the store may have evicted what others keep
+        except BaseException as error:
+            if isinstance(error, BackendError) or not isinstance(error, Exception):  # as in `change`
+                self._queue_refresh(call)
+            if state.raises or not isinstance(error, BackendError):
                 raise
             return outcome
         finally:

@@ -67,17 +67,7 @@ class Outbox(Guarded):
     `lock` makes one step of looking and changing; `queued` is looked at without it. What is being sent is queued.
     """
 
-    __slots__ = (
-        "_first",
-        "_prefixes",
-        "_renewal",
-        "_sending",
-        "_state",
-        "backends",
-        "everything",
-        "made_for",
-        "queued",
-    )
+    __slots__ = ("_first", "_last", "_prefixes", "_renewal", "_sending", "backends", "everything", "made_for", "queued")
 
     def __init__(self, everything: str, made_for: tuple[str, bool], first: str = "") -> None:
         super().__init__()
@@ -94,7 +84,7 @@ class Outbox(Guarded):
         self._prefixes: list[str] = []
         self._sending: dict[object, dict[str, object]] = {}
         self._renewal: Renewal | None = None
-        self._state: Callable[[], Any] = lambda: None
+        self._last: Any = None  # backend for which something was queued, whose cache may be gone by then
 
     forget = _clear
 
@@ -103,21 +93,28 @@ class Outbox(Guarded):
         run_locked(self.lock, self._put, names, state)
 
     def _put(self, names: Iterable[str], state: Any) -> None:
-        self._state = weakref.ref(state)
+        self._last = state.backend
         for name in names:
+            self._note_prefix(name)
             self.queued[name] = object()
         if len(self.queued) > MOST:
             _log.warning("%s: more than %d keys could not be deleted, so that all will be", state.name, MOST)
             kept = {name: mark for name, mark in self.queued.items() if self._is_sending(name)}
+            self._note_prefix(self.everything)
             self.queued = {self.everything: object(), **kept}
-        self._note_prefixes()
+            self._forget_prefixes()
         if self.queued and self._renewal is None:
             renewal = renewer.make(partial(send_queued, weakref.ref(self)), 3 * RETRY)
             renewer.start(renewal)
             self._renewal = renewal
 
-    def _note_prefixes(self) -> None:
-        self._prefixes = [name for name in self.queued if name.endswith(ALL_THAT_BEGIN)]
+    def _note_prefix(self, name: str) -> None:
+        """Note it if it is one, before it is queued: who looks for a key looks into the queue first."""
+        if name.endswith(ALL_THAT_BEGIN) and name not in self._prefixes:
+            self._prefixes = [*self._prefixes, name]
+
+    def _forget_prefixes(self) -> None:
+        self._prefixes = [name for name in self._prefixes if name in self.queued]
 
     def _is_sending(self, name: str) -> bool:
         return any(name in claimed for claimed in list(self._sending.values()))
@@ -138,7 +135,7 @@ class Outbox(Guarded):
         queued, prefixes = self.queued, self._prefixes
         found = [name for name in names if name in queued]
         if prefixes:
-            found += [each for each in prefixes if any(name.startswith(each[:-1]) for name in names)]
+            found += [each for each in prefixes if each in queued and any(name.startswith(each[:-1]) for name in names)]
         return found
 
     def _send(self, names: Iterable[str], backend: Any, call: Callable[..., Any]) -> Steps[bool]:
@@ -172,22 +169,25 @@ class Outbox(Guarded):
         for name in names:
             if self.queued.get(name) is claimed[name]:
                 del self.queued[name]
-        self._note_prefixes()
+        self._forget_prefixes()
 
     def send(self) -> bool:
         """Send all, in a thread of our own; False: there is nothing left, or nothing to send it by."""
-        state = self._state()
-        try:
-            if state is not None and self.queued:
-                _send_by(state.backend, self._send)(list(self.queued))
-        except CacheClosedError:
-            state = None
-        return run_locked(self.lock, self._goes_on, state is not None)
+        is_open = False
+        for backend in [each for each in (self._last, *self.backends.objects()) if each is not None]:
+            try:
+                if self.queued:
+                    _send_by(backend, self._send)(list(self.queued))
+                is_open = True
+                break
+            except CacheClosedError:
+                continue
+        return run_locked(self.lock, self._goes_on, is_open)
 
-    def _goes_on(self, has_store: bool) -> bool:
-        if self.queued and has_store:
+    def _goes_on(self, is_open: bool) -> bool:
+        if self.queued and is_open:
             return True
-        self._renewal = None  # what is queued from now on starts another one
+        self._last = self._renewal = None  # what is queued from now on starts another one
         return False
 
 

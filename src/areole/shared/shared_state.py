@@ -90,6 +90,12 @@ class SharedState:
             if plane is not None:
                 plane.changed(name)
 
+    def queue(self, names: Iterable[str]) -> None:
+        """Queue the deletes of these keys, then drop what is kept of them: see Q3 in `outbox`."""
+        self.outbox.put(names, self)
+        for name in names:
+            self.drop_kept(name)
+
     def tag_names(self, tags: Iterable[str]) -> tuple[str, ...]:
         """Return what tags are called in the store."""
         names = tuple(dict.fromkeys(map(self.keys.tag, check_tags("SharedCache", tags))))

@@ -259,7 +259,7 @@ class Tier(Kept):
         if running_loop() is None:
             return Done(run(steps(self._for_threads())))
         state = self._tasks.state
-        return in_background(run_async(steps(self._tasks)), partial(state.outbox.put, names, state))
+        return in_background(run_async(steps(self._tasks)), partial(state.queue, names))
 
 
 class TierFill:
