@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from areole.backends import AsyncRedisBackend, RedisBackend
+from areole.backends.protocol import HEAD_BYTES
 from areole.errors import BackendError, BackendTimeout
 
 from ..interleave.tracing import apart
@@ -409,7 +410,7 @@ def test_a_full_server_refuses_to_store_and_is_still_asked(proxy: Proxy) -> None
         with pytest.raises(BackendError, match="raise its maxmemory"):
             backend.store_if_mine("k", b"x" * 100_000, b"token")
         assert backend.get("k0") == b"x" * 100_000
-        assert backend.kill("k0") == b"x" * 64, "what makes room is not refused"
+        assert backend.kill("k0") == b"x" * HEAD_BYTES, "what makes room is not refused"
 
 
 def test_a_password_is_needed(redis_single: servers.RedisServer) -> None:
