@@ -172,11 +172,11 @@ def test_a_template_that_will_not_do_is_refused_when_the_function_is_decorated(t
         cached(Storage(), key=template)(lambda a, b=1: a)
 
 
-def test_a_template_is_the_whole_key_and_for_cached_alone() -> None:
+def test_a_template_is_the_whole_key() -> None:
     with pytest.raises(TypeError, match="key= makes the whole key by itself"):
         cached(Storage(), key="{a}", typed=True)
-    with pytest.raises(TypeError, match="key must be a callable of the function's arguments, not str"):
-        AtomicCache.memoize(lambda a: a, key="{a}")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="key must be a callable of the function's arguments, or a template such as"):
+        AtomicCache.memoize(lambda a: a, key=b"{a}")  # type: ignore[call-overload]
 
 
 def test_a_function_without_parameters_may_have_a_plain_text() -> None:

@@ -389,7 +389,7 @@ def test_tasks_do_the_same(sides: tuple[Side, Side]) -> None:
 
 
 def test_bad_arguments_are_refused() -> None:
-    with pytest.raises(TypeError, match="shared must be a SharedCache, not dict"):
+    with pytest.raises(TypeError, match=r"shared must be a SharedCache, such as .*, not dict"):
         AtomicCache(str, shared={})
     with pytest.raises(TypeError, match="local_ttl is for a cache with shared="):
         AtomicCache(str, local_ttl=1)

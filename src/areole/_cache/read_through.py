@@ -193,12 +193,13 @@ def open_fills(
     """
     check_bool("allow_single_use", allow_single_use)
     check_name(name)
-    tier = open_tier(shared, ttl, local_ttl)
+    tier = open_tier(shared, ttl, local_ttl, tags)
     if tier is not None:
         ttl = tier.ttl
     stale = None if resilience is None else stale_rules_of(resilience)
     if stale is not None:
-        stale.check_cache(ttl, cache_exceptions or has_many, wait_timeout)
+        expires = ttl if tier is None or tier.expires else None
+        stale.check_cache(expires, cache_exceptions or has_many, wait_timeout)
         if idle is not None:
             raise ValueError("idle= is for a cache without a Resilience: leave one of them out")
     idle = None if idle is None else seconds_of(idle, "idle")
@@ -241,15 +242,16 @@ def open_fills(
     return kind(state, rules, stored_errors, None if wait_timeout is None else seconds_of(wait_timeout, "wait_timeout"))
 
 
-def open_tier(shared: Any, ttl: Any, local_ttl: Any) -> Any:
+def open_tier(shared: Any, ttl: Any, local_ttl: Any, tags: Any) -> Any:
     """Return what has to do with the shared cache behind; None: there is none."""
     if shared is None:
         if local_ttl is not None:
             raise TypeError("local_ttl is for a cache with shared=; for a cache of this process alone, give it a ttl")
         return None
-    if not hasattr(shared, "_open_tier"):
-        raise TypeError(f"shared must be a SharedCache, not {type(shared).__name__}")
-    return shared._open_tier(ttl, None if local_ttl is None else seconds_of(local_ttl, "local_ttl"))
+    if isinstance(shared, type) or not hasattr(shared, "_open_tier"):
+        given = "the class" if isinstance(shared, type) else type(shared).__name__
+        raise TypeError(f"shared must be a SharedCache, such as SharedCache(url, namespace=...), not {given}")
+    return shared._open_tier(ttl, None if local_ttl is None else seconds_of(local_ttl, "local_ttl"), tags)
 
 
 def the_one_given(of: str, fill: Any, fill_many: Any, coalesce: Any, max_batch: Any) -> Callable[[Any], Any]:

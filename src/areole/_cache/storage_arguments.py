@@ -57,7 +57,7 @@ def check_fill(fill: Any, allow_single_use: bool) -> None:
         name = getattr(fill, "__qualname__", type(fill).__qualname__)
         raise TypeError(
             f"fill must be a plain function, not the async def {name}: "
-            "its coroutine would be stored; use areole.cached for an async def"
+            "its coroutine would be stored; use areole.cached, AsyncAtomicCache, or `aio` of a SharedCache"
         )
 
 

@@ -48,6 +48,7 @@ class FunctionInShared:
     ) -> None:
         if options.allow_single_use:
             raise TypeError("allow_single_use is for caches of this process: a SharedCache stores bytes of a result")
+        cache._state.check_tagged(bool(options.tags))
         self.cache = cache
         self.function = function
         self.options = options

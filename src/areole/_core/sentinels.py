@@ -32,8 +32,8 @@ else:
             only = getattr(cls, cls._name, None)
             return object.__new__(cls) if only is None else only
 
-        def __reduce__(self) -> str:
-            return self._name
+        def __reduce__(self) -> Any:
+            return type(self), ()
 
     class CacheMissSentinel(_Sentinel):
         """The type of `CACHE_MISS`, which is false, and is compared with `is`."""

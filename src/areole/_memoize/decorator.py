@@ -62,7 +62,7 @@ class MemoizeOptions(CacheOptions, total=False):
     """The keyword arguments of `memoize`: those of the caches, and how a call becomes a key."""
 
     typed: bool
-    key: Callable[..., Any] | None
+    key: Callable[..., Any] | str | None
     ignore: Collection[str]
     previous: str | None
     inline: bool
@@ -138,7 +138,8 @@ class Memoizing:
 
         Args:
             typed: arguments of different types are different keys, even where equal (1, 1.0 and True).
-            key: a callable of the arguments that returns the key.
+            key: a callable of the arguments that returns the key, or a template such as "user:{user_id}", which makes a
+                text of them (see `cached`). With `shared`, that is the key in the shared cache.
             tags: templates among them name parameters of the function; a callable gets its arguments.
             ignore: names of parameters to leave out of the key; the leader's arguments are used.
             previous: the name of a keyword-only parameter, which is no part of the key. A refresh passes the old result

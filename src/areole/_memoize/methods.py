@@ -198,7 +198,7 @@ def memoize(make_cache: Callable[..., Any], function: Any, parameters: dict[str,
     if is_shared and parameters["key"] is None and (isinstance(function, classmethod) or kinds.classes_of(inner)):
         raise TypeError(
             f"{name}: memoize(shared=...) is for functions, as an instance has no name that other processes know: "
-            "pass key=, such as key=lambda self, item: f'price:{self.id}:{item}'"
+            "pass key=, such as key='price:{self.id}:{item}'"
         )
     make_cache = functools.partial(
         make_cache, functools.partial(_refuse_direct_fill, name), name=name, is_async=is_async_function(inner)

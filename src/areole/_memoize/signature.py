@@ -31,6 +31,12 @@ class KeyOptions:
     typed: bool = False
     key: Callable[..., Any] | None = None
     ignore: Collection[str] = ()
+    previous: str | None = None
+
+    @property
+    def left_out(self) -> Collection[str]:
+        """Names of the parameters that are no part of the key."""
+        return self.ignore if self.previous is None else (*self.ignore, self.previous)
 
     def __post_init__(self) -> None:
         ignore, key = self.ignore, self.key
@@ -40,7 +46,10 @@ class KeyOptions:
         if key is None:
             return
         if not callable(key):
-            raise TypeError(f"key must be a callable of the function's arguments, not {type(key).__name__}")
+            raise TypeError(
+                f"key must be a callable of the function's arguments, or a template such as 'user:{{user_id}}', not "
+                f"{type(key).__name__}"
+            )
         check_plain("key", key)
         if self.typed or ignore:
             raise TypeError("key= makes the whole key by itself: do not give typed= or ignore= beside it")
@@ -71,13 +80,16 @@ class Signature:
         Raises ValueError for names in `ignore` that are no parameters.
         """
         parameters = _parameters_of(function, is_method)
-        unknown = _unknown_names(options.ignore, parameters)
+        unknown = _unknown_names(options.left_out, parameters)
         suffix = "_"
         while any(p.name.endswith(suffix) for p in parameters):
             suffix += "_"
         call = ", ".join(map(_passed, parameters))
-        to_key = ", ".join(options.key.parameters) if isinstance(options.key, KeyTemplate) else call
-        in_key = [p for p in parameters[1 if is_method else 0 :] if p.name not in options.ignore]
+        if isinstance(options.key, KeyTemplate):
+            to_key = ", ".join(options.key.parameters)
+        else:
+            to_key = ", ".join(_passed(p) for p in parameters if p.name != options.previous)
+        in_key = [p for p in parameters[1 if is_method else 0 :] if p.name not in options.left_out]
         names = {f"default_{p.name}": p.default for p in parameters if p.default is not p.empty}
         return cls(
             function_name=getattr(function, "__qualname__", None) or type(function).__qualname__,

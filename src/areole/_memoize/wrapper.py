@@ -25,6 +25,7 @@ from .._index.atomic import AtomicDictIndex
 from .._index.bounded import BoundedIndex
 from .._platform.generated import define
 from ..typing import CacheInfo
+from .key_template import KeyTemplate
 from .kinds import full_name_of
 from .signature import KeyOptions, Signature, check_previous, parameter_names
 from .tag_templates import tags_source
@@ -305,8 +306,10 @@ class MemoizedFunction(Wrapper):
         self.hits = () if cache._state.hits is None else (cache._state.hits,)
         self.parameters = parameters
         previous = check_previous(parameters.get("previous"), function)
-        ignore = parameters["ignore"] if previous is None else (*parameters["ignore"], previous)
-        options = KeyOptions(parameters["typed"], parameters["key"], ignore)
+        key = parameters["key"]
+        if isinstance(key, str):
+            key = KeyTemplate(key, parameter_names(function), full_name_of(function))
+        options = KeyOptions(parameters["typed"], key, parameters["ignore"], previous)
         tier = cache._fills.rules.tier
         cache._fills.rules = replace(cache._fills.rules, returner=f"memoize: {cache.name}")
         (cache._fills.rules if tier is None else tier).previous = previous

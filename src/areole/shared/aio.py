@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Generic, Literal, NoReturn, Self, TypeVar, overload
 
 from .._cache.storage_arguments import pairs_of, seconds_until
 from .._core.sentinels import DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
@@ -15,6 +15,7 @@ from .._fill.filled import previous_in
 from .._platform.arguments import check_bool, check_callable, check_keys
 from ..errors import BackendError, CacheClosedError
 from ..typing import FillResult, ManyResults, SharedCacheInfo, Ttl
+from .bypass import bypass
 from .fill_many import get_or_fill_many
 from .fills import FillOperations
 from .steps import run_async
@@ -36,11 +37,9 @@ class AsyncSharedCache(Generic[V]):
     def __init__(self, operations: FillOperations) -> None:
         self._operations = operations
         self._state = operations.state
-        self._is_closed = False
 
     def _steps(self) -> FillOperations:
-        if self._is_closed:
-            raise CacheClosedError(f"SharedCache {self._state.name!r} is closed")
+        self._state.check_open()
         return self._operations
 
     # ---- lookups
@@ -106,6 +105,10 @@ class AsyncSharedCache(Generic[V]):
         check_callable("fill", fill)
         more = self._state.seconds_for(ttl), None, True, previous_in(fill), self._state.tags_for(tags)
         return await run_async(steps.get_or_fill(key, fill, *more))
+
+    def bypass(self, *tiers: Literal["local", "shared"]) -> AbstractContextManager[None]:
+        """Have the lookups of this task within `with` pass by a tier; a plain call: see `SharedCache.bypass`."""
+        return bypass(self._state.keys, tiers)
 
     # ---- changes
 
@@ -193,6 +196,9 @@ class AsyncSharedCache(Generic[V]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        self._state.refuse_copy()
 
     def __repr__(self) -> str:
         return f"<AsyncSharedCache {self._state.name!r} in {type(self._operations.backend).__name__}>"

@@ -28,7 +28,7 @@ switch: Final = _Switch()
 @contextmanager
 def bypass(keys: Any, tiers: Collection[str]) -> Iterator[None]:
     """Have lookups within, of the cache that has these keys, pass by these tiers; none are all."""
-    unknown = [tier for tier in tiers if tier not in TIERS]
+    unknown = [tier for tier in tiers if tier not in tuple(TIERS)]  # which a list may be, too
     if unknown:
         raise ValueError(f'bypass takes "local", "shared" or both, not {unknown[0]!r}')
     passed = _passed.get() or {}

@@ -18,7 +18,6 @@ from .._fill.filled import previous_in
 from .._index.limits import check_at_least
 from .._platform.arguments import check_bool, check_keys, check_plain, suggests_names
 from .._platform.weak import WeakTable
-from ..errors import CacheClosedError
 from ..serializers import as_serializer
 from ..typing import Clock, FillResult, ManyResults, SharedCacheInfo, Ttl
 from .aio import AsyncSharedCache
@@ -134,7 +133,6 @@ class SharedCache(Generic[V]):
         with suppress(TypeError):  # one of a user's may take no weak references
             state.outbox.backends.add_if_absent(state.backend, None)
         self._sync_backend = sync
-        self._is_closed = False
         self._by_choice: WeakTable[Any] = WeakTable()  # what functions that choose their cache are in this one
         self._threads = None if sync is None else Threads(sync, state.breaker, state.counters, state.flights)
         self._tasks = Tasks(asynchronous, state.breaker, state.counters, state.flights, timeout, sync, executor)
@@ -185,12 +183,15 @@ class SharedCache(Generic[V]):
         picked = picked_serializer(function, self._serializer)
         return self if picked is None else self._view(picked)
 
-    def _open_tier(self, ttl: Any, local_ttl: float | None) -> Tier:
+    def _open_tier(self, ttl: Any, local_ttl: float | None, tags: Any) -> Tier:
         """Return what a read-through cache of this process needs to be in front of this one."""
+        self._state.check_tagged(bool(tags))
         state = self._state.with_own_counters(self._state.name)
         threads = None if self._operations is None else self._operations.over(state)
         seconds_of = state.seconds_for(DEFAULT_TTL if ttl is None else ttl)
-        return Tier(threads, self._aio._operations.over(state), plane_of(state.backend), seconds_of, local_ttl)
+        tier = Tier(threads, self._aio._operations.over(state), plane_of(state.backend), seconds_of, local_ttl)
+        tier.expires = not (ttl is None and state.ttl is None and local_ttl is None)
+        return tier
 
     @property
     def aio(self) -> AsyncSharedCache[V]:
@@ -203,11 +204,10 @@ class SharedCache(Generic[V]):
         return self._state.name
 
     def _check_open(self) -> None:
-        if self._is_closed:
-            raise CacheClosedError(f"SharedCache {self._state.name!r} is closed")
+        self._state.check_open()
 
     def _steps(self) -> FillOperations:
-        if self._is_closed:
+        if self._state.life.is_closed:
             self._check_open()
         if self._operations is None:
             raise TypeError(f"SharedCache {self._state.name!r}: its backend is asynchronous: use `.aio`")
@@ -399,13 +399,13 @@ class SharedCache(Generic[V]):
         """Close this cache, and the backend, unless that was given or registered: others may use it.
 
         It may be closed more than once. What is stored stays. Invalidations that the store has not taken yet are sent
-        now, if it can be reached.
+        now, if it can be reached. A cache with `shared=`, and functions under `cached`, then raise CacheClosedError
+        where they would need the store, as this one does.
         """
-        if self._sync_backend is not None and not self._is_closed:
+        if self._sync_backend is not None and not self._state.life.is_closed:
             with suppress(Exception):  # of any client library
                 self._state.outbox.send()
-        self._is_closed = True
-        self._aio._is_closed = True
+        self._state.life.is_closed = True
         if self._owns_backend and self._sync_backend is not None:
             self._sync_backend.close()
 
@@ -423,7 +423,7 @@ class SharedCache(Generic[V]):
         return f"<SharedCache {self._state.name!r} in {type(store).__name__}>"
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError(f"SharedCache {self._state.name!r} cannot be pickled or copied: make one in each process")
+        self._state.refuse_copy()
 
 
 def _check_safe(codec: Any, backend: Any, has_envelope: bool) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from copy import copy
 from functools import partial
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 from .._cache.lookups import new_state
 from .._core.sentinels import DefaultTTLSentinel
@@ -13,6 +14,7 @@ from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf, seconds_from, seconds_of
 from .._index.make import make_index
 from .._platform.arguments import check_plain, check_tags
 from ..backends.protocol import ALL_THAT_BEGIN
+from ..errors import CacheClosedError
 from ..typing import Clock, SharedCacheInfo
 from .breaker import CircuitBreaker
 from .counters import SharedCounters
@@ -55,8 +57,16 @@ class SharedState:
         self.breaker = CircuitBreaker(FAILURES, PAUSE, clock)
         everything = self.keys.version_key if has_envelope else self.keys.prefix + ALL_THAT_BEGIN
         self.outbox = Outbox(everything, (format_name, has_envelope), self.keys.tag_prefix)
+        self.life = SimpleNamespace(is_closed=False)  # one for all states that are made of this one
         self.backend: Any = None
         """The store, which other caches of this process may use too: its plane tells all that is in front of it."""
+
+    def check_open(self) -> None:
+        if self.life.is_closed:
+            raise CacheClosedError(f"SharedCache {self.name!r} is closed")
+
+    def refuse_copy(self) -> NoReturn:
+        raise TypeError(f"SharedCache {self.name!r} cannot be pickled or copied: make one in each process")
 
     def with_own_counters(self, name: str) -> SharedState:
         """Return a state over the same flights that counts for a part of the cache, and for the whole too."""
@@ -99,9 +109,13 @@ class SharedState:
     def tag_names(self, tags: Iterable[str]) -> tuple[str, ...]:
         """Return what tags are called in the store."""
         names = tuple(dict.fromkeys(map(self.keys.tag, check_tags("SharedCache", tags))))
-        if names and not self.has_versions:
-            raise ValueError(f"SharedCache {self.name!r}: bare values have no tags: leave out tags=, or envelope=False")
+        self.check_tagged(bool(names))
         return names
+
+    def check_tagged(self, is_tagged: bool) -> None:
+        """Raise ValueError if values are to have tags that cannot be stored with them."""
+        if is_tagged and not self.has_versions:
+            raise ValueError(f"SharedCache {self.name!r}: bare values have no tags: leave out tags=, or envelope=False")
 
     def tags_for(self, tags: Iterable[str] | None) -> Callable[[], tuple[str, ...]] | None:
         """Return what gives the names of a fill's tags; see `fills`."""

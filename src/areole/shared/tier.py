@@ -22,6 +22,7 @@ from .._fill.protocol import Fills
 from .._fill.resilience import StaleRules
 from .._fill.task_waiter import running_loop
 from .._fill.tasks import TaskFills
+from .._memoize.key_template import KeyTemplate
 from .._platform.arguments import is_async_function
 from .._state.cache_state import CacheState
 from ..backends.protocol import ALL_THAT_BEGIN
@@ -57,6 +58,7 @@ class Tier(Kept):
         self._threads = threads
         self._tasks = tasks
         self._seconds_of = ttl
+        self.expires = True  # whether values have a ttl, here or in the store
         self._prefix: str | None = None  # of a memoized function's keys; "": they have none
         self.previous: str | None = None  # see `FillRules`
         self.tags: Callable[[Any], Iterable[str]] | None = None  # of a key; None: fills give none either
@@ -92,6 +94,7 @@ class Tier(Kept):
         self, key: Any, fill: Callable[[Any], Any] | None, is_refresh: bool, tags_of: Callable[[], Any] | None
     ) -> FillCall:
         """Note the name of a key, and return what is asked of the shared cache for it."""
+        self._tasks.state.check_open()
         wire_key = self._wire_key(key)
         name = self._keys.name(wire_key)
         self._note(name, key)
@@ -172,8 +175,10 @@ class Tier(Kept):
         Its keys are those of `cached` over the shared cache.
         """
         function, cache_key, signature = memoized.function, memoized.cache_key, memoized.signature
+        self._tasks.state.check_tagged(bool(memoized.parameters.get("tags")))
         if has_own_keys(signature):
-            self._prefix = ""
+            key = signature.names["key_function"]
+            self._prefix = key.prefix if isinstance(key, KeyTemplate) else ""
         else:
             named = wire_name_of(function, SimpleNamespace(name=name, version=None, key=None))
             self._prefix, self._wire_key = f"{named}:", partial(key_of_arguments, named, signature)
@@ -238,8 +243,8 @@ class Tier(Kept):
         """Clear the namespace, or what belongs to a memoized function, here and there."""
         if self._prefix == "":
             raise TypeError(
-                "cache_clear cannot know the keys of a function that is memoized with key= and shared=: "
-                "leave out key=, or clear the whole SharedCache"
+                "cache_clear cannot know the keys of a function that is memoized with key= and shared=: pass a "
+                "template that begins with a text of its own, such as 'user:{user_id}', or clear the whole SharedCache"
             )
         self.drop_all()
         outbox, prefix = self._tasks.state.outbox, self._prefix
@@ -254,6 +259,7 @@ class Tier(Kept):
 
     def _change(self, fills: Fills, steps: Callable[[FillOperations], Steps[Any]], *names: str) -> Any:
         """Change these names in the store; on a loop in a task, and if that is cancelled they are queued."""
+        self._tasks.state.check_open()
         if not isinstance(fills, TaskFills):
             return run(steps(self._for_threads()))
         if running_loop() is None:
