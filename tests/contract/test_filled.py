@@ -266,7 +266,7 @@ def test_a_value_that_can_be_used_once_is_refused_in_it_too(allow: bool) -> None
     [
         ({"ttl": "5"}, TypeError, "ttl of Filled must be seconds"),
         ({"ttl": float("nan")}, ValueError, "ttl of Filled must be finite"),
-        ({"store": 1}, TypeError, "store must be a bool"),
+        ({"store": 1}, TypeError, "store of Filled must be a bool"),
         ({"weight": -1}, ValueError, "weight of Filled must be an int of at least 0"),
         ({"expire": 5}, TypeError, "ttl"),
     ],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -210,6 +212,10 @@ def test_where_no_cache_is_chosen_it_is_an_error_too() -> None:
     for call in (ask, ask.refresh):
         with pytest.raises(TypeError, match=r"cached: .*ask returned NOT_MODIFIED, but there is no value"):
             call("k")
+
+
+def test_it_may_come_from_another_process() -> None:
+    assert pickle.loads(pickle.dumps(NOT_MODIFIED)) is NOT_MODIFIED is copy.deepcopy(NOT_MODIFIED)
 
 
 def test_it_may_come_with_a_ttl() -> None:

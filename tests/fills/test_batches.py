@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
 import weakref
@@ -155,6 +156,13 @@ def test_the_ttl_of_one_key_that_raises_fails_that_key_alone() -> None:
     assert_valid(cache)
 
 
+async def raised_by(start: Any) -> Any:
+    try:
+        await start()
+    except KeyError as error:
+        return weakref.ref(error)
+
+
 def test_an_error_leaves_nothing_for_the_garbage_collector() -> None:
     class Mine(Exception):
         pass
@@ -162,15 +170,27 @@ def test_an_error_leaves_nothing_for_the_garbage_collector() -> None:
     def load(keys: list[Any]) -> Any:
         raise Mine
 
-    cache: Any = AtomicCache(fill_many=load)
+    failing: Any = AtomicCache(fill_many=load)
+    leaving_out: Any = AtomicCache(fill_many=lambda keys: {"b": 1, "c": 2})
+    gathering: Any = AtomicCache(fill_many=lambda keys: {}, coalesce=0.001)
     gc.collect()
     gc.disable()
     try:
-        for lookup in (lambda: cache.fetch_many(["a", "b"]), lambda: cache["a"]):
+        for lookup in (
+            lambda: failing.fetch_many(["a", "b"]),
+            lambda: failing["a"],
+            lambda: leaving_out.fetch_many(["b", "a", "c"]),
+            lambda: leaving_out.fetch_many(["b", "d"]),
+            lambda: leaving_out["a"],
+            lambda: gathering["a"],
+        ):
             try:
                 lookup()
-            except Mine as error:
+            except (Mine, KeyError) as error:
                 gone = weakref.ref(error)
+            assert gone() is None
+        for start in (lambda: leaving_out.aio.fetch_many(["a", "d"]), lambda: gathering.aio.fetch("a")):
+            gone = asyncio.run(raised_by(start))
             assert gone() is None
     finally:
         gc.enable()

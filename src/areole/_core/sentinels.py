@@ -79,3 +79,6 @@ where every key can be filled; and CACHE_MISS in stores, where None may be a val
 
 DEFAULT_TTL: Final = DefaultTTLSentinel.DEFAULT_TTL
 """For `ttl=`: the store's `default_ttl`."""
+
+NOT_MODIFIED: Final = NotModifiedSentinel.NOT_MODIFIED
+"""What pickles look up here; `_fill.filled` has the public one, of another type to checkers."""

@@ -116,6 +116,8 @@ class Batches(Fills):
                 self.one.complete(asked.flight, value, rules, began)
             except Exception as error:
                 self._abort_one(asked.flight, error)
+            finally:
+                del outcome  # as in `result_of`
         flight.removed = [each for asked in ours for each in asked.flight.removed]
         flight.value = len(ours)
 

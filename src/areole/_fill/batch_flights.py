@@ -109,6 +109,8 @@ def drop(batch: Any) -> None:
         if asked.serving is not None:
             asked.serving.drop_flights()
     if not batch.latch.locked():
+        for asked in batch.asked:
+            asked.flight = None  # whose error may be raised by now: each frame of that has an Asked
         batch.asked.clear()
         batch.error = None
     batch.entry.flight = None

@@ -70,7 +70,7 @@ class Filled(FilledType[V_co]):
             raise TypeError("Filled: value must be a plain value, not another Filled")
         self.tags = check_tags("Filled", self.tags)
         self._seconds = None if self.ttl is DEFAULT_TTL else seconds_from(self.ttl, "ttl of Filled")
-        check_bool("store", self.store)
+        check_bool("store of Filled", self.store)
         self.weight = check_at_least("weight of Filled", self.weight, 0)
 
     def seconds_or(self, given: float | None) -> float | None:

@@ -39,6 +39,9 @@ def outcomes_of(keys: Sequence[Any], given: Any) -> list[Any]:
 
 def result_of(outcome: Any) -> Any:
     """Return a value; raise what stands for one."""
-    if type(outcome) is Failed:
-        raise_unchanged(outcome.error)
-    return outcome
+    try:
+        if type(outcome) is Failed:
+            raise_unchanged(outcome.error)
+        return outcome
+    finally:
+        del outcome  # a traceback keeps this frame, which must not lead back to the exception
