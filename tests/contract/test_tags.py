@@ -24,7 +24,7 @@ from areole import (
 )
 from areole.testing import ManualClock, assert_valid
 
-from ..kit import Gate, start_threads, wait_until_waiting
+from ..kit import Gate, run_threads, start_threads, wait_until_waiting
 
 TEMPLATES = ["all", "number:{key}"]
 
@@ -260,8 +260,9 @@ def test_an_entry_leaves_the_table_when_it_is_freed_and_tags_without_entries_are
     assert len(discards["all"].__self__) <= 20, "what was evicted is still noted"
     assert len(discards) <= 1001
     cache.clear()
-    gc.collect()
-    assert len(discards["all"].__self__) <= 10 and cache.invalidate_tags("all") == 0
+    assert not discards and cache.invalidate_tags("all") == 0
+    cache[1], cache[2]
+    assert cache.invalidate_tags("all") == 2 and list(discards) == ["number:1", "number:2"]
 
 
 class Key:
@@ -422,6 +423,30 @@ def test_who_asks_after_an_invalidation_gets_nothing_of_a_fill_from_before_whose
     gate.open()
     assert before() == [1] and after() == [2]
     assert cache["key"] == 2
+    assert_valid(cache)
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_clock_that_raises_where_a_fill_has_brought_tags_too_late_leaves_no_lookup_without_end(at: int) -> None:
+    readings = [0, -1]
+
+    def clock() -> float:
+        readings[0] += 1
+        if readings[0] == readings[1]:
+            raise ValueError
+        return 1.0
+
+    def fill(key: str) -> Filled[str]:
+        cache.invalidate_tags("other")
+        return Filled(key, tags=["late"])
+
+    cache: AtomicCache[str, str] = AtomicCache(
+        fill, 5, tags=(), clock=clock, cache_exceptions=True, resilience=Resilience(stale_ttl=5)
+    )
+    readings[:] = 0, at
+    results = run_threads(lambda: cache["key"]) + run_threads(lambda: cache["key"])
+    assert {type(each) for each in results} <= {str, ValueError}
+    readings[1] = -1
     assert_valid(cache)
 
 

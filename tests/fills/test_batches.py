@@ -148,6 +148,18 @@ def test_what_the_fill_raises_reaches_its_caller_and_a_copy_each_of_those_who_wa
     assert_valid(cache)
 
 
+def test_the_tags_of_one_key_that_raise_fail_that_key_alone() -> None:
+    source = Source()
+    cache: Any = AtomicCache(fill_many=source, tags=lambda key: [{"a": "of a", "b": "of b"}[key]])
+    with pytest.raises(KeyError, match="'d'"):
+        cache.fetch_many(["a", "d", "b"])
+    assert sorted(cache) == ["a", "b"] and cache.cache_info()[:4] == (None, 3, None, 2)
+    with pytest.raises(KeyError, match="'d'"):
+        asyncio.run(cache.aio.fetch_many(["a", "d"]))
+    assert cache.invalidate_tags("of a", "of b") == 2 and cache.cache_info().failures == 2
+    assert_valid(cache)
+
+
 def test_the_ttl_of_one_key_that_raises_fails_that_key_alone() -> None:
     cache: Any = AtomicCache(fill_many=Source(), ttl=lambda key, value: {"a": 9, "b": 0, "c": None}[key])
     with pytest.raises(KeyError, match="'d'"):

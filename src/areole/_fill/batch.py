@@ -100,16 +100,19 @@ class Batches(Fills):
         return fill_many(keys) if keys else keys
 
     def _begin_led(self, batch: Any) -> list[Any]:
-        """Note the entries that are led under their tags; return their keys."""
-        ours, tags = led(batch), self.rules.tags
+        """Note the entries that are led under their tags; return the keys that are to be filled."""
+        tags = self.rules.tags
         if tags is not None:
-            for asked in ours:
-                begin_tagged(self.state, asked.flight, tags)
-        return [asked.key for asked in ours]
+            for asked in led(batch):
+                try:
+                    begin_tagged(self.state, asked.flight, tags)
+                except Exception as error:
+                    self._abort_one(asked.flight, error)
+        return [asked.key for asked in _unfailed(batch)]
 
     def complete(self, flight: Any, value: Any, rules: FillRules | None = None, began: float = 0.0) -> None:
         """Publish what there is for each key. One that has failed fails alone."""
-        ours, rules = led(flight), self.rules
+        ours, rules = _unfailed(flight), self.rules
         for asked, outcome in zip(ours, outcomes_of([asked.key for asked in ours], value), strict=True):
             try:
                 value = outcome if type(outcome) is not Failed else result_of(outcome)
@@ -194,3 +197,7 @@ class Batches(Fills):
         finally:
             flight.for_requester = None
             del flight, error
+
+
+def _unfailed(batch: Any) -> list[Asked]:
+    return [asked for asked in led(batch) if asked.flight.error is None]

@@ -278,7 +278,8 @@ class Fills:
         has_failed = flight.leads and isinstance(error, Exception) and flight.value is Empty
         if has_failed:
             self.state.counters.failures.increment_and_get()
-            if self.keeps_errors and isinstance(error, self.stored_errors) and not flight.entry.is_published:
+            may_be_stored = self.keeps_errors and not (flight.entry.is_published or flight.was_overtaken)
+            if may_be_stored and isinstance(error, self.stored_errors):
                 return self._store_error(flight, error)
         with suppress(Exception):  # from a method of the key, which the caller gets from its own call
             self.detach(flight)

@@ -275,14 +275,19 @@ class CacheState:
     def clear(self, now: float | None = None) -> None:
         """Remove and report all that is there now."""
         now = self.clock() if now is None else now
+        self._remove_all(now)
+        if self.expirer is not None:
+            self.expirer.forget()
+        self.freed.forget()
+        if self.index.tags is not None:
+            self.index.tags.drop_empty()
+
+    def _remove_all(self, now: float) -> None:
         entries = self.snapshot_to_remove()
         for entry in entries:
             with suppress(Exception):  # from a method of the key: see below
                 self.invalidate(entry.key, now)
         self.discard_lost(entries, now)
-        if self.expirer is not None:
-            self.expirer.forget()
-        self.freed.forget()
 
     def sweep(self) -> int:
         """Remove all values that have expired; return how many."""

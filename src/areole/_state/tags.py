@@ -76,15 +76,20 @@ class TagTable:
             while discard is None or discards.get(tag) is not discard:  # nested code may have dropped an empty one
                 discard = discards.get(tag) or discards.setdefault(tag, _Tagged(tag).discard)
                 discard.__self__.add(ref(entry, discard))
-        if len(discards) > self._most_tags:
-            self._drop_empty()
+        if len(discards) > self._most_tags:  # in all, a constant time for each tag that is noted
+            self._drop_empty(list(discards))
+            self._most_tags = max(LEAST_TAGS, 2 * len(discards))
 
-    def _drop_empty(self) -> None:
-        """Drop the tags without entries; in all, a constant time for each tag that is noted."""
-        tags, sets = list(self._discards), map(attrgetter("__self__"), map(self._discards.get, list(self._discards)))
+    def drop_empty(self, tags: Iterable[str] | None = None) -> None:
+        """Drop those of `tags`, or of all, that have no entry any more: a set's memory only ever grows."""
+        known = [tag for tag in (list(self._discards) if tags is None else tags) if tag in self._discards]
+        if known:
+            run_locked(self._lock, self._drop_empty, known)
+
+    def _drop_empty(self, tags: list[str]) -> None:
+        sets = map(attrgetter("__self__"), map(self._discards.get, tags))
         with suppress(AttributeError):  # nested code has dropped some
             list(map(self._discards.pop, compress(tags, map(not_, sets)), repeat(None)))
-        self._most_tags = max(LEAST_TAGS, 2 * len(self._discards))
 
     def carry_over(self, old: Entry, new: Entry) -> None:
         """Have `new` found under the tags of `old`, whose value it is about to show."""
@@ -156,6 +161,12 @@ def invalidate_tags(state: CacheState, tags: Collection[str]) -> int:
     table: TagTable | None = state.index.tags
     if table is None:
         return 0
+    removed = _remove_tagged(state, table, tags)
+    table.drop_empty(tags)  # what was found has been freed by now
+    return removed
+
+
+def _remove_tagged(state: CacheState, table: TagTable, tags: Collection[str]) -> int:
     table.epoch = object()  # before it looks: see T3
     if state.index.rebuilds % 2:
         run_locked(state.index.lock, state.index.snapshot_again)  # what a rebuild around this has out is not put back
