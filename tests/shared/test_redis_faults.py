@@ -388,7 +388,7 @@ def test_no_message_has_the_password() -> None:
         with Scripted(answer) as server:
             url = server.url.replace("://", f"://user:{secret}@")
             backend = RedisBackend(url)
-            for get in (backend.get, lambda key: run(lambda: backend.aio.get(key))):  # noqa: B023
+            for get in (backend.get, lambda key: run(lambda: backend.aio.get(key)), backend.listen):  # noqa: B023
                 with pytest.raises(BackendError) as caught:
                     get("a")
                 shown: BaseException | None = caught.value

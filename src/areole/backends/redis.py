@@ -129,7 +129,11 @@ class RedisBackend(BaseBackend):
         See `shared.plane`.
         """
         addresses = self._run("listen", self._commands.primaries())
-        return RedisListener(self._links, addresses, prefixes)
+        try:
+            return RedisListener(self._links, addresses, prefixes)
+        except (self._errors.RedisError, OSError) as error:  # which the plane writes into the log
+            made = as_backend_error(error, "RedisBackend.listen", self._servers, self.timeout)
+            raise made from made.__cause__
 
     # ---- life
 
