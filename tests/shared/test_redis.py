@@ -127,7 +127,9 @@ def test_a_client_gives_its_settings_and_is_left_alone(server: servers.RedisServ
         each.connection_pool.disconnect()
 
 
-def test_a_client_of_loops_serves_loops_only(server: servers.RedisServer) -> None:
+def test_a_client_of_loops_serves_threads_too_unless_its_connections_are_for_loops_alone(
+    server: servers.RedisServer,
+) -> None:
     redis = pytest.importorskip("redis.asyncio")
 
     async def main() -> None:
@@ -135,8 +137,11 @@ def test_a_client_of_loops_serves_loops_only(server: servers.RedisServer) -> Non
         await client.set("k", "v")
         backend = RedisBackend(client, timeout=PATIENT)
         assert await backend.aio.get("k") == b"v"
+        assert backend.get("k") == b"v"
+        backend.close()
+        own = redis.Redis(connection_pool=redis.ConnectionPool(type("Own", (redis.Connection,), {}), port=server.port))
         with pytest.raises(TypeError, match=r"RedisBackend\.get: a redis\.asyncio client serves `aio` only"):
-            backend.get("k")
+            RedisBackend(own).get("k")
         alone = AsyncRedisBackend(client, timeout=PATIENT)
         assert await alone.get_many(["k"]) == [b"v"]
         await alone.aclose()

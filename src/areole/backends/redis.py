@@ -33,7 +33,8 @@ class RedisBackend(BaseBackend):
         target: a URL: redis://user:password@host:6379/0, rediss:// (TLS), unix:///path?db=0, redis+unix://,
             redis+cluster://host,host2:6380, sentinel://host:26379,host2/service/0, valkey://, valkeys://. Or a client
             of redis-py 5 or later: Redis, RedisCluster or Sentinel. It is neither used nor closed: the connections are
-            our own, made with its settings. One of redis.asyncio serves `aio` only.
+            our own, made with its settings. One of redis.asyncio whose connections are of a class, or have settings,
+            of their own serves `aio` only.
         timeout: seconds for each wait for a server, and for `aio`, for each request.
         service_name: of the primary, if `target` is a Sentinel.
 
@@ -52,7 +53,8 @@ class RedisBackend(BaseBackend):
 
     def __init__(self, target: Any, *, timeout: float = 0.25, service_name: str | None = None) -> None:
         self.timeout = check_timeout("RedisBackend", timeout)
-        self._servers = servers_of("RedisBackend", target, service_name)
+        self._given = servers_of("RedisBackend", target, service_name)
+        self._servers = self._given.for_threads()
         self._commands = Commands(route_to(self._servers))
         self._links = Links(self._servers, timeout)
         self._errors = import_redis().exceptions
@@ -66,7 +68,7 @@ class RedisBackend(BaseBackend):
         """The same servers for event loops: any number of them. It is closed with this backend."""
         made: AsyncRedisBackend | None = self.__dict__.get("_aio")
         if made is None:
-            made = AsyncRedisBackend(self._servers, timeout=self.timeout)
+            made = AsyncRedisBackend(self._given, timeout=self.timeout)
             made = self.__dict__.setdefault("_aio", made)  # one atomic step: all threads get the same one
             made._is_closed = self._links.is_closed
         return made

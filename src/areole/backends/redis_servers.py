@@ -121,6 +121,26 @@ class Servers:
         ask, ask_kwargs = _for_loops(self.ask, self.ask_kwargs) if self.ask else (None, {})
         return replace(self, make=make, kwargs=kwargs, ask=ask, ask_kwargs=ask_kwargs, is_async=True)
 
+    def for_threads(self) -> Servers:
+        """Return the same servers for threads; these, if such connections, or their settings, are for loops alone."""
+        redis = import_redis()
+        twins = {getattr(redis.asyncio, name): getattr(redis, name) for name in CLASSES}
+        if not self.is_async or self.make not in twins or not (self.ask is None or self.ask in twins):
+            return self
+        make, ask = twins[self.make], twins.get(self.ask)
+        kwargs, ask_kwargs = _known(make, self.kwargs), _known(ask, self.ask_kwargs) if ask else {}
+        if kwargs is None or ask_kwargs is None:
+            return self
+        return replace(self, make=make, kwargs=kwargs, ask=ask, ask_kwargs=ask_kwargs, is_async=False)
+
+
+def _known(make: Any, kwargs: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the settings that a class of connections for threads takes; None if another one is set."""
+    known = parameters(make) - {"redis_connect_func"}
+    if any(value for name, value in kwargs.items() if name not in known):
+        return None
+    return {name: value for name, value in kwargs.items() if name in known}
+
 
 def _connection(
     make: Any, kwargs: dict[str, Any], address: Address | None, timeout: float | None, most: float | None = None

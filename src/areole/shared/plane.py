@@ -250,7 +250,7 @@ def _have_dropped(*ways: Callable[[], None]) -> None:
         try:
             return drop()
         except Exception as error:  # as from a key's methods
-            _log.warning("what was changed could not be dropped: %s: %s", type(error).__name__, error)
+            _log.warning("what was changed could not be dropped: %s was raised", type(error).__name__)
     return None
 
 
