@@ -323,6 +323,20 @@ def test_if_too_many_are_queued_the_namespace_is_cleared(
     assert cache.get_many(keys) == {} and not cache._state.outbox.queued
 
 
+def test_a_store_that_cannot_be_cleared_is_read_again(no_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outboxes, "MOST", 1)
+
+    class NoClear(Down):
+        def clear(self, prefix: str, /) -> None:
+            raise NotImplementedError
+
+    store = NoClear()
+    cache = SharedCache[Any](store, namespace="shop", envelope=False)
+    cache["c"] = 1
+    fail(cache, store, lambda cache: cache.delete_many(["a", "b"]))
+    assert cache["c"] == 1 and not cache._state.outbox.queued
+
+
 def test_what_begins_with_a_prefix_is_cleared_later(no_thread: None) -> None:
     store = Down()
     cache = SharedCache[Any](store, namespace="shop")

@@ -32,6 +32,7 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Final
@@ -151,8 +152,9 @@ class Outbox(Guarded):
                 yield call(backend.kill_many, batch)
                 run_locked(self.lock, self._sent, batch, claimed)
             for name in [name for name in claimed if name.endswith(ALL_THAT_BEGIN)]:
-                for _ in range(2):  # see `Operations.clear_keys`
-                    yield call(backend.clear, name[:-1])
+                with suppress(NotImplementedError):  # of Django's caches: what is there stays until its ttl ends
+                    for _ in range(2):  # see `Operations.clear_keys`
+                        yield call(backend.clear, name[:-1])
                 run_locked(self.lock, self._sent, [name], claimed)
         finally:
             release()
