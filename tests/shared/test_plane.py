@@ -26,6 +26,7 @@ from areole._platform.locks import run_locked
 from areole.backends import MemoryBackend, RedisBackend, SQLiteBackend, redis_listener
 from areole.backends.redis_listener import MOST_MESSAGES, RedisListener
 from areole.errors import BackendError, BackendTimeout
+from areole.shared import kept
 from areole.shared import plane as planes
 from areole.testing import ManualClock
 
@@ -789,3 +790,22 @@ def test_a_change_is_obeyed_in_its_call_by_copies_in_front_of_another_cache_of_t
         assert cache["k"] == 2
         other.clear()
         assert cache["k"] == 3
+
+
+def test_names_that_take_too_long_to_look_at_are_all_dropped_by_the_thread_that_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else nothing else is heard meanwhile, for longer than `lag`: 25 us for a key of a memoized function."""
+    monkeypatch.setattr(kept, "LONGEST_DROP", -1.0)
+    shared = SharedCache[Any](MemoryBackend(), namespace="shop")
+
+    def same(number: int) -> int:
+        return number
+
+    cleared, other = (AtomicCache.memoize(shared=shared, name=name)(same) for name in "fg")
+    plane = planes.plane_of(shared._state.backend)
+    for thread, stays in ((None, True), (threading.current_thread(), False)):
+        cleared(1), other(1)
+        plane._thread = thread
+        plane.changed("shop:v1:f:\t")
+        assert cleared.peek(1, default=None) is None and (other.peek(1, default=None) == 1) is stays

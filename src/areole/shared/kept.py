@@ -5,6 +5,7 @@ The plane says under which names something was changed. Its thread drops what is
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from math import inf
@@ -24,6 +25,9 @@ __all__ = ["Kept"]
 
 LEAST_NAMES: Final = 1000
 """So many names are kept before those of keys that are not there any more are dropped."""
+
+LONGEST_DROP: Final = 0.25
+"""Seconds that the names of what is kept may be looked at: nothing else is heard meanwhile."""
 
 
 class Kept(Guarded):
@@ -112,11 +116,15 @@ class Kept(Guarded):
                 self._drop_key(text)
 
     def drop_beginning(self, prefix: str) -> None:
-        """The same for all names that begin like this."""
+        """The same for all names that begin like this: in the plane's thread, for all, if that takes too long."""
         if self._state is not None and (prefix.startswith(self._keys.prefix) or self._keys.prefix.startswith(prefix)):
+            ends = time.monotonic() + LONGEST_DROP if self._plane.is_here() else inf
             for entry in self._state.snapshot_to_remove():
+                if time.monotonic() > ends:
+                    return self.drop_all()
                 if self._name_of(entry.key).startswith(prefix):
                     self._drop_key(entry.key)
+        return None
 
     def drop_all(self) -> None:
         """Drop everything, and detach all fills."""
