@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from areole import AsyncAtomicCache, AtomicCache, FillDeadlockError, RecursiveFillError
 from areole.errors import KeyLeftOutError
 
-from ..interleave import EXHAUSTIVE, Injected, before_each, inject, signal_steps
+from ..interleave import EXHAUSTIVE, Injected, before_each, every_step, inject, signal_steps
 from ..kit import PATIENCE, assert_valid, run, run_threads, start_threads, until
 from .test_interrupts import check_all_works, interrupt
 
@@ -197,3 +198,33 @@ def interrupted_miss(at: int) -> Injected:
     check_all_works(cache, cache.__getitem__)
     assert_valid(cache)
     return injected
+
+
+def test_a_lookup_by_a_finalizer_before_any_instruction_of_a_gathered_miss_gets_its_value_as_the_miss_does() -> None:
+    assert before_each(steps_of_gatherings, nested_miss) > 10
+
+
+def steps_of_gatherings(code: CodeType) -> frozenset[int]:
+    return every_step(code) if EXHAUSTIVE or "gathering" in code.co_filename else frozenset()
+
+
+def nested_miss(at: int) -> Injected:
+    others: list[Any] = []
+    cache: Any = AtomicCache(fill_many=Source(), coalesce=0.0001)
+    injected = inject(lambda: cache["key"], lambda: others.append(cache["other"]), at)
+    assert injected.result == "keykey", f"{injected!r}: {injected.result!r}"
+    assert others == ["otherother"] * bool(injected.places)
+    assert_valid(cache)
+    return injected
+
+
+def test_a_thread_whose_loop_runs_a_gathering_asks_apart() -> None:
+    async def main() -> None:
+        source = Source()
+        cache: Any = AsyncAtomicCache(fill_many=source, inline=True, coalesce=0.05)
+        task = asyncio.create_task(cache.fetch("a"))
+        await until(lambda: cache._fill.gatherings._open is not None)
+        assert cache.sync["b"] == "bb" and await task == "aa"
+        assert source.calls == [["b"], ["a"]]
+
+    run(main)

@@ -46,7 +46,7 @@ class Gathering:
     def __init__(self) -> None:
         self.keys: list[Any] = []
         self.is_full = False
-        self.leader: Participant | None = None  # the thread that waits until it is full
+        self.leader: Participant = current_participant()  # the thread that waits until it is full, or runs that task
         self.wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.wake: Callable[[], object] | None = None  # wakes the task that does
         self.outcomes: dict[Any, Any] | None = None
@@ -85,7 +85,7 @@ class Gatherings(Guarded):
 
     def fill(self, key: Any, load: Callable[[list[Any]], Any]) -> Any:
         """Return what `load` gives for `key`, called by this thread or by another caller for many keys."""
-        gathering = self._join(key)
+        gathering = self._join(key, in_task=False)
         try:
             outcomes = self._threads.get_or_fill(gathering, partial(self._lead, gathering, load))
         except BaseException:
@@ -94,7 +94,7 @@ class Gatherings(Guarded):
         return _outcome_in(outcomes, key)
 
     async def fill_in_task(self, key: Any, load: Callable[[list[Any]], Awaitable[Any]]) -> Any:
-        gathering = self._join(key)
+        gathering = self._join(key, in_task=True)
         try:
             outcomes = await self._tasks.get_or_fill(gathering, partial(self._lead_in_task, gathering, load))
         except BaseException:
@@ -104,17 +104,20 @@ class Gatherings(Guarded):
 
     # ---- who is in
 
-    def _join(self, key: Any) -> Gathering:
-        gathering = run_locked(self.lock, self._enter, key)
+    def _join(self, key: Any, in_task: bool) -> Gathering:
+        gathering = run_locked(self.lock, self._enter, key, in_task)
         if gathering.is_full:
             gathering.set_going()
         return gathering
 
-    def _enter(self, key: Any) -> Gathering:
-        gathering = self._open
-        if gathering is None or gathering.leader is current_participant():  # a finalizer asks, while this thread waits
-            gathering = self._open = Gathering()
-        gathering.keys.append(key)
+    def _enter(self, key: Any, in_task: bool) -> Gathering:
+        """Put `key` into the gathering that is open: again, if nested code (a finalizer) has closed that meanwhile."""
+        gathering = None
+        while gathering is None or self._open is not gathering:
+            gathering = self._open
+            if gathering is None or (not in_task and gathering.leader is current_participant()):
+                gathering = self._open = Gathering()  # a finalizer asks, while this thread, or a task on it, waits
+            gathering.keys.append(key)
         if self._most is not None and len(gathering.keys) >= self._most:
             gathering.is_full, self._open = True, None
         return gathering
@@ -174,6 +177,7 @@ class Gatherings(Guarded):
 
         loop = asyncio.get_running_loop()
         is_full: asyncio.Future[None] = loop.create_future()
+        gathering.leader = current_participant()
         gathering.wake = partial(loop.call_soon_threadsafe, _end, is_full)
         if not gathering.is_full and self._open is gathering:
             await asyncio.wait([is_full], timeout=self._seconds)
