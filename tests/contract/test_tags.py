@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from areole import (
 )
 from areole.testing import ManualClock, assert_valid
 
+from ..interleave import Injected, before_each, every_step, inject
 from ..kit import Gate, run_threads, start_threads, wait_until_waiting
 
 TEMPLATES = ["all", "number:{key}"]
@@ -373,6 +375,22 @@ def test_a_fill_that_is_interrupted_leaves_nothing_under_its_tags() -> None:
     with pytest.raises(SystemExit):
         cache["key"]
     assert cache.invalidate_tags("tag") == 0 and not cache._state.index.snapshot()
+
+
+def test_what_a_finalizer_fills_before_any_instruction_that_notes_tags_keeps_its_own() -> None:
+    assert before_each(steps_with_tags, nested_fill) > 10
+
+
+def steps_with_tags(code: CodeType) -> frozenset[int]:
+    return every_step(code) if code.co_filename.endswith("tags.py") else frozenset()
+
+
+def nested_fill(at: int) -> Injected:
+    cache: AtomicCache[str, Any] = AtomicCache(lambda key: Filled(key, tags=["late"]), tags=["known"])
+    injected = inject(lambda: cache["key"], lambda: cache["other"], at)
+    assert cache.invalidate_tags("known") == 1 + bool(injected.places), injected
+    assert not list(cache)
+    return injected
 
 
 def test_tags_that_a_fill_brings_are_those_of_its_value() -> None:

@@ -37,6 +37,7 @@ from .._core.flight import Flight
 from .._index.protocol import Index
 from .._platform.arguments import check_tags
 from .._platform.locks import run_locked
+from .._platform.weak import WeakTable
 from .cache_state import CacheState
 
 __all__ = ["TagTable", "begin_tagged", "invalidate_tags", "note_late_tags", "note_tags", "tags_in", "tags_of"]
@@ -121,13 +122,12 @@ def tags_of(entry: Entry) -> list[str]:
 def tags_in(index: Index) -> TagTable:
     """Return the table of the tags of the entries of `index`, made now if there is none."""
     found: TagTable | None = index.tags
-    return found or run_locked(index.lock, _make_table, index)
+    if found is None:  # of two that are made at once, also by nested code, one is used
+        found = index.tags = _tables.find(index) or _tables.add_if_absent(index, TagTable(index.lock))
+    return found
 
 
-def _make_table(index: Index) -> TagTable:
-    made: TagTable = index.tags or TagTable(index.lock)
-    index.tags = made
-    return made
+_tables: WeakTable[TagTable] = WeakTable()
 
 
 def note_tags(index: Index, entry: Entry, tags: Iterable[str]) -> None:
