@@ -163,3 +163,14 @@ def test_one_call_tries_again_after_the_pause() -> None:
         cache.get("a")
     with pytest.raises(BackendError, match="was not asked"):
         cache.get("a")
+
+
+def test_a_clock_that_is_set_back_makes_no_pause_longer() -> None:
+    clock = ManualClock(5000.0)
+    cache, backend = make_cache(on_error="miss", clock=clock)
+    backend.fail()
+    for _ in range(5):
+        cache.get("a")
+    clock.advance(-3600)
+    backend.fails_at = None
+    assert cache.set("a", 1) and cache["a"] == 1

@@ -27,7 +27,7 @@ class CircuitBreaker:
         """Raise BackendError while calls are refused."""
         if self.failures >= self._most:
             now = self._clock()
-            if now < self._opens_at:
+            if now < self._opens_at <= now + self._pause:  # else the clock was set back
                 raise BackendError(
                     f"the store was not asked: {self.failures} calls in a row have failed, and it is tried again in "
                     f"{self._opens_at - now:.2f} s"
