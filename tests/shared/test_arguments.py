@@ -130,6 +130,22 @@ def test_a_stale_time_needs_a_ttl_of_some_tier() -> None:
         assert cache[1] == 2
 
 
+def test_a_ttl_of_a_cache_in_front_is_checked_as_that_of_any_cache() -> None:
+    for ttl in (0, -1):
+        with pytest.raises(ValueError, match="ttl must be positive and finite"):
+            AtomicCache(double, ttl, shared=make())
+
+
+def test_clear_takes_no_pattern() -> None:
+    shop = make()
+    shop.set("a", 1)
+    pattern: Any = "user:*"
+    for clear in (shop.clear, lambda reclaim: asyncio.run(shop.aio.clear(reclaim))):
+        with pytest.raises(TypeError, match="reclaim must be a bool, not str"):
+            clear(pattern)
+    assert shop["a"] == 1
+
+
 class Shelf:
     def __init__(self, number: int) -> None:
         self.number = number

@@ -251,6 +251,8 @@ def open_tier(shared: Any, ttl: Any, local_ttl: Any, tags: Any) -> Any:
     if isinstance(shared, type) or not hasattr(shared, "_open_tier"):
         given = "the class" if isinstance(shared, type) else type(shared).__name__
         raise TypeError(f"shared must be a SharedCache, such as SharedCache(url, namespace=...), not {given}")
+    if ttl is not None and not callable(ttl):
+        seconds_of(ttl)
     return shared._open_tier(ttl, None if local_ttl is None else seconds_of(local_ttl, "local_ttl"), tags)
 
 

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .._core.entry import Empty
+from .._platform.arguments import check_bool
 from ..backends.protocol import ALL_THAT_BEGIN
 from .envelope import VERSION_BYTES, Tags
 from .looks import Looks
@@ -220,6 +221,8 @@ class Operations(Looks):
         state = self.state
         if reclaim is None:
             reclaim = self.backend.clears_cheaply
+        else:
+            check_bool("reclaim", reclaim)  # it is no pattern: everything is removed
         yield from self.forgive(self._clear(reclaim or not state.has_versions), None)
 
     def _clear(self, reclaims: bool) -> Steps[None]:
