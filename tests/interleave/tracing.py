@@ -48,6 +48,7 @@ def watched(steps_of: StepsOf) -> Iterator[None]:
         _offsets.clear()
         if sys.version_info >= (3, 12):
             _show_instructions(False)
+            _met.clear()  # generated code would be kept for ever; the next one meets what it runs again
             sys.monitoring.set_events(_TOOL, 0)
 
 
