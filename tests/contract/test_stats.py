@@ -82,7 +82,7 @@ def test_cache_info_says_what_the_values_weigh_where_they_are_weighed(options: A
     cache["a"], cache["b"]
     info = cache.cache_info()
     if "max_bytes" in options:
-        assert (info.max_bytes, info.size_in_bytes) == (4096, 2 * (10 + sys.getsizeof("a") + 320))
+        assert (info.max_bytes, info.size_in_bytes) == (4096, 2 * (10 + sys.getsizeof("a") + 336))
     else:
         assert (info.max_bytes, info.size_in_bytes) == (None, None)
     assert_valid(cache)
@@ -93,7 +93,7 @@ def test_the_information_of_a_store_says_its_weight_and_its_limit() -> None:
     store.set("a", b"1234")
     info = store.cache_info()
     assert info.max_bytes == 5000
-    assert info.size_in_bytes == store.size_in_bytes == 4 + sys.getsizeof("a") + 320
+    assert info.size_in_bytes == store.size_in_bytes == 4 + sys.getsizeof("a") + 336
     assert Storage[bytes]().cache_info().size_in_bytes is None
 
 
@@ -104,9 +104,9 @@ def test_every_cache_has_a_size_in_bytes(index: str, kind: Any) -> None:
     assert cache.size_in_bytes == 0
     threads = cache if kind is AtomicCache else cache.sync
     threads["a"], threads["b"]
-    assert cache.size_in_bytes == 2 * (10 + sys.getsizeof("a") + 320)
+    assert cache.size_in_bytes == 2 * (10 + sys.getsizeof("a") + 336)
     cache.invalidate("a")
-    assert cache.size_in_bytes == 10 + sys.getsizeof("a") + 320
+    assert cache.size_in_bytes == 10 + sys.getsizeof("a") + 336
     assert_valid(cache)
 
 
@@ -116,7 +116,7 @@ def test_the_size_of_a_cache_with_a_weigher_is_what_that_says() -> None:
         return n
 
     weighty(100), weighty(200)
-    assert weighty.cache.size_in_bytes == 300 + 2 * (sys.getsizeof(100) + 320)
+    assert weighty.cache.size_in_bytes == 300 + 2 * (sys.getsizeof(100) + 336)
     assert weighty.cache_info().size_in_bytes == weighty.cache.size_in_bytes
 
 
@@ -127,7 +127,7 @@ def test_the_size_counts_a_stored_exception_by_its_key() -> None:
         cache = AtomicCache(fill, cache_exceptions=True, **options)  # type: ignore[arg-type]
         with pytest.raises(ValueError):
             cache["a"]
-        assert cache.size_in_bytes == sys.getsizeof("a") + 320, options
+        assert cache.size_in_bytes == sys.getsizeof("a") + 336, options
 
 
 def test_the_method_weighs_what_all_its_instances_have() -> None:
@@ -140,7 +140,7 @@ def test_the_method_weighs_what_all_its_instances_have() -> None:
     one.price("a"), two.price("a"), two.price("b")
     info = Shop.price.cache_info()
     assert (info.currsize, info.max_bytes) == (3, 4096)
-    assert info.size_in_bytes == 3 * (10 + sys.getsizeof("a") + 320)
+    assert info.size_in_bytes == 3 * (10 + sys.getsizeof("a") + 336)
 
 
 @every_index

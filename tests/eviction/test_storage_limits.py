@@ -257,7 +257,7 @@ def test_what_has_expired_leaves_first_though_deadlines_of_what_is_gone_stand_be
 
 @every_policy
 def test_an_entry_takes_the_memory_that_it_counts_for(policy: str) -> None:
-    """Within a quarter, and not more than it counts for by an eighth (on 3.13t). Nothing here is a matter of time."""
+    """Within a quarter, and not more than it counts for by a tenth. Nothing here is a matter of time."""
     size = 12_500  # tables of dicts grow in leaps; this is just after one, when an entry takes most
     keys = list(range(10**7, 10**7 + size))
     store = make_store(policy, max_items=size, size_limit_in_bytes=1 << 40, weigher=lambda key, value: 0)
@@ -270,5 +270,5 @@ def test_an_entry_takes_the_memory_that_it_counts_for(policy: str) -> None:
         taken = (tracemalloc.get_traced_memory()[0] - before) / size
     finally:
         tracemalloc.stop()
-    assert 0.7 * OVERHEAD < taken < 1.125 * OVERHEAD
+    assert 0.7 * OVERHEAD < taken < 1.1 * OVERHEAD
     check_books(store)

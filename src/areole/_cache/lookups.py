@@ -172,7 +172,7 @@ class Lookups(Generic[K, V]):
 
     @property
     def size_in_bytes(self) -> int:
-        """What the stored values are charged, with their keys and 320 bytes each.
+        """What the stored values are charged, with their keys and 336 bytes each.
 
         Exact while no operation is running. Expired values count until they are removed. Without a limit in bytes it
         walks through the cache.

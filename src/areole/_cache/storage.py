@@ -49,7 +49,7 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
 
     Args:
         size_limit_in_bytes: at least 4096, or None. An entry is charged its value (`len`), its key (`sys.getsizeof`)
-            and 320 bytes. A value over half of the limit is not stored. Without a weigher, values must be bytes.
+            and 336 bytes. A value over half of the limit is not stored. Without a weigher, values must be bytes.
         max_items: at least 1, or None.
         default_ttl: seconds or a timedelta, not negative. None: values never expire, unless `set` gives a ttl.
         expiration_thread_delay: seconds between two sweeps of this store by the one background thread of all stores.
