@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from . import against
 from .build import Build, this_build
 
-__all__ = ["finish", "installed", "introduce", "make_parser"]
+__all__ = ["finish", "installed", "introduce", "make_parser", "make_plain_parser"]
 
 
 class _Contender(Protocol):
@@ -30,12 +30,22 @@ C = TypeVar("C", bound=_Contender)
 
 
 def make_parser(name: str, documentation: str | None) -> argparse.ArgumentParser:
-    first_line = (documentation or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=first_line)
-    parser.add_argument("--quick", action="store_true", help="about 10 seconds, and noisier")
+    """Make the parser of a benchmark that can also compare with another source tree."""
+    parser = make_plain_parser(name, (documentation or "").partition("\n")[0], 10)
+    against.add_options(parser)
+    return parser
+
+
+def make_plain_parser(name: str, description: str | None, seconds: int) -> argparse.ArgumentParser:
+    """Make the parser of a benchmark, which takes about so many seconds with --quick."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help=f"about {seconds} seconds, and noisier")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
     parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
-    against.add_options(parser)
     return parser
 
 

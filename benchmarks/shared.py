@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from .build import Build
-from .command import finish, installed, introduce
+from .command import finish, installed, introduce, make_plain_parser
 from .report import table, target_table
 from .samples import Case, Samples
 from .shared_contenders import (
@@ -130,12 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.shared", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="about 20 seconds, and noisier")
-    parser.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
-    parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
+    parser = make_plain_parser("shared", __doc__, 20)
     parser.add_argument("--only", action="append", metavar="TEXT", help='only those with TEXT in "family: name"')
     parser.add_argument("--profile", action="store_true", help="profile hits instead")
     return parser

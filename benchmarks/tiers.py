@@ -12,7 +12,6 @@ bound is for `wait=`, without which each process fills once.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import random
 import statistics
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from . import shared
-from .command import finish
+from .command import finish, make_plain_parser
 from .report import table, target_table
 from .shared_contenders import HIT
 from .targets import Target
@@ -98,18 +97,8 @@ class Results:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark as the command line says; return the exit status."""
-    options = _parser().parse_args(arguments)
+    options = make_plain_parser("tiers", __doc__, 40).parse_args(arguments)
     return finish(run(QUICK if options.quick else Plan()), options)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.tiers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="about 40 seconds, and noisier")
-    parser.add_argument("--check", action="store_true", help="exit status 1 if a bound is missed")
-    parser.add_argument("--json", metavar="PATH", help="write raw samples, and the machine, to PATH")
-    return parser
 
 
 def run(plan: Plan) -> Results:

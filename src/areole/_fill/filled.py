@@ -17,7 +17,7 @@ from .._core.ttl import SecondsOf, deadline_after, seconds_from
 from .._index.limits import check_at_least, weigh_all, weigh_none
 from .._platform.arguments import check_bool, check_tags, suggests_names
 from .._state.cache_state import CacheState
-from .._state.tags import note_late_tags, tags_of
+from .._state.tags import begin_tagged, note_late_tags, tags_of
 from ..typing import FilledType, RemovalCause, V_co
 from .rules import FillRules
 from .single_use import SINGLE_USE, refuse_result
@@ -25,10 +25,10 @@ from .single_use import SINGLE_USE, refuse_result
 __all__ = [
     "NOT_MODIFIED",
     "Filled",
+    "begun",
     "explain_result",
     "old_value",
     "plain_value",
-    "previous_for",
     "previous_in",
     "special_types",
     "without_old",
@@ -175,9 +175,16 @@ def without_old(removed: Sequence[Removal], flight: Flight) -> list[Removal]:
 _REPLACED: Final = (RemovalCause.REPLACED, RemovalCause.EXPIRED)
 
 
-def previous_for(flight: Flight, name: str) -> dict[str, Any]:
-    """Return the value that a fill is to replace as a keyword argument of that name; none, if there is no value."""
-    return {} if flight.old is None else {name: flight.old.value}
+def begun(call: Callable[..., Any], flight: Flight, rules: FillRules, state: CacheState) -> Callable[..., Any]:
+    """Note the entry of a fill that is about to begin under its tags; return its call, with the value to be replaced.
+
+    No value is handed over where there is none.
+    """
+    if rules.tags is not None:
+        begin_tagged(state, flight, rules.tags)
+    if rules.previous is None or flight.old is None:
+        return call
+    return partial(call, **{rules.previous: flight.old.value})
 
 
 def previous_in(fill: Callable[..., Any], name: str = "previous") -> str | None:

@@ -36,9 +36,8 @@ from .._core.entry import Empty, Entry
 from .._core.flight import Flight
 from .._core.wait_graph import Wait, add_wait, begin_wait, current_fill, current_participant
 from .._state.cache_state import CacheState
-from .._state.tags import begin_tagged
 from .blocking import call_fill
-from .filled import previous_for
+from .filled import begun
 from .protocol import Fills
 from .rules import LEAD, Claim, FillRules
 from .stale import StaleServing, throttle
@@ -214,11 +213,10 @@ class TaskFills(Fills):
             if found is not LEAD:
                 return found
             yield
-            if rules.tags is not None:
-                begin_tagged(self.state, flight, rules.tags)
-            if rules.previous is not None:
-                call = partial(call, **previous_for(flight, rules.previous))
-            value = yield from call_fill(call, self.offloads).__await__()
+            fill = call
+            if rules.tags is not None or rules.previous is not None:
+                fill = begun(call, flight, rules, self.state)
+            value = yield from call_fill(fill, self.offloads).__await__()
             self.complete(flight, value, rules, began)
         except BaseException as error:
             flight.error = error

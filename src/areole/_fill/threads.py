@@ -25,9 +25,8 @@ from .._core.wait_graph import Wait, begin_wait, current_fill, current_participa
 from .._platform import fork
 from .._platform.module_imports import is_importing
 from .._platform.worker_pool import HUNG_SECONDS, Client, pool
-from .._state.tags import begin_tagged
 from .exceptions import raise_unchanged
-from .filled import previous_for
+from .filled import begun
 from .protocol import Fills
 from .rules import LEAD, Claim, FillRules
 from .stale import StaleServing, throttle
@@ -79,10 +78,10 @@ class ThreadFills(Fills):
                     else:
                         found = self.claim(flight, now, None, is_counted)
                     if found is LEAD:
-                        if rules.tags is not None:
-                            begin_tagged(self.state, flight, rules.tags)
-                        result = call() if rules.previous is None else call(**previous_for(flight, rules.previous))
-                        self.complete(flight, result, rules, serving.now if serving is not None else 0.0)
+                        fill = call
+                        if rules.tags is not None or rules.previous is not None:
+                            fill = begun(call, flight, rules, self.state)
+                        self.complete(flight, fill(), rules, serving.now if serving is not None else 0.0)
                 except BaseException as error:
                     flight.error = error
                     throttle(self, flight, stale)
@@ -257,10 +256,10 @@ class ThreadFills(Fills):
             found = claim(flight)
             if found is LEAD:
                 began = self.state.clock()
-                if rules.tags is not None:
-                    begin_tagged(self.state, flight, rules.tags)
-                result = call() if rules.previous is None else call(**previous_for(flight, rules.previous))
-                self.complete(flight, result, rules, began)
+                fill = call
+                if rules.tags is not None or rules.previous is not None:
+                    fill = begun(call, flight, rules, self.state)
+                self.complete(flight, fill(), rules, began)
         except BaseException as error:
             flight.error = error
             raised = flight.for_requester  # read once: the requester takes it away when it leaves
