@@ -19,22 +19,12 @@ from tests.shared.servers import skip_or_fail
 FAULTS = load_faults()
 SLOW = {
     "flights_outlive_a_fork",
-    "outbox_is_not_sent_before_a_look",
     "plane_without_a_heartbeat",
-    "redis_answers_of_others_are_taken",
     "redis_renew_brings_a_void_token_back",
-    "shared_count_of_tags_is_not_compared",
-    "shared_joiner_overlooks_a_clear",
-    "shared_joiner_trusts_an_older_flight",
-    "shared_tag_is_read_after_the_fill",
-    "shared_unstored_fill_is_for_all",
-    "shared_version_is_read_after_the_fill",
-    "sqlite_set_leaves_the_token",
-    "tags_waiters_take_what_was_overtaken",
     "wait_lets_go_in_two_steps",
 }
-"""These take ten seconds and more, and on a busy machine too long: `python -m stress faults` alone looks for them."""
-SECONDS = 60.0
+"""These take more than some seconds: `python -m stress faults` alone looks for them."""
+SECONDS = 150.0
 """For each, on a machine that is very busy; most are found at once."""
 
 
