@@ -22,16 +22,12 @@ from areole._index import atomic
 from areole._platform import locks as areole_locks
 from areole._platform import refcount as _refcount
 
-from ..kit import is_free_threaded
 from . import EXHAUSTIVE, BadSchedule, Deadlock, WithInvariant, explore, point, replay, sample
 from .__main__ import main
 from .hunt import find_fault
 from .race import Race
 from .races import RACES
 from .saved import load, replay_file, save, scenario_called
-
-AT_MOST = 100 if is_free_threaded() else 250
-"""Schedules of a race. Without a GIL each takes three times as long: its instructions are seen by all threads."""
 
 every_race = pytest.mark.parametrize("race", RACES.values(), ids=list(RACES))
 
@@ -40,10 +36,10 @@ every_race = pytest.mark.parametrize("race", RACES.values(), ids=list(RACES))
 def test_in_every_schedule(race: Race) -> None:
     """With up to two preemptions on the first kind of cache that the race is for, with one on the others.
 
-    Of those with two, AT_MOST: a race that has more is a sample of its own. AREOLE_EXHAUSTIVE=1 runs all.
+    Of those with two, 250 at most: a race that has more is a sample of its own. AREOLE_EXHAUSTIVE=1 runs all.
     """
     preemptions = race.preemptions if race.is_first or EXHAUSTIVE else 1
-    explore(race.scenario, preemptions, symmetric=race.symmetric, at_least=5, at_most=AT_MOST)
+    explore(race.scenario, preemptions, symmetric=race.symmetric, at_least=5, at_most=250)
 
 
 @every_race

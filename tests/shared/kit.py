@@ -142,7 +142,7 @@ ENGINES: Final[list[Engine]] = [
     Engine("redis", open_redis, server="redis_single", kinds=("threads", "loop")),
     Engine("redis-cluster", open_redis_cluster, server="redis_cluster", kinds=("threads", "loop")),
     Engine("sqlite", open_sqlite, kinds=("threads", "executor")),
-    Engine("sqlite-limited", partial(open_sqlite, max_bytes=20_000_000), kinds=("threads",)),
+    Engine("sqlite-limited", partial(open_sqlite, max_bytes=20_000_000), kinds=("threads", "executor")),
 ]
 
 

@@ -19,13 +19,11 @@ from areole.backends import DjangoBackend, InExecutor
 from areole.backends import django as django_backend
 from areole.errors import BackendError, BackendTimeout, SettingsError
 
-from ..kit import is_free_threaded, run, run_python, run_threads
+from ..kit import run, run_python, run_threads
 from . import django_caches
 from .turns import SteppedCache, orders, run_in_order
 
 LEASE = 60.0
-THINNER = 3 if is_free_threaded() else 1
-"""So many times fewer orders without a GIL, which has no part in them: a thread is let go on by another."""
 
 
 @pytest.fixture
@@ -56,7 +54,7 @@ every_change = pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHAN
 
 def some(every: Iterator[list[int]], stride: int) -> Iterator[list[int]]:
     """Yield one in `stride` of these orders, or all of them: set AREOLE_EXAMPLES."""
-    return islice(every, None, None, 1 if os.environ.get("AREOLE_EXAMPLES") else stride * THINNER)
+    return islice(every, None, None, 1 if os.environ.get("AREOLE_EXAMPLES") else stride)
 
 
 class Oracle:
@@ -120,7 +118,7 @@ def test_no_random_order_of_three_callers_leaves_a_stale_value(cache: Any, chang
         oracle.write()
         oracle.write()
 
-    for _ in range(400 // THINNER):
+    for _ in range(400):
         oracle.reset()
         order = [0] * 30 + [1] * 30 + [2] * 20
         chosen.shuffle(order)
@@ -132,7 +130,7 @@ def test_no_random_order_of_three_callers_leaves_a_stale_value(cache: Any, chang
 def test_no_take_brings_back_what_a_fill_needs_that_is_about_to_store(cache: Any, change: Any) -> None:
     chosen = random.Random(7)
     oracle = Oracle(cache, change)
-    for _ in range(1000 // THINNER):
+    for _ in range(1000):
         oracle.reset()
         oracle.backend.take("k", b"token", LEASE)
         order = [0] * 5 + [1] * 6 + [2] * 5
