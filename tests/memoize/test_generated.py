@@ -26,12 +26,17 @@ async def fail_later(n: int) -> int:
     raise ZeroDivisionError(n)
 
 
-class Failing:
-    @memoize
-    def bound(self, n: int) -> int:
-        raise ZeroDivisionError(n)
+def failing_class() -> Any:
+    """Make the class anew: the text of an older one may have been dropped for those of a thousand newer functions."""
 
-    unbound = bound
+    class Failing:
+        @memoize
+        def bound(self, n: int) -> int:
+            raise ZeroDivisionError(n)
+
+        unbound = bound
+
+    return Failing
 
 
 def lines_of(error: BaseException) -> list[str | None]:
@@ -45,8 +50,8 @@ def lines_of(error: BaseException) -> list[str | None]:
     [
         pytest.param(lambda: memoize(fail)(1), "function_(n)", id="function"),
         pytest.param(lambda: memoize(fail, ttl=60)(1), "function_(n)", id="ttl"),
-        pytest.param(lambda: Failing().bound(1), "function_(self, n)", id="method"),
-        pytest.param(lambda: Failing.unbound(Failing(), 1), "function_(self, n)", id="class"),
+        pytest.param(lambda: failing_class()().bound(1), "function_(self, n)", id="method"),
+        pytest.param(lambda: (made := failing_class()).unbound(made(), 1), "function_(self, n)", id="class"),
         pytest.param(lambda: memoize(fail, key=fail)(1), "key_ = key_function_(n)", id="key"),
         pytest.param(lambda: memoize(fail, key=fail).peek(1), "def cache_key(n): return key_function_(n)", id="peek"),
         pytest.param(lambda: asyncio.run(memoize(fail_later)(1)), "partial_(function_, n)", id="async def"),
@@ -79,6 +84,9 @@ def test_no_more_texts_are_kept_than_may_be() -> None:
     assert len(kept) <= generated.MAX_SOURCES
     newest = generated.define("def newest(): return 1", {}).__code__.co_filename
     assert linecache.getline(newest, 1) == "def newest(): return 1"
+    linecache.clearcache()
+    generated.define("def newest(): return 1", {})
+    assert linecache.getline(newest, 1) == "def newest(): return 1", "a text that was dropped is shown for a new function"
 
 
 class Shop:

@@ -38,6 +38,7 @@ def define(
     says that the function has to be freed on 3.13t too: there threads then contend for its reference count.
     """
     code = _compile(source, _FREED_ON_313T if is_freed else 0)
+    _show_in_tracebacks(code.co_filename, source)
     if attributes:
         code = _rename(code, attributes)
     # The keys are the bytecode's own string objects, and only those that it uses: they are found by identity alone.
@@ -54,20 +55,20 @@ _FREED_ON_313T: Final = inspect.CO_NESTED if is_free_threaded() and sys.version_
 @functools.lru_cache(MAX_SOURCES)
 def _compile(source: str, flags: int = 0) -> CodeType:
     """Compile; what `replace` makes is immortal on 3.13t, while what `compile` makes is fought over by all callers."""
-    return _rename(compile(source, _register(source), "exec"), {}, flags)
+    return _rename(compile(source, f"{FILE} {next(_serial)}>", "exec"), {}, flags)
 
 
-def _register(source: str) -> str:
-    """Have tracebacks show the lines of `source`; return its file name. The oldest text goes when there are too many.
+def _show_in_tracebacks(file: str, source: str) -> None:
+    """Have tracebacks show the lines of `source`. The oldest text goes when there are too many.
 
     An entry of `linecache` without a time is never looked for on disk, nor dropped by `checkcache`.
     """
-    file = f"{FILE} {next(_serial)}>"
+    if file in linecache.cache:
+        return
     linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
     _files.append(file)
     if len(_files) > MAX_SOURCES:
         linecache.cache.pop(_files.popleft(), None)
-    return file
 
 
 def _rename(code: CodeType, names: Mapping[str, str], flags: int = 0) -> CodeType:
