@@ -86,7 +86,7 @@ def test_no_more_texts_are_kept_than_may_be() -> None:
     assert linecache.getline(newest, 1) == "def newest(): return 1"
     linecache.clearcache()
     generated.define("def newest(): return 1", {})
-    assert linecache.getline(newest, 1) == "def newest(): return 1", "a text that was dropped is shown for a new function"
+    assert linecache.getline(newest, 1) == "def newest(): return 1", "a dropped text is shown again"
 
 
 class Shop:
