@@ -781,7 +781,7 @@ def batches(shop: SharedCache[int]) -> None:
     assert_type(AtomicCache(fill_many=lengths)["word"], int)
     assert_type(AsyncAtomicCache(fill_many=slow_lengths), AsyncAtomicCache[str, int])
     assert_type(AsyncAtomicCache(fill_many=lengths_in_order, inline=True), AsyncAtomicCache[str, int])
-    assert_type(AtomicCache(fill_many=lengths, shared=shop), AtomicCache[str, int])
+    assert_type(AtomicCache(fill_many=lengths, shared=shop, copies=True), AtomicCache[str, int])
     assert_type(shop.get_or_fill_many(["word"], lengths), dict[Any, int])
     AtomicCache(fill_many=length)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 

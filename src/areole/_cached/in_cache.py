@@ -112,11 +112,7 @@ class FunctionInCache(Wrapper):
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""
         key = self.locate(args, kwargs)[1]
-        call = partial(self.function, *args, **kwargs)
-        value = self.fills.refresh(key, call, self.rules_of(self.fills, args, kwargs))
-        if self.load is None:
-            return value
-        return _load_awaited(self.load, key, value) if isinstance(self.fills, TaskFills) else self.load(key, value)
+        return self.fill_again(self.fills, key, partial(self.function, *args, **kwargs), args, kwargs)
 
     def cache_info(self) -> CacheInfo:
         """Return this function's counters so far, and how many results it has.
@@ -155,10 +151,6 @@ def _look(state: CacheState, load: Callable[[Any, Any], Any] | None, key: Any) -
 def own_key(key: tuple[Any, ...]) -> Any:
     """Return a function's own key, without its namespace: what `memoize` makes of the same call."""
     return key[1] if len(key) == 2 else key[1:]
-
-
-async def _load_awaited(load: Callable[[Any, Any], Any], key: Any, value: Any) -> Any:
-    return load(key, await value)
 
 
 def _explain_by(signature: Signature) -> Callable[[Any], str]:

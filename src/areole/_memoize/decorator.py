@@ -54,6 +54,7 @@ class CacheOptions(TypedDict, total=False):
     allow_single_use: bool
     shared: Any
     local_ttl: float | timedelta | None
+    copies: bool
     idle: float | timedelta | None
     tags: Tags
 

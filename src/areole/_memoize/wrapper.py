@@ -168,8 +168,14 @@ class Wrapper:
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""
         cache, key = self.locate(args, kwargs)
-        call = functools.partial(self.function, *args, **kwargs)
-        return cache._fills.refresh(key, call, self.rules_of(cache._fills, args, kwargs))
+        return self.fill_again(cache._fills, key, functools.partial(self.function, *args, **kwargs), args, kwargs)
+
+    def fill_again(self, fills: Any, key: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+        """Refresh `key` by this call, whose arguments are these; for tasks, return that to be awaited."""
+        value = fills.refresh(key, call, self.rules_of(fills, args, kwargs))
+        if self.load is None:
+            return value
+        return _load_awaited(self.load, key, value) if isinstance(fills, TaskFills) else self.load(key, value)
 
     def rules_of(self, fills: Any, args: Any, kwargs: Any) -> FillRules | None:
         """Return the rules for this call, if they are not those of `fills`."""
@@ -296,6 +302,10 @@ class Wrapper:
         return "entries{s}[{key}]"
 
 
+async def _load_awaited(load: Callable[[Any, Any], Any], key: Any, value: Any) -> Any:
+    return load(key, await value)
+
+
 class MemoizedFunction(Wrapper):
     """A function that has a read-through cache of its own."""
 
@@ -305,6 +315,8 @@ class MemoizedFunction(Wrapper):
         self.cache = cache
         self.hits = () if cache._state.hits is None else (cache._state.hits,)
         self.parameters = parameters
+        load = cache._fills.rules.load
+        self.load = None if load is None else lambda key, raw: load(raw)
         previous = check_previous(parameters.get("previous"), function)
         key = parameters["key"]
         if isinstance(key, str):
@@ -328,7 +340,7 @@ class MemoizedFunction(Wrapper):
             return super().refresh(*args, **kwargs)
         cache, key = self.locate(args, kwargs)
         call = functools.partial(self.to_fill.refresh, *args, **kwargs)
-        return cache._fills.refresh(key, call, self.rules_of(cache._fills, args, kwargs))
+        return self.fill_again(cache._fills, key, call, args, kwargs)
 
     def cache_info(self) -> CacheInfo:
         """Return the counters so far, and how many results there are."""

@@ -68,7 +68,7 @@ class LocalTier(Kept):
         """Return what is kept of `name`, or Empty."""
         value = self._get(name[self._cut :], Empty)
         if self._copies and value is not Empty:
-            value = operations.open_here(value, name, value[16:24])  # of any version: it was checked as it was read
+            value = operations.open_again(value)
         if value is not Empty:
             operations.state.counters.local_hits.increment_and_get()
         return value

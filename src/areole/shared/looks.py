@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._core.entry import Empty
@@ -79,8 +79,15 @@ class Looks(Versions):
 
     def open_here(self, raw: bytes, name: str, version: bytes | None) -> Any:
         """Return the value that is stored, or Empty; count what is none."""
+        return self._opened(self.envelope.open, raw, name, version)
+
+    def open_again(self, raw: bytes) -> Any:
+        """Do so for what this process has kept."""
+        return self._opened(self.envelope.open_again, raw)
+
+    def _opened(self, open_one: Callable[..., Any], *args: Any) -> Any:
         try:
-            return self.envelope.open(raw, name, version)
+            return open_one(*args)
         except (SerializationError, ValueError, TypeError, EOFError, LookupError):
             self.state.counters.rejected.increment_and_get()
             return Empty
