@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WHEELS = uvloop orjson ormsgpack msgpack zstandard pydantic fastapi httpx
 
-.PHONY: demo test lint bench stress clean
+.PHONY: demo test lint docs bench stress clean
 
 demo: $(VENV)/ready
 	@echo '==> running the demonstration: python -m areole'
@@ -23,6 +23,11 @@ lint: $(VENV)/ready-dev
 	rm -rf $(VENV)/dist
 	$(BIN)/python -m build --no-isolation --outdir $(VENV)/dist
 	$(BIN)/twine check --strict $(VENV)/dist/*
+
+# a link that leads nowhere fails, and so does a page that is not in nav
+docs: $(VENV)/ready-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo '==> the documentation is in site/index.html'
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks.hits
@@ -56,5 +61,9 @@ $(VENV)/ready-dev: $(VENV)/ready-wheels
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+$(VENV)/ready-docs: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv .venv-*
+	rm -rf .venv .venv-* site
