@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-WHEELS = uvloop orjson ormsgpack msgpack zstandard pydantic fastapi httpx
+WHEELS = uvloop orjson ormsgpack msgpack zstandard pydantic fastapi httpx flask
 
 .PHONY: demo test lint docs bench stress clean
 
