@@ -6,7 +6,7 @@ Which module has what is in its first line.
 from areole.testing import ManualClock, assert_valid
 
 from .fills import Fill, unhashable_list
-from .loops import LOOPS, AsyncGate, run, until
+from .loops import LOOPS, AsyncGate, assert_no_complaints, run, until
 from .parameters import every_index, every_pair, every_policy, pairwise, repr_without_address
 from .processes import is_free_threaded, run_python
 from .stores import (
@@ -35,6 +35,7 @@ __all__ = [
     "Subject",
     "Told",
     "assert_filing_sound",
+    "assert_no_complaints",
     "assert_valid",
     "check_books",
     "count_items",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
+import os
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import pytest
 
+from .processes import is_free_threaded
 from .threads import PATIENCE
 
 try:
@@ -17,7 +20,7 @@ try:
 except ImportError:
     uvloop = None
 
-__all__ = ["LOOPS", "AsyncGate", "run", "until"]
+__all__ = ["LOOPS", "AsyncGate", "assert_no_complaints", "run", "until"]
 
 T = TypeVar("T")
 Factory = Callable[[], asyncio.AbstractEventLoop]
@@ -47,13 +50,28 @@ LOOPS = [
 
 def run(main: Callable[[], Coroutine[Any, Any, T]], new_loop: Factory = asyncio.new_event_loop) -> T:
     """Run `main()` on a new loop; fail if it takes for ever, leaves tasks that do not end, or exceptions unseen."""
-    complaints: list[dict[str, Any]] = []
+    test = os.environ.get("PYTEST_CURRENT_TEST", "")
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.get_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        runner.get_loop().set_exception_handler(lambda loop, context: _complaints.append((test, context)))
         result = runner.run(_guarded(main))
-        gc.collect()  # what asyncio complains of, it does as a task or a future is freed
-    assert complaints == []
+        if next(_runs) % COLLECTED_EACH == 0:
+            gc.collect()  # what asyncio complains of, it does as a task or a future is freed
+    assert_no_complaints()
     return result
+
+
+COLLECTED_EACH: Final = 16 if is_free_threaded() else 1
+"""So many runs: without a GIL a collection takes the longer the more all earlier tests have left."""
+
+_runs = itertools.count(1)
+_complaints: list[tuple[str, dict[str, Any]]] = []
+
+
+def assert_no_complaints() -> None:
+    """Fail if an event loop has complained; it says of which test, since that may be an earlier one."""
+    found = _complaints.copy()
+    _complaints.clear()
+    assert found == []
 
 
 async def _guarded(main: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -562,9 +562,11 @@ def test_who_asks_after_a_tag_was_invalidated_waits_for_no_older_fill_though_the
     before = start_threads(lambda: local["a"])
     gate.wait_until_entered()
     versions[0] = 2
-    heard = local._state.index.tags.epoch
+    heard, entry = local._state.index.tags.epoch, local._state.find("a")
+    assert entry is not None
     SharedCache[Any](other, namespace="shop").invalidate_tags("t")
-    eventually(lambda: local._state.index.tags.epoch is not heard)
+    eventually(lambda: local._state.index.tags.epoch is not heard)  # what it changes first
+    eventually(lambda: late or local._state.find("a") is not entry)
     after = start_threads(lambda: local["a"])
     if late:
         wait_until_waiting(local, 1)

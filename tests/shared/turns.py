@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import Any
 
@@ -12,18 +13,20 @@ from ..kit import PATIENCE
 __all__ = ["Caller", "SteppedCache", "orders", "run_in_order"]
 
 _of_thread = threading.local()
+_threads = ThreadPoolExecutor()  # to make a thread for each order would take most of the time
 
 
 class Caller:
-    """Runs a function in a thread of its own, which stops before each call of a store until it is its turn."""
+    """Runs a function in a thread, which stops before each call of a store until it is its turn."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function
-        self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
+        self._go, self._stopped = threading.Lock(), threading.Lock()  # released in turn, by the one for the other
+        self._go.acquire()
+        self._stopped.acquire()
         self.has_ended = False
         self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._run_to_end = _threads.submit(self._run)
 
     def _run(self) -> None:
         _of_thread.caller = self
@@ -32,6 +35,7 @@ class Caller:
             self._function()
         except BaseException as error:
             self.error = error
+        _of_thread.caller = None
         self.has_ended = True
         self._stopped.release()
 
@@ -49,7 +53,7 @@ class Caller:
     def end(self) -> None:
         while not self.has_ended:
             self.step()
-        self._thread.join(PATIENCE)
+        self._run_to_end.result(PATIENCE)
         if self.error is not None:
             raise self.error
 
