@@ -597,6 +597,16 @@ def a_store_of_anything() -> None:
     anything.set("key", b"")
 
 
+def a_store_as_a_dict(store: Storage[int]) -> None:
+    assert_type(store.setdefault("key", 1), int)
+    assert_type(store.popitem(), tuple[Any, int])
+    assert_type(list(store.values()), list[int])
+    assert_type(list(store.items()), list[tuple[Any, int]])
+    assert_type(list(store.keys()), list[Any])
+    store.update({"key": 1}, other=2)
+    store.update(key="text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 @AtomicCache.memoize
 def same(value: T) -> T:
     return value

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Generic, Self, TypeVar, overload
@@ -29,6 +29,7 @@ from ..errors import CacheClosedError
 from ..typing import Clock, FillResult, PolicyName, RemovalListener
 from .lookups import Lookups, T, new_state
 from .storage_arguments import check_fill, most_swept, pairs_of, seconds_until, store_index, sweep_delay, ttl_seconds
+from .storage_mapping import StorageMapping
 from .storage_rules import deadline_in, rules_for_call, rules_with
 from .storage_settings import StorageSettings
 
@@ -42,8 +43,11 @@ SWEPT_AT_ONCE: Final = 100
 """How many expired entries a sweep removes before it releases the lock for a moment."""
 
 
-class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
+class Storage(StorageSettings, StorageMapping[T], Lookups[Any, T], Generic[T]):
     """A key-value store for any hashable key, limited in bytes, in items, in both or in neither.
+
+    It has the methods of a dict, and `isinstance` takes it for a MutableMapping; but `get` and `pop` give CACHE_MISS
+    for what is absent, and a store is equal to itself alone.
 
     After the `Storage` of atomic_lru, by Fabien Marty.
 
@@ -292,7 +296,8 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         """Remove `key` and return its value, or `default` if it had none. Of several threads, one gets the value."""
         self._check_open()
         entry, now = self._take(key)
-        return entry.value if entry is not None and self._state.notify_removed(entry, now) else default
+        value = Empty if entry is None else self._read_removed(entry, now)
+        return default if value is Empty else value
 
     def _take(self, key: Hashable) -> tuple[Entry | None, float]:
         """Remove what is there for `key`, unreported; return it, and what the clock said before."""
@@ -425,3 +430,6 @@ def _takes_ttls(store: weakref.ref[Storage[Any]]) -> bool:
     """Ask a store, if it is there still; its rules refer to it, and it to them."""
     found = store()
     return found is not None and found._takes_ttls()
+
+
+MutableMapping.register(Storage)

@@ -65,7 +65,7 @@ class FunctionInCache(Wrapper):
         state = cache._state.with_own_counters(own_hits)
         state.name = namespace.name
         self.cache, self.state, self.namespace, self.options = cache, state, namespace, options
-        self.load = cache._load_or_drop if isinstance(cache, Cache) else None
+        self.load = cache._read if isinstance(cache, Cache) else None
         fills, key_options = self._make_fills(function), options.key_options(function)
         super().__init__(function, fills, key_options, namespace=namespace, tags=options.tags)
         state.explain_key = _explain_by(self.signature)
