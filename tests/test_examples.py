@@ -18,7 +18,7 @@ def test_eight_threads_load_each_price_once_and_read_no_old_one(capsys: pytest.C
     read_through.main()
     assert capsys.readouterr().out.splitlines() == [
         "8 threads asked for 20 prices: 20 queries; all read {2000}",
-        "200 changes by 8 threads: 0 old prices were read after a change",
+        "80 changes by 8 threads: 0 old prices were read after a change",
     ]
 
 
