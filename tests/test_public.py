@@ -47,6 +47,7 @@ PUBLIC = [  # constants, classes, functions, as ruff sorts them
     "SettingsError",
     "SharedCache",
     "Storage",
+    "accelerated",
     "cached",
     "sources",
 ]
@@ -173,6 +174,9 @@ def test_the_class_of_a_cache_under_a_ttl_is_chosen_before_it_is_made() -> None:
     """Known fault A11: `self.__class__ = ...` stops all threads on free-threaded builds of 3.14 and later."""
     made = {id(cache): type(cache) for cache in (AtomicCache(str, 1), AtomicCache(str, ttl=1), AtomicCache(str))}
     kinds = list(made.values())
+    if areole.accelerated:  # one class for all, whose hits are looked up in C
+        assert set(kinds) == {AtomicCache, type(AtomicCache(str, stats=True))}
+        return
     assert kinds[0] is kinds[1] is not AtomicCache and kinds[2] is AtomicCache
     assert kinds[0].__name__ == "AtomicCache" and issubclass(kinds[0], AtomicCache)
     counting = type(AtomicCache(str, 1, stats=True))

@@ -21,6 +21,7 @@ from ._cache.atomic_cache import AsyncAtomicCache, AtomicCache
 from ._cache.serialized_cache import Cache
 from ._cache.storage import Storage
 from ._cached.cached import cached
+from ._core.accelerator import accelerated
 from ._core.sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from ._core.sources import sources
 from ._fill.filled import NOT_MODIFIED, Filled
@@ -66,6 +67,7 @@ __all__ = [
     "SettingsError",
     "SharedCache",
     "Storage",
+    "accelerated",
     "cached",
     "sources",
 ]

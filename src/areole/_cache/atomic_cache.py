@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .._core.accelerator import accelerate_subscript, accelerated
 from .._core.entry import Empty
 from .._core.flight import Flight
 from .._fill.batches import ThreadBatches
@@ -263,6 +264,9 @@ class AtomicCache(ReadThrough[K, V]):
         return AsyncAtomicCache._over(self._fills, self._fill)
 
 
+accelerate_subscript(AtomicCache)
+
+
 class _AtomicCacheWithTtl(AtomicCache[K, V]):
     """An AtomicCache that has a ttl, and need not note its hits: one comparison instead of three.
 
@@ -325,6 +329,8 @@ def _class_for(fill: object = None, ttl: object = None, /, *_: object, **options
     """Return the class that has least to do on a hit of a cache with these arguments."""
     if options.get("copies"):
         return _CopyingAtomicCache
+    if accelerated:
+        return AtomicCache
     if options.get("max_items") is not None or options.get("max_bytes") is not None:
         return AtomicCache
     if options.get("idle") is not None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Generic, Self, TypeVar, overload
 
+from .._core.accelerator import accelerate_get
 from .._core.entry import Empty, Entry, IdleTimes, noting_each_hit
 from .._core.sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from .._core.stats import make_on_hit
@@ -424,6 +425,9 @@ class Storage(StorageSettings, StorageMapping[T], Lookups[Any, T], Generic[T]):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+accelerate_get(Storage)
 
 
 def _takes_ttls(store: weakref.ref[Storage[Any]]) -> bool:

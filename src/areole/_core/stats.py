@@ -127,6 +127,11 @@ class HitCounter:
         """
         return [f"for n{s} in hits{number}{s}: break"], {f"hits{number}": self.local.hits}
 
+    @property
+    def stepped(self) -> Any:
+        """What a hit in C steps: an iterator, or what has one as `hits`, of each thread."""
+        return self.local.hits
+
     def total(self) -> int:
         """Return how many hits there were since the last reset: exact while no lookup is running."""
         return self._count_all() - self._base
@@ -181,6 +186,10 @@ class HitCounterByThread(HitCounter):
         step = f"    for n{s} in {local}{s}.hits: break"
         lines = ["try:", step, f"except AttributeError{s}:", f"    {start}{s}()"]
         return lines, {local: self.local, start: self.start, "AttributeError": AttributeError}
+
+    @property
+    def stepped(self) -> Any:
+        return self.local
 
     def start(self) -> None:
         """Give this thread a counter, and count its first hit.

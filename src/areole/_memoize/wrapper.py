@@ -16,6 +16,7 @@ from keyword import iskeyword
 from types import FunctionType, MappingProxyType
 from typing import Any
 
+from .._core.accelerator import lookup_of, make_front
 from .._core.entry import Empty
 from .._core.flight import Flight
 from .._core.stats import HitCounter
@@ -61,6 +62,13 @@ _HIT = """
         {without_reading}
     {key_after}
     {before_miss}
+"""
+
+_AFTER_LOOK = """
+{kind} {name}({parameters}):
+    {key_before}
+    {without_reading}
+    {key_after}
 """
 
 _FILL = """
@@ -217,13 +225,15 @@ class Wrapper:
         *,
         entry: str = "",
         note_hit: str = "",
+        start: str = _HIT,
         attributes: Mapping[str, str] = MappingProxyType({}),
         **texts: str,
     ) -> FunctionType:
         """Generate the function that looks up, and fills. All arguments but `attributes` are source text.
 
         `entry` is the expression for an entry by `{key}`, if it is no plain lookup; `is_live` says whether that is a
-        hit, after `read_clock`, which may set `now`. `note_hit`: instead of what the state asks for.
+        hit, after `read_clock`, which may set `now`. `note_hit`: instead of what the state asks for. `start`: what
+        comes before the fill.
         """
         s, state = self.signature.suffix, self.fills.state
         calls_nothing = self.load is None and not re.search(r"\w\(", self.key)  # so it may be evaluated twice
@@ -257,7 +267,7 @@ class Wrapper:
         }
         is_plain = self.fills.rules.stale is None and self.tags_of is None
         miss = _FILL if self.fills.is_inlined and is_plain else _GET_OR_FILL
-        return self.define(_HIT + miss, attributes, **texts)
+        return self.define(start + miss, attributes, **texts)
 
     def define(
         self,
@@ -360,4 +370,16 @@ class MemoizedFunction(Wrapper):
 
     def make_wrapper(self) -> Any:
         """Generate the function to be called, with the helpers on it."""
-        return self.decorate(self.generate(*self.liveness))
+        whole = self.generate(*self.liveness)
+        return self.decorate(self._accelerate(whole) or whole)
+
+    def _accelerate(self, whole: FunctionType) -> FunctionType | None:
+        """Return a function that looks up in C, and leaves to `whole` all that is no plain hit; None: not here."""
+        binding, is_async = self.signature.binding, isinstance(self.fills, TaskFills)
+        if make_front is None or binding is None or is_async or self.load is not None:
+            return None
+        lookup = lookup_of(self.fills.state, self.hits)
+        if lookup is None:
+            return None
+        front: FunctionType = make_front(whole, self.generate(*self.liveness, start=_AFTER_LOOK), lookup, *binding)
+        return front

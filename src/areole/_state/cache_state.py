@@ -55,6 +55,7 @@ class CacheState:
         "idle",
         "index",
         "name",
+        "noted_by",
         "on_hit",
         "on_removal",
         "stores_live_only",
@@ -85,7 +86,9 @@ class CacheState:
         self.on_removal = on_removal
         self.counters = Counters()
         self.hits = hits
-        self.on_hit: Callable[[Any], object] | None = self._make_on_hit(() if hits is None else (hits,))
+        self.noted_by: Sequence[HitCounter] = () if hits is None else (hits,)
+        """Which counters `on_hit` steps."""
+        self.on_hit: Callable[[Any], object] | None = self._make_on_hit(self.noted_by)
         self.explain_key: Callable[[Any], str] = _explain_key
         self.expirer: LazyExpirer | None = None
         if ttl is not None or idle is not None:
@@ -129,6 +132,7 @@ class CacheState:
         made.error_deadline_of, made.explain_key = self.error_deadline_of, self.explain_key
         made.counters, made.on_removal, made.freed = self.counters, self.on_removal, self.freed
         made.hits, made.on_hit, made.expirer = self.hits, self.on_hit, self.expirer
+        made.noted_by = self.noted_by
         made.fills_plainly, made.stores_live_only = self.fills_plainly, self.stores_live_only
         return made
 
@@ -137,7 +141,8 @@ class CacheState:
         own = self._copy()
         own.index = self.index.twin()
         own.entries = own.index.entries
-        own.on_hit = own._make_on_hit(() if self.hits is None else (self.hits,))
+        own.noted_by = () if self.hits is None else (self.hits,)
+        own.on_hit = own._make_on_hit(own.noted_by)
         own.expirer = self.expirer and LazyExpirer()
         return own
 
@@ -146,7 +151,8 @@ class CacheState:
         part = self._copy()
         part.counters = self.counters.child()
         if self.hits is not None and hits is not None:
-            part.on_hit = self._make_on_hit((self.hits, hits))
+            part.noted_by = self.hits, hits
+            part.on_hit = self._make_on_hit(part.noted_by)
         part.hits = hits
         return part
 
