@@ -63,7 +63,7 @@ def lookup_of(state: Any, hits: Sequence[Any]) -> Any:
     return _hit.Lookup(
         state.entries,
         state.entry_type,
-        None if state.clock is time.monotonic else state.clock,
+        state.clock is time.monotonic,
         note,
         getattr(policy, "noted_in", None),
         ticks,

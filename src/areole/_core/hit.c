@@ -40,7 +40,7 @@ typedef struct {
     PyMemberDef *deadline;    /* its slots */
     PyMemberDef *value;
     PyMemberDef *noted;       /* what the policy notes at a hit */
-    PyObject *clock;          /* NULL: time.monotonic, read here */
+    int is_monotonic;         /* whether the clock is time.monotonic; no other is read here */
     Note note;
     PyObject *ticks;          /* an iterator: NOTES_NEXT */
     PyObject *counter;        /* an iterator that is stepped, or a threading.local that has one as `hits`; or NULL */
@@ -90,37 +90,27 @@ raised(void)
     return RAISED;
 }
 
+/* Read time.monotonic, as `time` does. */
 static Outcome
-read_clock(Lookup *self, double *now)
+read_clock(double *now)
 {
-    if (self->clock == NULL) {
 #if PY_VERSION_HEX >= 0x030D0000
-        PyTime_t reading;
-        if (PyTime_Monotonic(&reading) < 0) {
-            return raised();
-        }
-        *now = PyTime_AsSecondsDouble(reading);
-        return HIT;
-#elif defined(__linux__)
-        struct timespec reading; /* as time.monotonic does */
-        if (clock_gettime(CLOCK_MONOTONIC, &reading) == 0) {
-            long long nanoseconds = (long long)reading.tv_sec * 1000000000 + reading.tv_nsec;
-            *now = (double)nanoseconds / 1e9;
-            return HIT;
-        }
-#endif
-        return ODD;
-    }
-    PyObject *reading = PyObject_CallNoArgs(self->clock);
-    if (reading == NULL) {
+    PyTime_t reading;
+    if (PyTime_Monotonic(&reading) < 0) {
         return raised();
     }
-    int is_float = PyFloat_CheckExact(reading);
-    if (is_float) {
-        *now = PyFloat_AS_DOUBLE(reading);
+    *now = PyTime_AsSecondsDouble(reading);
+    return HIT;
+#elif defined(__linux__)
+    struct timespec reading;
+    if (clock_gettime(CLOCK_MONOTONIC, &reading) != 0) {
+        return ODD;
     }
-    Py_DECREF(reading);
-    return is_float ? HIT : ODD;
+    *now = (double)((long long)reading.tv_sec * 1000000000 + reading.tv_nsec) / 1e9;
+    return HIT;
+#else
+    return ODD;
+#endif
 }
 
 static inline Outcome
@@ -136,7 +126,7 @@ is_live(Lookup *self, PyObject *deadline)
     if (isinf(end) && end < 0) {
         return MISS; /* unpublished */
     }
-    Outcome outcome = read_clock(self, &now);
+    Outcome outcome = self->is_monotonic ? read_clock(&now) : ODD; /* a clock is read once in an operation */
     return outcome == HIT && !(end > now) ? MISS : outcome;
 }
 
@@ -283,13 +273,13 @@ slot_of(PyTypeObject *type, const char *name)
 static PyObject *
 lookup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"entries", "entry_type", "clock", "note", "noted", "ticks", "counter", NULL};
-    PyObject *entries, *clock, *ticks, *counter;
+    static char *names[] = {"entries", "entry_type", "is_monotonic", "note", "noted", "ticks", "counter", NULL};
+    PyObject *entries, *ticks, *counter;
     PyTypeObject *entry_type;
-    int note;
+    int is_monotonic, note;
     const char *noted;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!OizOO:Lookup", names, &PyDict_Type, &entries, &PyType_Type,
-                                     &entry_type, &clock, &note, &noted, &ticks, &counter)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!pizOO:Lookup", names, &PyDict_Type, &entries, &PyType_Type,
+                                     &entry_type, &is_monotonic, &note, &noted, &ticks, &counter)) {
         return NULL;
     }
     int needs_ticks = note == NOTES_NEXT;
@@ -304,7 +294,7 @@ lookup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->entries = Py_NewRef(entries);
     self->entry_type = (PyTypeObject *)Py_NewRef((PyObject *)entry_type);
-    self->clock = clock == Py_None ? NULL : Py_NewRef(clock);
+    self->is_monotonic = is_monotonic;
     self->note = (Note)note;
     self->ticks = needs_ticks ? Py_NewRef(ticks) : NULL;
     self->counter = counter == Py_None ? NULL : Py_NewRef(counter);
@@ -328,7 +318,6 @@ lookup_traverse(Lookup *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->entries);
     Py_VISIT(self->entry_type);
-    Py_VISIT(self->clock);
     Py_VISIT(self->ticks);
     Py_VISIT(self->counter);
     return 0;
@@ -341,7 +330,6 @@ lookup_dealloc(Lookup *self)
     PyObject_GC_UnTrack(self);
     Py_CLEAR(self->entries);
     Py_CLEAR(self->entry_type);
-    Py_CLEAR(self->clock);
     Py_CLEAR(self->ticks);
     Py_CLEAR(self->counter);
     Py_CLEAR(self->hits_name);
