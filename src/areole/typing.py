@@ -144,6 +144,7 @@ class CacheInfo(NamedTuple):
         size_in_bytes: what they weigh; None: they are not weighed, and the cache's `size_in_bytes` adds it up.
         hung_fills: background fills in threads that took longer than the `hard_timeout`, by default five seconds.
         shared_hits: values that the cache behind this one had (see `shared`), of the misses and of background fills.
+        oversize: of the evictions, those since a new value was too large.
     """
 
     hits: int | None
@@ -161,6 +162,7 @@ class CacheInfo(NamedTuple):
     size_in_bytes: int | None = None
     hung_fills: int = 0
     shared_hits: int = 0
+    oversize: int = 0
 
 
 class Sourced(NamedTuple):

@@ -54,7 +54,7 @@ class AtomicCache(ReadThrough[K, V]):
         wait_timeout: seconds or a timedelta: a caller that waits longer for another caller's fill raises FillTimeout.
         on_removal: called as (key, value, cause) once for each value that has left, by the thread that removed it. What
             it raises is logged on the "areole" logger.
-        stats: count hits too; a hit then takes longer.
+        stats: count hits too, and note how long fills take, by `clock`, for metrics; a hit then takes longer.
         clock: returns seconds; `areole.testing.ManualClock` is one for tests.
         name: for messages and `repr`; by default that of `fill`.
         index: "auto"; "dict"; or "atomic", cereggii's AtomicDict, for caches without a ttl or limits: an invalidated

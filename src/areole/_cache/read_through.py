@@ -21,8 +21,9 @@ from .._memoize.decorator import Memoizing
 from .._memoize.tag_templates import tags_of_key
 from .._platform.arguments import check_bool, check_callable, check_name, check_tags
 from .._platform.refcount import defer
+from .._state.live_caches import live_caches
 from ..errors import KeyLeftOutError
-from ..typing import CacheInfo, Clock
+from ..typing import Clock
 from .lookups import Lookups, new_state
 
 __all__ = ["ReadThrough", "gatherings_of", "name_of", "open_fills", "the_one_given"]
@@ -100,11 +101,6 @@ class ReadThrough(Memoizing, Lookups[K, V]):
             return super().invalidate_tags(*tags)
         self._check_open()
         return tier.invalidate_tags(check_tags("invalidate_tags", tags), self._fills)  # type: ignore[no-any-return]
-
-    def cache_info(self) -> CacheInfo:
-        """Return the counters, and how many values there are; see `areole.typing.CacheInfo`."""
-        tier, info = self._fills.rules.tier, super().cache_info()
-        return info if tier is None else tier.info(info)
 
     def _refresh_for(self, key: K) -> Callable[[], Any]:
         """Return the fill's call for a refresh of `key`."""
@@ -240,6 +236,7 @@ def open_fills(
         if copies and state.on_removal is not None:
             state.on_removal = partial(_report_opened, state.on_removal, tier.load)
         tier.use(state, stale)
+        state.behind = tier.counters
     takes = None if has_many else previous_in(fill)  # type: ignore[arg-type]
     if tier is None:
         rules.previous = takes
@@ -251,6 +248,7 @@ def open_fills(
             tier.tags = rules.tags
     state.fills_plainly = stale is None and tags is None
     defer(state.entries)
+    live_caches.add(state, reads_through=True)
     return kind(state, rules, stored_errors, None if wait_timeout is None else seconds_of(wait_timeout, "wait_timeout"))
 
 

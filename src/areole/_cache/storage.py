@@ -25,6 +25,7 @@ from .._index.bounded import BoundedIndex
 from .._index.limits import weigh_none
 from .._platform.arguments import check_bool, check_keys, check_name, check_tags, suggests_names
 from .._platform.refcount import defer
+from .._state.live_caches import live_caches, name_by_place
 from .._state.tags import note_tags
 from ..errors import CacheClosedError
 from ..typing import Clock, FillResult, PolicyName, RemovalListener
@@ -63,7 +64,8 @@ class Storage(StorageSettings, StorageMapping[T], Lookups[Any, T], Generic[T]):
         expiration_disabled: ignore every ttl.
         policy: what is evicted when the store is full: "lru", the least recently used, or "s3fifo".
         weigher: called as (key, value) before the lock is taken, returns the bytes of a value.
-        on_removal, stats, clock, name, idle: those of `AtomicCache`.
+        name: for messages, `repr` and metrics; by default the module and the line where the store is made.
+        on_removal, stats, clock, idle: those of `AtomicCache`.
 
     Under concurrency:
         A lookup takes no lock, but to remove an expired entry. Writers take one, and run no code of yours under it but
@@ -123,7 +125,7 @@ class Storage(StorageSettings, StorageMapping[T], Lookups[Any, T], Generic[T]):
         noted_idle = None if expiration_disabled else self._idle_given
         if noted_idle is not None:
             index.entry_type = noting_each_hit(index.policy.entry_type)
-        state = new_state(name or type(self).__name__, index, clock, on_removal, stats, idle=noted_idle)
+        state = new_state(name or name_by_place(type(self).__name__), index, clock, on_removal, stats, idle=noted_idle)
         has_tick = hasattr(index.policy, "tick")
         if not has_tick and noted_idle is None:
             # s3fifo is called: it notes which entries need no more of that, and `get` looks there
@@ -147,6 +149,7 @@ class Storage(StorageSettings, StorageMapping[T], Lookups[Any, T], Generic[T]):
         self._most_swept = most_checks
         self._logs_sweeps = expiration_thread_log
         self._is_swept = False
+        live_caches.add(state)
         if not (self._default_ttl is None and noted_idle is None):
             self._ask_for_sweeps()
 

@@ -26,9 +26,9 @@ from .._platform.refcount import defer, is_free_threaded
 __all__ = ["Counters", "HitCounter", "InnerCounter", "make_hit_counter", "make_on_hit"]
 
 _NAMES: Final = tuple(
-    "background_fills evictions expirations failures fills hung_fills misses stale_hits waits".split()  # noqa: SIM905
+    "background_fills evictions expirations failures fills hung_fills misses oversize stale_hits waits".split()  # noqa: SIM905
 )
-_OF_WHOLE_CACHE: Final = {"evictions", "expirations"}
+_OF_WHOLE_CACHE: Final = {"evictions", "expirations", "oversize"}
 """What leaves a cache is not counted by its parts."""
 
 
@@ -46,6 +46,7 @@ class Counters:
     fills: AtomicInt64
     hung_fills: AtomicInt64
     misses: AtomicInt64
+    oversize: AtomicInt64
     stale_hits: AtomicInt64
     waits: AtomicInt64
 

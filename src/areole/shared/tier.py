@@ -27,8 +27,8 @@ from .._platform.arguments import is_async_function
 from .._state.cache_state import CacheState
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError
-from ..typing import CacheInfo
 from .background import Done, in_background
+from .counters import SharedCounters
 from .envelope import VERSION_BYTES
 from .fill_call import FillCall
 from .fill_many import find_or_fill_many
@@ -218,14 +218,12 @@ class Tier(Kept):
         least = min(inf if given is None else given, most, self._most_seconds)
         return None if least == inf else least
 
-    def info(self, info: CacheInfo) -> CacheInfo:
-        """Return what the cache in front has counted, with what has become of its misses."""
-        counters = self._tasks.state.counters
-        fills, failures, hits = counters.fills.get(), counters.failures.get(), counters.hits.get()
-        return info._replace(fills=fills, failures=failures, shared_hits=hits)
+    @property
+    def counters(self) -> SharedCounters:
+        return self._tasks.state.counters
 
     def reset_counters(self) -> None:
-        self._tasks.state.counters.reset()
+        self.counters.reset()
 
     # ---- removal
 
