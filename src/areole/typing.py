@@ -31,6 +31,9 @@ __all__ = [
     "Memoized",
     "MemoizedCall",
     "MemoizedGeneric",
+    "MemoizedLater",
+    "MemoizedLaterCall",
+    "MemoizedLaterOfClass",
     "MemoizedOfClass",
     "OnAbandon",
     "PolicyName",
@@ -234,7 +237,10 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
 D = TypeVar("D")
+
+Later: TypeAlias = Coroutine[Any, Any, D]
 
 
 class CachedCall(Protocol[P, R_co]):
@@ -292,6 +298,28 @@ class Memoized(MemoizedCall[P, R_co], Protocol[P, R_co]):
     def __get__(self, instance: object, owner: Any) -> MemoizedCall[P, R_co]: ...
 
 
+class MemoizedLaterCall(MemoizedCall[P, Later[S_co]], Protocol[P, S_co]):
+    """What a memoized `async def` offers: with `shared`, what these return can be awaited for the part in the store."""
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def purge(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def invalidate_tags(self, *tags: str) -> Any: ...
+    def cache_clear(self) -> Any: ...
+
+
+class MemoizedLater(MemoizedLaterCall[P, S_co], Protocol[P, S_co]):
+    """A memoized `async def`: see `Memoized`."""
+
+    @overload
+    def __get__(self, instance: None, owner: Any) -> MemoizedLater[P, S_co]: ...
+    @overload
+    def __get__(
+        self: MemoizedLater[Concatenate[S, Q], S_co], instance: S, owner: Any
+    ) -> MemoizedLaterCall[Q, S_co]: ...
+    @overload
+    def __get__(self, instance: object, owner: Any) -> MemoizedLaterCall[P, S_co]: ...
+
+
 class MemoizedOfClass(MemoizedCall[Concatenate[Any, P], R_co], Protocol[P, R_co]):
     """A memoized classmethod, or a function that takes a class: through a class or an instance, that is given.
 
@@ -301,7 +329,10 @@ class MemoizedOfClass(MemoizedCall[Concatenate[Any, P], R_co], Protocol[P, R_co]
     def __get__(self, instance: Any, owner: Any) -> MemoizedCall[P, R_co]: ...
 
 
-Later: TypeAlias = Coroutine[Any, Any, D]
+class MemoizedLaterOfClass(MemoizedLaterCall[Concatenate[Any, P], S_co], Protocol[P, S_co]):
+    """The same as an `async def`."""
+
+    def __get__(self, instance: Any, owner: Any) -> MemoizedLaterCall[P, S_co]: ...
 
 
 class _Witness:
@@ -366,13 +397,19 @@ class MemoizeDecorator(Protocol):
     @overload
     def __call__(self, function: G, /) -> MemoizedGeneric[G]: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, function: TakesAnything[P, R_co], /) -> Memoized[P, R_co]: ...
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: TakesAnything[P, R_co], /
+    ) -> Memoized[P, R_co]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[Concatenate[type[S], P], Later[D]], /
+    ) -> MemoizedLaterOfClass[P, D]: ...
     @overload
     def __call__(self, function: Callable[Concatenate[type[S], P], R_co], /) -> MemoizedOfClass[P, R_co]: ...
     @overload
     def __call__(self, function: H, /) -> MemoizedGeneric[H]: ...
     @overload
-    def __call__(self, function: Callable[P, Later[FillResult[S]]], /) -> Memoized[P, Later[S]]: ...
+    def __call__(self, function: Callable[P, Later[FillResult[S]]], /) -> MemoizedLater[P, S]: ...
     @overload
     def __call__(self, function: Callable[P, FillResult[R_co]], /) -> Memoized[P, R_co]: ...
 

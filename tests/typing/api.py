@@ -338,7 +338,7 @@ async def an_async_cache() -> None:
     assert_type(cache.get("word"), int | None)
     assert_type(cache.peek("word"), int | None)
     assert_type(cache.get_many(["word"]), dict[str, int])
-    assert_type(cache.invalidate("word"), bool)
+    assert_type(cache.invalidate("word"), Any)
     assert_type(list(cache), list[str])
     assert_type(cache.cache_info(), CacheInfo)
     assert_type(cache.sync, AtomicCache[str, int])
@@ -371,7 +371,7 @@ def plain(a: int) -> str:
 
 async def coroutine_functions() -> None:
     assert_type(await bare_async(1, "x", c=2.0), list[str])
-    assert_type(bare_async.invalidate(1, b="x"), bool)
+    assert_type(bare_async.invalidate(1, b="x"), Any)
     assert_type(await bare_async.refresh(1), list[str])
     assert_type(bare_async.peek(1), list[str] | None)
     assert_type(bare_async.cache_info(), CacheInfo)
@@ -421,12 +421,12 @@ class AsyncShop:
 async def async_methods(shop: AsyncShop) -> None:
     assert_type(await shop.price("tea", amount=2), float)
     assert_type(await AsyncShop.price(shop, "tea"), float)
-    assert_type(shop.price.invalidate("tea"), bool)
+    assert_type(shop.price.invalidate("tea"), Any)
     assert_type(shop.price.peek("tea"), float | None)
     assert_type(await shop.stock("tea"), int)
     assert_type(await shop.brand("fr"), str)
     assert_type(await AsyncShop.brand("fr"), str)
-    assert_type(AsyncShop.brand.invalidate("fr"), bool)
+    assert_type(AsyncShop.brand.invalidate("fr"), Any)
     assert_type(await AsyncShop.owner.refresh("fr"), str)
     assert_type(await AsyncShop.tax("fr"), float)
     assert_type(AsyncShop.tax.peek("fr"), float | None)
@@ -796,6 +796,39 @@ def batches(shop: SharedCache[int]) -> None:
     AtomicCache(fill_many=length)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+@AtomicCache.memoize(shared=SHOP, copies=True, local_ttl=30, tags=["rates"])
+async def shared_rate(day: str) -> float:
+    return 1.0
+
+
+class SharedRates:
+    @AtomicCache.memoize(shared=SHOP, key="rate:{self}:{day}")
+    async def rate(self, day: str) -> float:
+        return 1.0
+
+    @AtomicCache.memoize(shared=SHOP, key="of:{day}")
+    @classmethod
+    async def of_class(cls, day: str) -> float:
+        return 1.0
+
+
+async def changes_of_an_async_function_can_be_awaited(cache: AsyncAtomicCache[str, int], rates: SharedRates) -> None:
+    assert_type(await shared_rate("today"), float)
+    assert_type(await shared_rate.refresh("today"), float)
+    assert_type(shared_rate.peek("today"), float | None)
+    await shared_rate.invalidate("today")
+    await shared_rate.purge("today")
+    await shared_rate.invalidate_tags("rates")
+    await shared_rate.cache_clear()
+    await rates.rate.invalidate("today")
+    await SharedRates.of_class.invalidate("today")
+    await SharedRates.of_class.cache_clear()
+    await cache.invalidate("x")
+    await cache.invalidate_tags("x")
+    await cache.clear()
+    shared_rate.invalidate(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def tiers(copies: Storage[float]) -> None:
     near = SharedCache[float]("memory://", namespace="near", local=copies, copies=True, plane="messages")
     with near.bypass("local", "shared"), sources() as seen, disabled():
@@ -823,7 +856,7 @@ async def tagged_later(user_id: int) -> str:
 
 def tags(store: Storage[int]) -> None:
     assert_type(tagged.invalidate_tags("user:7", "all"), int)
-    assert_type(tagged_later.invalidate_tags("user:7"), int)
+    assert_type(tagged_later.invalidate_tags("user:7"), Any)
     assert_type(tagged.cache.invalidate_tags("user:7"), int)
     assert_type(AtomicCache(gives_filled, tags=()).invalidate_tags("x"), int)
     assert_type(cached(store, tags=["x"])(gives_filled).invalidate_tags("x"), int)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from .._fill.batches import TaskBatches
 from .._fill.blocking import BlockingFill
@@ -126,6 +126,11 @@ class AsyncReadThrough(ReadThrough[K, V]):
         own = TaskFills(fills.state, rules, fills.stored_errors, fills.wait_timeout)
         own.offloads = not is_async_function(fill)
         return cls._view(own, fill)
+
+    if TYPE_CHECKING:  # with `shared`, what these return can be awaited
+
+        def invalidate(self, key: K) -> Any: ...
+        def invalidate_tags(self, *tags: str) -> Any: ...
 
     async def fetch(self, key: K) -> V:
         """Return the value of `key`, filling it, or waiting for the fill that is running, if it has none."""

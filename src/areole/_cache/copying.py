@@ -51,7 +51,7 @@ class CopyingForThreads(Copying[K, V]):
 
     def __getitem__(self, key: K) -> V:
         """Return an object of the value of `key`. If it has none, fill it, or wait for the fill that is running."""
-        return self._open(super().__getitem__(key))  # type: ignore[no-any-return]
+        return self._open(super().__getitem__(key))  # type: ignore[misc, no-any-return]
 
     fetch = __getitem__
 

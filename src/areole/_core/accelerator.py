@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
         def _attach(self, lookup: Any) -> None: ...
 
-        def __getitem__(self, key: Any) -> Any: ...
-
 elif accelerated:
     View = _hit.View
 else:
@@ -90,4 +88,4 @@ def accelerate_get(cls: Any) -> None:
 def accelerate_subscript(cls: Any) -> None:
     """Have hits of `cache[key]` looked up in C; `_look_up` is what that was, `_miss(key, None)` what a miss does."""
     if _hit is not None:
-        cls._look_up, cls.__getitem__ = cls.__getitem__, View.__getitem__
+        cls._look_up, cls.__getitem__ = cls.__getitem__, _hit.View.__getitem__

@@ -357,12 +357,16 @@ class MemoizedFunction(Wrapper):
         info: CacheInfo = self.cache.cache_info()
         return info
 
-    def cache_clear(self) -> None:
-        """Remove all results, and start all counters at 0 again; a clear of `cache` leaves them."""
-        self.cache.clear()
+    def cache_clear(self) -> Any:
+        """Remove all results, and start all counters at 0 again; a clear of `cache` leaves them.
+
+        Of an `async def` with `shared`: return something to await for the part in the store, which is done either way.
+        """
+        cleared = self.cache.clear()
         self.cache._state.reset_counters()
         if self.to_fill is not None:
             self.cache._fills.rules.tier.reset_counters()
+        return cleared
 
     def cache_parameters(self) -> dict[str, Any]:
         """Return what the cache was made with."""
