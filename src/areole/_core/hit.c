@@ -52,36 +52,37 @@ typedef struct {
 
 /* ---- slots */
 
-static inline PyObject *
-read_slot(PyObject *entry, PyMemberDef *slot)
+static inline PyObject *read_slot(PyObject *entry, PyMemberDef *slot)
 {
 #ifdef Py_GIL_DISABLED
     PyObject *found = PyMember_GetOne((const char *)entry, slot);
-    if (found == NULL) {
-        PyErr_Clear(); /* AttributeError: never set */
-    }
+    if (found == NULL) { PyErr_Clear(); } /* AttributeError: never set */
     return found;
 #else
     return Py_XNewRef(*(PyObject **)((char *)entry + slot->offset));
 #endif
 }
 
-static int
-write_slot(PyObject *entry, PyMemberDef *slot, PyObject *value)
+/* Takes the reference to `value`. */
+static inline int write_slot(PyObject *entry, PyMemberDef *slot, PyObject *value)
 {
-    if (value == NULL) {
-        return -1;
-    }
+    if (value == NULL) { return -1; }
+#ifdef Py_GIL_DISABLED
     int failed = PyMember_SetOne((char *)entry, slot, value);
     Py_DECREF(value);
     return failed;
+#else
+    PyObject **place = (PyObject **)((char *)entry + slot->offset), *old = *place;
+    *place = value;
+    Py_XDECREF(old);
+    return 0;
+#endif
 }
 
 /* ---- one lookup */
 
 /* What was raised goes on, unless the Python code has its own way with it: TypeError and KeyError. */
-static Outcome
-raised(void)
+static Outcome raised(void)
 {
     if (PyErr_ExceptionMatches(PyExc_TypeError) || PyErr_ExceptionMatches(PyExc_KeyError)) {
         PyErr_Clear();
@@ -91,21 +92,16 @@ raised(void)
 }
 
 /* Read time.monotonic, as `time` does. */
-static Outcome
-read_clock(double *now)
+static Outcome read_clock(double *now)
 {
 #if PY_VERSION_HEX >= 0x030D0000
     PyTime_t reading;
-    if (PyTime_Monotonic(&reading) < 0) {
-        return raised();
-    }
+    if (PyTime_Monotonic(&reading) < 0) { return raised(); }
     *now = PyTime_AsSecondsDouble(reading);
     return HIT;
 #elif defined(__linux__)
     struct timespec reading;
-    if (clock_gettime(CLOCK_MONOTONIC, &reading) != 0) {
-        return ODD;
-    }
+    if (clock_gettime(CLOCK_MONOTONIC, &reading) != 0) { return ODD; }
     *now = (double)((long long)reading.tv_sec * 1000000000 + reading.tv_nsec) / 1e9;
     return HIT;
 #else
@@ -113,56 +109,37 @@ read_clock(double *now)
 #endif
 }
 
-static inline Outcome
-is_live(Lookup *self, PyObject *deadline)
+static inline Outcome is_live(Lookup *self, PyObject *deadline)
 {
-    if (deadline == Py_None) {
-        return HIT;
-    }
-    if (deadline == NULL || !PyFloat_CheckExact(deadline)) {
-        return ODD;
-    }
+    if (deadline == Py_None) { return HIT; }
+    if (deadline == NULL || !PyFloat_CheckExact(deadline)) { return ODD; }
     double end = PyFloat_AS_DOUBLE(deadline), now = 0;
-    if (isinf(end) && end < 0) {
-        return MISS; /* unpublished */
-    }
+    if (isinf(end) && end < 0) { return MISS; } /* unpublished */
     Outcome outcome = self->is_monotonic ? read_clock(&now) : ODD; /* a clock is read once in an operation */
     return outcome == HIT && !(end > now) ? MISS : outcome;
 }
 
 /* Raise `freq` up to three; a raise may be lost where two threads write, as in Python. */
-static Outcome
-note_freq(Lookup *self, PyObject *entry)
+static Outcome note_freq(Lookup *self, PyObject *entry)
 {
     PyObject *freq = read_slot(entry, self->noted);
-    if (freq == NULL || !PyLong_CheckExact(freq)) {
-        Py_XDECREF(freq);
-        return ODD;
-    }
+    if (freq == NULL || !PyLong_CheckExact(freq)) { Py_XDECREF(freq); return ODD; }
     long times = PyLong_AsLong(freq);
     Py_DECREF(freq);
-    if (times >= 0 && times < 3 && write_slot(entry, self->noted, PyLong_FromLong(times + 1)) < 0) {
-        return RAISED;
-    }
+    if (times >= 0 && times < 3 && write_slot(entry, self->noted, PyLong_FromLong(times + 1)) < 0) { return RAISED; }
     return HIT;
 }
 
-static inline Outcome
-note(Lookup *self, PyObject *entry)
+static inline Outcome note(Lookup *self, PyObject *entry)
 {
     switch (self->note) {
-    case NOTES_NOTHING:
-        return HIT;
-    case NOTES_FREQ:
-        return note_freq(self, entry);
-    case NOTES_NEXT:
-        return write_slot(entry, self->noted, PyIter_Next(self->ticks)) < 0 ? RAISED : HIT;
+    case NOTES_NOTHING: return HIT;
+    case NOTES_FREQ: return note_freq(self, entry);
+    case NOTES_NEXT: return write_slot(entry, self->noted, PyIter_Next(self->ticks)) < 0 ? RAISED : HIT;
     case NOTES_TIME: {
 #if PY_VERSION_HEX >= 0x030D0000
         PyTime_t reading;
-        if (PyTime_PerfCounter(&reading) < 0) {
-            return RAISED;
-        }
+        if (PyTime_PerfCounter(&reading) < 0) { return RAISED; }
         return write_slot(entry, self->noted, PyLong_FromLongLong(reading)) < 0 ? RAISED : HIT;
 #endif
     }
@@ -170,76 +147,50 @@ note(Lookup *self, PyObject *entry)
     return ODD;
 }
 
-static Outcome
-count(Lookup *self)
+static Outcome count(Lookup *self)
 {
     PyObject *hits = self->counter;
     if (self->is_counter_local) { /* of this thread alone */
         hits = PyObject_GetAttr(self->counter, self->hits_name);
         if (hits == NULL) {
-            if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
-                return RAISED;
-            }
+            if (!PyErr_ExceptionMatches(PyExc_AttributeError)) { return RAISED; }
             PyErr_Clear();
             return ODD; /* its first hit: the Python code starts a counter */
         }
     }
     PyObject *step = PyIter_Next(hits);
-    if (self->is_counter_local) {
-        Py_DECREF(hits);
-    }
-    if (step == NULL) {
-        return PyErr_Occurred() ? RAISED : ODD;
-    }
+    if (self->is_counter_local) { Py_DECREF(hits); }
+    if (step == NULL) { return PyErr_Occurred() ? RAISED : ODD; }
     Py_DECREF(step);
     return HIT;
 }
 
-static inline Outcome
-read_entry(Lookup *self, PyObject *entry, PyObject **value)
+static inline Outcome read_entry(Lookup *self, PyObject *entry, PyObject **value)
 {
-    if (Py_TYPE(entry) != self->entry_type) {
-        return ODD;
-    }
+    if (Py_TYPE(entry) != self->entry_type) { return ODD; }
     PyObject *deadline = read_slot(entry, self->deadline);
     Outcome outcome = is_live(self, deadline);
     Py_XDECREF(deadline);
-    if (outcome != HIT) {
-        return outcome;
-    }
+    if (outcome != HIT) { return outcome; }
     PyObject *found = read_slot(entry, self->value);
-    if (found == NULL) {
-        return ODD;
-    }
-    if (self->note != NOTES_NOTHING) {
-        outcome = note(self, entry);
-    }
-    if (outcome == HIT && self->counter != NULL) {
-        outcome = count(self);
-    }
-    if (outcome != HIT) {
-        Py_DECREF(found);
-        return outcome;
-    }
+    if (found == NULL) { return ODD; }
+    if (self->note != NOTES_NOTHING) { outcome = note(self, entry); }
+    if (outcome == HIT && self->counter != NULL) { outcome = count(self); }
+    if (outcome != HIT) { Py_DECREF(found); return outcome; }
     *value = found;
     return HIT;
 }
 
 /* The one lookup: HIT gives `value`, a new reference; RAISED has set an exception, the others have not. */
-static inline Outcome
-look_up(Lookup *self, PyObject *key, PyObject **value)
+static inline Outcome look_up(Lookup *self, PyObject *key, PyObject **value)
 {
     PyObject *entry;
 #if PY_VERSION_HEX >= 0x030D0000
     int is_there = PyDict_GetItemRef(self->entries, key, &entry);
-    if (is_there <= 0) {
-        return is_there == 0 ? MISS : raised();
-    }
+    if (is_there <= 0) { return is_there == 0 ? MISS : raised(); }
 #else
     entry = PyDict_GetItemWithError(self->entries, key);
-    if (entry == NULL) {
-        return PyErr_Occurred() ? raised() : MISS;
-    }
+    if (entry == NULL) { return PyErr_Occurred() ? raised() : MISS; }
     Py_INCREF(entry);
 #endif
     Outcome outcome = read_entry(self, entry, value);
@@ -249,29 +200,21 @@ look_up(Lookup *self, PyObject *key, PyObject **value)
 
 /* ---- Lookup as an object */
 
-static PyMemberDef *
-slot_of(PyTypeObject *type, const char *name)
+static PyMemberDef *slot_of(PyTypeObject *type, const char *name)
 {
     PyObject *descriptor = PyObject_GetAttrString((PyObject *)type, name);
     PyMemberDef *slot = NULL;
-    if (descriptor == NULL) {
-        return NULL;
-    }
+    if (descriptor == NULL) { return NULL; }
     if (Py_IS_TYPE(descriptor, &PyMemberDescr_Type) && PyType_IsSubtype(type, PyDescr_TYPE(descriptor))) {
         slot = ((PyMemberDescrObject *)descriptor)->d_member; /* lives as long as the type that has it */
-        if (slot->type != T_OBJECT_EX) {
-            slot = NULL;
-        }
+        if (slot->type != T_OBJECT_EX) { slot = NULL; }
     }
-    if (slot == NULL) {
-        PyErr_Format(PyExc_TypeError, "Lookup: %s.%s is no slot", type->tp_name, name);
-    }
+    if (slot == NULL) { PyErr_Format(PyExc_TypeError, "Lookup: %s.%s is no slot", type->tp_name, name); }
     Py_DECREF(descriptor);
     return slot;
 }
 
-static PyObject *
-lookup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+static PyObject *lookup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"entries", "entry_type", "is_monotonic", "note", "noted", "ticks", "counter", NULL};
     PyObject *entries, *ticks, *counter;
@@ -289,70 +232,45 @@ lookup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     Lookup *self = (Lookup *)type->tp_alloc(type, 0);
-    if (self == NULL) {
-        return NULL;
-    }
-    self->entries = Py_NewRef(entries);
-    self->entry_type = (PyTypeObject *)Py_NewRef((PyObject *)entry_type);
-    self->is_monotonic = is_monotonic;
-    self->note = (Note)note;
-    self->ticks = needs_ticks ? Py_NewRef(ticks) : NULL;
+    if (self == NULL) { return NULL; }
+    self->entries = Py_NewRef(entries); self->entry_type = (PyTypeObject *)Py_NewRef((PyObject *)entry_type);
+    self->is_monotonic = is_monotonic; self->note = (Note)note; self->ticks = needs_ticks ? Py_NewRef(ticks) : NULL;
     self->counter = counter == Py_None ? NULL : Py_NewRef(counter);
     self->is_counter_local = self->counter != NULL && !PyIter_Check(counter);
-    self->hits_name = PyUnicode_InternFromString("hits");
-    self->miss_name = PyUnicode_InternFromString("_miss");
-    self->look_up_name = PyUnicode_InternFromString("_look_up");
-    self->deadline = slot_of(entry_type, "deadline");
+    self->hits_name = PyUnicode_InternFromString("hits"); self->miss_name = PyUnicode_InternFromString("_miss");
+    self->look_up_name = PyUnicode_InternFromString("_look_up"); self->deadline = slot_of(entry_type, "deadline");
     self->value = self->deadline == NULL ? NULL : slot_of(entry_type, "value");
     self->noted = self->value == NULL || note == NOTES_NOTHING ? NULL : slot_of(entry_type, noted);
-    if (PyErr_Occurred()) {
-        Py_DECREF(self);
-        return NULL;
-    }
+    if (PyErr_Occurred()) { Py_DECREF(self); return NULL; }
     return (PyObject *)self;
 }
 
-static int
-lookup_traverse(Lookup *self, visitproc visit, void *arg)
+static int lookup_traverse(Lookup *self, visitproc visit, void *arg)
 {
-    Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->entries);
-    Py_VISIT(self->entry_type);
-    Py_VISIT(self->ticks);
+    Py_VISIT(Py_TYPE(self)); Py_VISIT(self->entries); Py_VISIT(self->entry_type); Py_VISIT(self->ticks);
     Py_VISIT(self->counter);
     return 0;
 }
 
-static void
-lookup_dealloc(Lookup *self)
+static void lookup_dealloc(Lookup *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    Py_CLEAR(self->entries);
-    Py_CLEAR(self->entry_type);
-    Py_CLEAR(self->ticks);
-    Py_CLEAR(self->counter);
-    Py_CLEAR(self->hits_name);
-    Py_CLEAR(self->miss_name);
-    Py_CLEAR(self->look_up_name);
+    Py_CLEAR(self->entries); Py_CLEAR(self->entry_type); Py_CLEAR(self->ticks); Py_CLEAR(self->counter);
+    Py_CLEAR(self->hits_name); Py_CLEAR(self->miss_name); Py_CLEAR(self->look_up_name);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
 /* No tp_clear: a cycle through a Lookup is one through its dict, an entry, or a Front or View, which can be cleared. */
 static PyType_Slot lookup_slots[] = {
-    {Py_tp_new, lookup_new},
-    {Py_tp_traverse, lookup_traverse},
-    {Py_tp_dealloc, lookup_dealloc},
-    {Py_tp_doc, "How one cache is looked up: its dict of entries, and what a hit notes."},
-    {0, NULL},
+    {Py_tp_new, lookup_new}, {Py_tp_traverse, lookup_traverse}, {Py_tp_dealloc, lookup_dealloc},
+    {Py_tp_doc, "How one cache is looked up: its dict of entries, and what a hit notes."}, {0, NULL},
 };
 
 static PyType_Spec lookup_spec = {
-    .name = "areole._core._hit.Lookup",
-    .basicsize = sizeof(Lookup),
+    .name = "areole._core._hit.Lookup", .basicsize = sizeof(Lookup), .slots = lookup_slots,
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = lookup_slots,
 };
 
 typedef struct {
@@ -391,14 +309,11 @@ typedef struct {
     int is_whole;         /* all parameters, in order, are the key */
 } Front;
 
-static Py_ssize_t
-index_of(Front *self, PyObject *name)
+static Py_ssize_t index_of(Front *self, PyObject *name)
 {
     Py_ssize_t size = PyTuple_GET_SIZE(self->names);
     for (Py_ssize_t i = self->positional_only; i < size; i++) {
-        if (PyTuple_GET_ITEM(self->names, i) == name) {
-            return i;
-        }
+        if (PyTuple_GET_ITEM(self->names, i) == name) { return i; }
     }
     return -1; /* unknown, or not interned: the Python code sees */
 }
@@ -406,52 +321,41 @@ index_of(Front *self, PyObject *name)
 enum { MOST_PARAMETERS = 16 };
 
 /* Return the key of a call, a new reference; NULL without an exception: the Python code is to see. */
-static PyObject *
-make_key(Front *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *make_key(Front *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     Py_ssize_t size = PyTuple_GET_SIZE(self->names);
+    if (self->is_whole && nargs == size && kwnames == NULL) {
+        PyObject *key = PyTuple_New(size);
+        for (Py_ssize_t i = 0; key != NULL && i < size; i++) { PyTuple_SET_ITEM(key, i, Py_NewRef(args[i])); }
+        return key;
+    }
     PyObject *bound[MOST_PARAMETERS] = {NULL};
-    if (nargs > self->positional) {
-        return NULL;
-    }
-    for (Py_ssize_t i = 0; i < nargs; i++) {
-        bound[i] = args[i];
-    }
+    if (nargs > self->positional) { return NULL; }
+    for (Py_ssize_t i = 0; i < nargs; i++) { bound[i] = args[i]; }
     Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     for (Py_ssize_t i = 0; i < keywords; i++) {
         Py_ssize_t place = index_of(self, PyTuple_GET_ITEM(kwnames, i));
-        if (place < 0 || bound[place] != NULL) {
-            return NULL;
-        }
+        if (place < 0 || bound[place] != NULL) { return NULL; }
         bound[place] = args[nargs + i];
     }
     for (Py_ssize_t i = 0; i < size; i++) {
-        if (bound[i] == NULL && (bound[i] = PyTuple_GET_ITEM(self->defaults, i)) == self->missing) {
-            return NULL;
-        }
+        if (bound[i] == NULL && (bound[i] = PyTuple_GET_ITEM(self->defaults, i)) == self->missing) { return NULL; }
     }
     const char *in_key = PyBytes_AS_STRING(self->in_key);
     if (self->is_single) {
         for (Py_ssize_t i = 0; i < size; i++) {
-            if (in_key[i]) {
-                return Py_NewRef(bound[i]);
-            }
+            if (in_key[i]) { return Py_NewRef(bound[i]); }
         }
     }
     PyObject *key = PyTuple_New(self->key_length);
-    if (key == NULL) {
-        return NULL;
-    }
+    if (key == NULL) { return NULL; }
     for (Py_ssize_t i = 0, place = 0; i < size; i++) {
-        if (in_key[i]) {
-            PyTuple_SET_ITEM(key, place++, Py_NewRef(bound[i]));
-        }
+        if (in_key[i]) { PyTuple_SET_ITEM(key, place++, Py_NewRef(bound[i])); }
     }
     return key;
 }
 
-static inline Front *
-front_of(PyObject *function)
+static inline Front *front_of(PyObject *function)
 {
     Front *self = (Front *)((PyFunctionObject *)function)->func_globals;
     if (self == NULL) {
@@ -460,13 +364,10 @@ front_of(PyObject *function)
     return self;
 }
 
-static PyObject *
-call_front(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+static PyObject *call_front(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Front *self = front_of(callable);
-    if (self == NULL) {
-        return NULL;
-    }
+    if (self == NULL) { return NULL; }
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
     PyObject *value = NULL;
     Outcome outcome = ODD;
@@ -479,82 +380,48 @@ call_front(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *k
             outcome = look_up(self->lookup, key, &value);
             Py_DECREF(key);
         }
-        else if (PyErr_Occurred()) {
-            return NULL;
-        }
+        else if (PyErr_Occurred()) { return NULL; }
     }
-    if (outcome == HIT) {
-        return value;
-    }
-    if (outcome == RAISED) {
-        return NULL;
-    }
+    if (outcome == HIT) { return value; }
+    if (outcome == RAISED) { return NULL; }
     return PyObject_Vectorcall(outcome == MISS ? self->miss : self->whole, args, nargsf, kwnames);
 }
 
-static int
-front_traverse(Front *self, visitproc visit, void *arg)
+static int front_traverse(Front *self, visitproc visit, void *arg)
 {
-    Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->lookup);
-    Py_VISIT(self->view_type);
-    Py_VISIT(self->whole);
-    Py_VISIT(self->miss);
-    Py_VISIT(self->names);
-    Py_VISIT(self->defaults);
-    Py_VISIT(self->missing);
+    Py_VISIT(Py_TYPE(self)); Py_VISIT(self->lookup); Py_VISIT(self->view_type); Py_VISIT(self->whole);
+    Py_VISIT(self->miss); Py_VISIT(self->names); Py_VISIT(self->defaults); Py_VISIT(self->missing);
     return PyDict_Type.tp_traverse((PyObject *)self, visit, arg);
 }
 
-static void
-front_drop(Front *self)
-{
-    Py_CLEAR(self->lookup);
-    Py_CLEAR(self->view_type);
-    Py_CLEAR(self->whole);
-    Py_CLEAR(self->miss);
-    Py_CLEAR(self->names);
-    Py_CLEAR(self->defaults);
-    Py_CLEAR(self->missing);
-    Py_CLEAR(self->in_key);
-}
-
-static void
-front_dealloc(Front *self)
+static void front_dealloc(Front *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    front_drop(self);
+    Py_CLEAR(self->lookup); Py_CLEAR(self->view_type); Py_CLEAR(self->whole); Py_CLEAR(self->miss);
+    Py_CLEAR(self->names); Py_CLEAR(self->defaults); Py_CLEAR(self->missing); Py_CLEAR(self->in_key);
     PyDict_Type.tp_dealloc((PyObject *)self); /* frees the object by the type's tp_free */
     Py_DECREF(type);
 }
 
 /* No tp_clear: only a function's `__globals__` refers to a Front, and clearing the function drops it. */
 static PyType_Slot front_slots[] = {
-    {Py_tp_traverse, front_traverse},
-    {Py_tp_dealloc, front_dealloc},
-    {Py_tp_doc, "The globals of an accelerated function, which has in them what its calls need."},
-    {0, NULL},
+    {Py_tp_traverse, front_traverse}, {Py_tp_dealloc, front_dealloc},
+    {Py_tp_doc, "The globals of an accelerated function, which has in them what its calls need."}, {0, NULL},
 };
 
 static PyType_Spec front_spec = {
-    .name = "areole._core._hit.Front",
-    .basicsize = sizeof(Front),
+    .name = "areole._core._hit.Front", .basicsize = sizeof(Front), .slots = front_slots,
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = front_slots,
 };
 
-static Front *
-new_front(State *state, PyObject *whole)
+static Front *new_front(State *state, PyObject *whole)
 {
     PyObject *empty = PyTuple_New(0);
     Front *self = empty == NULL ? NULL : (Front *)PyDict_Type.tp_new(state->front_type, empty, NULL);
     Py_XDECREF(empty);
-    if (self == NULL) {
-        return NULL;
-    }
-    self->whole = Py_NewRef(whole);
-    self->view_type = (PyTypeObject *)Py_NewRef((PyObject *)state->view_type);
+    if (self == NULL) { return NULL; }
+    self->whole = Py_NewRef(whole); self->view_type = (PyTypeObject *)Py_NewRef((PyObject *)state->view_type);
     /* for whoever runs the code by itself */
     if (PyDict_Update((PyObject *)self, ((PyFunctionObject *)whole)->func_globals) < 0) {
         Py_DECREF(self);
@@ -564,16 +431,13 @@ new_front(State *state, PyObject *whole)
 }
 
 /* Return a function with the code of `whole`, these globals, whose reference is taken, and this vectorcall. */
-static PyObject *
-function_with(Front *self, vectorcallfunc call)
+static PyObject *function_with(Front *self, vectorcallfunc call)
 {
     PyFunctionObject *whole = (PyFunctionObject *)self->whole;
     PyObject *defaults = whole->func_defaults, *kwdefaults = whole->func_kwdefaults;
     PyObject *made = PyFunction_NewWithQualName(whole->func_code, (PyObject *)self, whole->func_qualname);
     Py_DECREF(self);
-    if (made == NULL) {
-        return NULL;
-    }
+    if (made == NULL) { return NULL; }
     if ((defaults != NULL && PyFunction_SetDefaults(made, defaults) < 0) ||
         (kwdefaults != NULL && PyFunction_SetKwDefaults(made, kwdefaults) < 0)) {
         Py_DECREF(made);
@@ -584,8 +448,7 @@ function_with(Front *self, vectorcallfunc call)
 }
 
 /* front(whole, miss, lookup, names, defaults, missing, in_key, positional_only, positional): make the function. */
-static PyObject *
-make_front(PyObject *module, PyObject *args)
+static PyObject *make_front(PyObject *module, PyObject *args)
 {
     State *state = PyModule_GetState(module);
     PyObject *whole, *miss, *lookup, *names, *defaults, *missing, *in_key;
@@ -602,48 +465,32 @@ make_front(PyObject *module, PyObject *args)
         return NULL;
     }
     Front *self = new_front(state, whole);
-    if (self == NULL) {
-        return NULL;
-    }
-    self->lookup = (Lookup *)Py_NewRef(lookup);
-    self->miss = Py_NewRef(miss);
-    self->names = Py_NewRef(names);
-    self->defaults = Py_NewRef(defaults);
-    self->missing = Py_NewRef(missing);
-    self->in_key = Py_NewRef(in_key);
-    self->positional_only = positional_only;
-    self->positional = positional;
-    for (Py_ssize_t i = 0; i < size; i++) {
-        self->key_length += PyBytes_AS_STRING(in_key)[i] != 0;
-    }
-    self->is_single = self->key_length == 1;
-    self->is_whole = self->key_length == size && positional == size;
+    if (self == NULL) { return NULL; }
+    self->lookup = (Lookup *)Py_NewRef(lookup); self->miss = Py_NewRef(miss); self->names = Py_NewRef(names);
+    self->defaults = Py_NewRef(defaults); self->missing = Py_NewRef(missing); self->in_key = Py_NewRef(in_key);
+    self->positional_only = positional_only; self->positional = positional;
+    for (Py_ssize_t i = 0; i < size; i++) { self->key_length += PyBytes_AS_STRING(in_key)[i] != 0; }
+    self->is_single = self->key_length == 1; self->is_whole = self->key_length == size && positional == size;
     return function_with(self, call_front);
 }
 
 /* ---- `get` of caches: the method that is written in Python, with a vectorcall of ours */
 
-static PyObject *
-call_get(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+static PyObject *call_get(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Front *self = front_of(callable);
-    if (self == NULL) {
-        return NULL;
-    }
+    if (self == NULL) { return NULL; }
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
     if ((nargs == 2 || nargs == 3) && kwnames == NULL && PyObject_TypeCheck(args[0], self->view_type)) {
         Lookup *lookup = ((View *)args[0])->lookup;
         PyObject *value = NULL;
         Outcome outcome = lookup == NULL ? ODD : look_up(lookup, args[1], &value);
-        if (outcome == HIT || outcome == RAISED) {
-            return value;
-        }
+        if (outcome == HIT || outcome == RAISED) { return value; }
     }
     return PyObject_Vectorcall(self->whole, args, nargsf, kwnames);
 }
 
-static PyObject *
-make_get_front(PyObject *module, PyObject *whole)
+static PyObject *make_get_front(PyObject *module, PyObject *whole)
 {
     State *state = PyModule_GetState(module);
     if (!PyFunction_Check(whole)) {
@@ -656,28 +503,21 @@ make_get_front(PyObject *module, PyObject *whole)
 
 /* ---- caches: View is a base of theirs, which has what `cache[key]` and `get` need */
 
-static PyObject *
-view_subscript(View *self, PyObject *key)
+static PyObject *view_subscript(View *self, PyObject *key)
 {
     PyObject *value = NULL;
     Lookup *lookup = self->lookup;
-    if (lookup == NULL) {
-        return PyObject_CallMethod((PyObject *)self, "_look_up", "(O)", key);
-    }
+    if (lookup == NULL) { return PyObject_CallMethod((PyObject *)self, "_look_up", "(O)", key); }
     switch (look_up(lookup, key, &value)) {
-    case HIT:
-        return value;
-    case RAISED:
-        return NULL;
-    case MISS:
-        return PyObject_CallMethodObjArgs((PyObject *)self, lookup->miss_name, key, Py_None, NULL);
-    default:
-        return PyObject_CallMethodObjArgs((PyObject *)self, lookup->look_up_name, key, NULL);
+    case HIT: return value;
+    case RAISED: return NULL;
+    case MISS: return PyObject_CallMethodObjArgs((PyObject *)self, lookup->miss_name, key, Py_None, NULL);
+    default: return PyObject_CallMethodObjArgs((PyObject *)self, lookup->look_up_name, key, NULL);
     }
 }
 
-static PyObject *
-view_attach(View *self, PyTypeObject *view_type, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *view_attach(View *self, PyTypeObject *view_type, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames)
 {
     State *state = PyType_GetModuleState(view_type);
     if (state == NULL || nargs != 1 || kwnames != NULL || !Py_IS_TYPE(args[0], state->lookup_type) || self->lookup) {
@@ -688,16 +528,13 @@ view_attach(View *self, PyTypeObject *view_type, PyObject *const *args, Py_ssize
     Py_RETURN_NONE;
 }
 
-static int
-view_traverse(View *self, visitproc visit, void *arg)
+static int view_traverse(View *self, visitproc visit, void *arg)
 {
-    Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->lookup);
+    Py_VISIT(Py_TYPE(self)); Py_VISIT(self->lookup);
     return 0;
 }
 
-static void
-view_dealloc(View *self)
+static void view_dealloc(View *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
@@ -713,19 +550,14 @@ static PyMethodDef view_methods[] = {
 };
 
 static PyType_Slot view_slots[] = {
-    {Py_tp_traverse, view_traverse},
-    {Py_tp_dealloc, view_dealloc},
-    {Py_tp_methods, view_methods},
-    {Py_mp_subscript, view_subscript},
-    {Py_tp_doc, "What caches are made of whose hits are looked up in C."},
+    {Py_tp_traverse, view_traverse}, {Py_tp_dealloc, view_dealloc}, {Py_tp_methods, view_methods},
+    {Py_mp_subscript, view_subscript}, {Py_tp_doc, "What caches are made of whose hits are looked up in C."},
     {0, NULL},
 };
 
 static PyType_Spec view_spec = {
-    .name = "areole._core._hit.View",
-    .basicsize = sizeof(View),
+    .name = "areole._core._hit.View", .basicsize = sizeof(View), .slots = view_slots,
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = view_slots,
 };
 
 /* ---- the module */
@@ -736,57 +568,38 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int
-module_exec(PyObject *module)
+static int module_exec(PyObject *module)
 {
     State *state = PyModule_GetState(module);
     state->lookup_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &lookup_spec, NULL);
-    if (state->lookup_type == NULL || PyModule_AddType(module, state->lookup_type) < 0) {
-        return -1;
-    }
+    if (state->lookup_type == NULL || PyModule_AddType(module, state->lookup_type) < 0) { return -1; }
     state->front_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &front_spec, (PyObject *)&PyDict_Type);
     state->view_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &view_spec, NULL);
-    if (state->front_type == NULL || state->view_type == NULL) {
-        return -1;
-    }
+    if (state->front_type == NULL || state->view_type == NULL) { return -1; }
     return PyModule_AddType(module, state->view_type);
 }
 
-static int
-module_traverse(PyObject *module, visitproc visit, void *arg)
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     State *state = PyModule_GetState(module);
-    if (state != NULL) {
-        Py_VISIT(state->lookup_type);
-        Py_VISIT(state->front_type);
-        Py_VISIT(state->view_type);
-    }
+    if (state == NULL) { return 0; }
+    Py_VISIT(state->lookup_type); Py_VISIT(state->front_type); Py_VISIT(state->view_type);
     return 0;
 }
 
-static int
-module_clear(PyObject *module)
+static int module_clear(PyObject *module)
 {
     State *state = PyModule_GetState(module);
-    if (state != NULL) {
-        Py_CLEAR(state->lookup_type);
-        Py_CLEAR(state->front_type);
-        Py_CLEAR(state->view_type);
-    }
+    if (state == NULL) { return 0; }
+    Py_CLEAR(state->lookup_type); Py_CLEAR(state->front_type); Py_CLEAR(state->view_type);
     return 0;
 }
 
-static void
-module_free(void *module)
-{
-    module_clear((PyObject *)module);
-}
+static void module_free(void *module) { module_clear((PyObject *)module); }
 
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
-#if PY_VERSION_HEX >= 0x030C0000
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
-#endif
 #if PY_VERSION_HEX >= 0x030D0000
     {Py_mod_gil, Py_MOD_GIL_NOT_USED},
 #endif
@@ -795,14 +608,9 @@ static PyModuleDef_Slot module_slots[] = {
 
 static struct PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
-    .m_name = "areole._core._hit",
-    .m_doc = "Hits in C; see docs/accelerator.md.",
-    .m_size = sizeof(State),
-    .m_methods = functions,
-    .m_slots = module_slots,
-    .m_traverse = module_traverse,
-    .m_clear = module_clear,
-    .m_free = module_free,
+    .m_name = "areole._core._hit", .m_doc = "Hits in C; see docs/accelerator.md.", .m_size = sizeof(State),
+    .m_methods = functions, .m_slots = module_slots,
+    .m_traverse = module_traverse, .m_clear = module_clear, .m_free = module_free,
 };
 
 PyMODINIT_FUNC
