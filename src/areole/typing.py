@@ -41,6 +41,7 @@ __all__ = [
     "RemovalListener",
     "SharedCacheInfo",
     "SharedCall",
+    "SharedGeneric",
     "SharedMemoized",
     "SharedOfClass",
     "Source",
@@ -473,15 +474,37 @@ class SharedOfClass(SharedCall[Concatenate[Any, P], R_co, I_co], Protocol[P, R_c
     def __get__(self, instance: Any, owner: Any) -> SharedCall[P, R_co, I_co]: ...
 
 
+class SharedGeneric(SharedCall[..., Any, I_co], Generic[F, I_co]):
+    """The same as a generic function: see `MemoizedGeneric`."""
+
+    __call__: F
+
+    @property
+    def refresh(self) -> F:
+        raise NotImplementedError
+
+    def peek(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    @overload
+    def __get__(self, instance: None, owner: Any) -> SharedGeneric[F, I_co]: ...
+    @overload
+    def __get__(self, instance: object, owner: Any) -> Any: ...
+    def __get__(self, instance: object, owner: Any) -> Any:
+        raise NotImplementedError
+
+
 class SharedDecorator(Protocol[I_co]):
     """What `cached` gives for a SharedCache, or for a callable that chooses the cache."""
 
+    @overload
+    def __call__(self, function: G, /) -> SharedGeneric[G, I_co]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: TakesAnything[P, R_co], /) -> SharedMemoized[P, R_co, I_co]: ...
     @overload
     def __call__(self, function: Callable[Concatenate[type[S], P], R_co], /) -> SharedOfClass[P, R_co, I_co]: ...
     @overload
-    def __call__(self, function: GivesAnything, /) -> SharedMemoized[..., Any, I_co]: ...
+    def __call__(self, function: H, /) -> SharedGeneric[H, I_co]: ...
     @overload
     def __call__(self, function: Callable[P, Later[FillResult[S]]], /) -> SharedMemoized[P, Later[S], I_co]: ...
     @overload

@@ -29,6 +29,7 @@ from areole import (
     cached,
     sources,
 )
+from areole.metrics.prometheus import CacheCollector
 from areole.serializers import (
     Chain,
     JsonSerializer,
@@ -41,7 +42,7 @@ from areole.serializers import (
     pickle_serializer,
     serializer_for,
 )
-from areole.testing import ManualClock, assert_valid, disabled
+from areole.testing import ManualClock, assert_valid, clear_all, disabled
 from areole.typing import Memoized, SharedCacheInfo, Sourced
 
 T = TypeVar("T")
@@ -600,6 +601,8 @@ def a_store_of_anything() -> None:
 def a_store_as_a_dict(store: Storage[int]) -> None:
     assert_type(store.setdefault("key", 1), int)
     assert_type(store.popitem(), tuple[Any, int])
+    assert_type(clear_all(), None)
+    CacheCollector(prefix=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(list(store.values()), list[int])
     assert_type(list(store.items()), list[tuple[Any, int]])
     assert_type(list(store.keys()), list[Any])
