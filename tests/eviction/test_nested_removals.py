@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from areole import AtomicCache, FillDeadlockError, RecursiveFillError, Storage
+from areole import AtomicCache, FillDeadlockError, RecursiveFillError, Resilience, Storage
 from areole.testing import assert_valid
 
 from ..interleave import Injected, before_each, every_step, inject, signal_steps
-from ..kit import Told, check_books, every_policy, make_store
+from ..kit import ManualClock, Told, check_books, every_policy, make_store
 
 
 class Watched:
@@ -459,3 +459,24 @@ def test_what_a_refresh_shows_is_reported_once_though_a_finalizer_invalidates_it
 
 def steps_of_what_reports(code: CodeType) -> frozenset[int]:
     return every_step(code) if code.co_name in ("_evict_or_unpublish", "_store_successor") else frozenset()
+
+
+@every_policy
+def test_the_value_that_a_publication_replaces_is_reported_though_a_handler_sets_the_key_meanwhile(policy: str) -> None:
+    """Broken: 1. A notes the old value, and stores the new one 2. a set reports that, and drops the note of the old."""
+
+    def set_meanwhile(at: int) -> Injected:
+        told, values, clock = Told(), count(), ManualClock()
+        store: Storage[int] = make_store(policy, max_items=3, on_removal=told, clock=clock)
+        look = partial(
+            store.get_or_fill, "a", lambda key: next(values), ttl=1, resilience=Resilience(stale_ttl=9, fail_safe=True)
+        )
+        assert look() == 0
+        clock.advance(2)
+        injected = inject(look, lambda: store.set("a", next(values)), at)
+        store.clear()
+        reported = [value for _, value, _ in told.take()]
+        assert reported.count(0) == 1 and len(reported) == len(set(reported)), f"{injected}: {reported}"
+        return injected
+
+    before_each(signal_steps, set_meanwhile)

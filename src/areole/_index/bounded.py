@@ -118,7 +118,8 @@ class BoundedIndex(Accounting):
             return False
         if entry.weight > self._max_entry_weight:
             return self._reject_oversize(old, entry.key, entry.value, now, removed)
-        self._retiring[old] = old.value
+        around = self._retiring.get(old, Empty) if self._retiring else Empty
+        value = self._retiring[old] = old.value
         try:
             if self._nested and old not in self.snapshot():
                 return None
@@ -138,6 +139,8 @@ class BoundedIndex(Accounting):
                 self._store_again(entry)
         finally:
             self._retiring.pop(old, None)
+            if around is not Empty and around is not value:  # what a publication around this has replaced, and reports
+                self._retiring[old] = around
         self._account(entry)
         self._sweep(SWEPT_A_TIME, now, removed)
         return True
