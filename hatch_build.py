@@ -38,6 +38,8 @@ def _why_not(source: Path) -> str:
         return "AREOLE_PURE is set"
     if sys.implementation.name != "cpython":
         return f"{sys.implementation.name} is not CPython"
+    if sys.version_info < (3, 12):
+        return "it needs Python 3.12"
     if not source.exists():
         return f"there is no {source}"
     return "" if _flags("CC") and _flags("LDSHARED") else "this Python names no compiler"  # as on Windows
