@@ -271,7 +271,8 @@ def test_a_hit_in_the_store_takes_one_request_and_a_batch_that_fills_three(
     sent: list[int] = []
     send = Links.send
     monkeypatch.setattr(Links, "send", lambda self, batches: sent.append(len(batches)) or send(self, batches))
-    with SharedCache[str](RedisBackend(server.url, timeout=PATIENT), namespace="shop", ttl=60) as shop:
+    with RedisBackend(server.url, timeout=PATIENT) as backend:
+        shop = SharedCache[str](backend, namespace="shop", ttl=60)
         shop.set_many({"a": "A", "b": "B"})
         shop.get_or_fill("c", str)  # the server knows the scripts from here on
         one = AtomicCache(str, shared=shop)
@@ -285,6 +286,32 @@ def test_a_hit_in_the_store_takes_one_request_and_a_batch_that_fills_three(
         with pytest.raises(BackendError, match="WRONGTYPE"):
             many.fetch_many(["x", "list", "y"])
         assert shop.get_many(["x", "y"]) == {"x": "filled", "y": "filled"}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_batch_may_be_the_first_that_a_namespace_sees_and_may_fail(
+    server: servers.RedisServer, is_async: bool
+) -> None:
+    """Then it makes versions, of the namespace and of its tags, and gives its tokens back."""
+    made: list[str] = []
+
+    def load(keys: list[str]) -> list[str]:
+        made.extend(keys)
+        if len(made) == 2:
+            raise ZeroDivisionError
+        return keys
+
+    async def awaited() -> Any:
+        async with shop.aio as cache:
+            return await cache.get_or_fill_many(["a", "b"], load, tags=["t", "u"])
+
+    with RedisBackend(server.url, timeout=PATIENT) as backend:
+        shop = SharedCache[str](backend, namespace="fresh", ttl=60)
+        fill: Any = (lambda: run(awaited)) if is_async else lambda: shop.get_or_fill_many(["a", "b"], load, tags=["t"])
+        with pytest.raises(ZeroDivisionError):
+            fill()
+        assert server.cli("EXISTS", "{fresh:v1:a}!token", "{fresh:v1:b}!token") == "0"
+        assert fill() == {"a": "a", "b": "b"} == shop.get_many(["a", "b"])
 
 
 def test_a_clear_walks_over_many_keys_and_leaves_nothing_of_its_own(server: servers.RedisServer) -> None:

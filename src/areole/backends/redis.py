@@ -109,9 +109,7 @@ class RedisBackend(BaseBackend):
     ) -> tuple[bytes | None, bytes | None]:
         return self._run("take", self._commands.take(key, token, lease, seen))
 
-    def take_many(
-        self, asked: Sequence[tuple[str, bytes, float, bytes | None]], /
-    ) -> list[tuple[bytes | None, bytes | None]]:
+    def take_many(self, asked: Sequence[tuple[Any, ...]], /) -> list[tuple[bytes | None, bytes | None]]:
         """Do what `take` does with each of these arguments."""
         return self._run("take_many", self._commands.take_many(asked))
 
@@ -121,7 +119,7 @@ class RedisBackend(BaseBackend):
     def store_if_mine(self, key: str, value: bytes | None, token: bytes, ttl: float | None = None, /) -> bool:
         return self._run("store_if_mine", self._commands.store_if_mine(key, value, token, ttl))
 
-    def store_many_if_mine(self, asked: Sequence[tuple[str, bytes | None, bytes, float | None]], /) -> list[bool]:
+    def store_many_if_mine(self, asked: Sequence[tuple[Any, ...]], /) -> list[bool]:
         """Do what `store_if_mine` does with each of these arguments."""
         return self._run("store_many_if_mine", self._commands.store_many_if_mine(asked))
 

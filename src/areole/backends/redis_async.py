@@ -112,9 +112,7 @@ class AsyncRedisBackend:
     ) -> tuple[bytes | None, bytes | None]:
         return await self._run("take", self._commands.take(key, token, lease, seen))
 
-    async def take_many(
-        self, asked: Sequence[tuple[str, bytes, float, bytes | None]], /
-    ) -> list[tuple[bytes | None, bytes | None]]:
+    async def take_many(self, asked: Sequence[tuple[Any, ...]], /) -> list[tuple[bytes | None, bytes | None]]:
         """Do what `take` does with each of these arguments."""
         return await self._run("take_many", self._commands.take_many(asked))
 
@@ -124,7 +122,7 @@ class AsyncRedisBackend:
     async def store_if_mine(self, key: str, value: bytes | None, token: bytes, ttl: float | None = None, /) -> bool:
         return await self._run("store_if_mine", self._commands.store_if_mine(key, value, token, ttl))
 
-    async def store_many_if_mine(self, asked: Sequence[tuple[str, bytes | None, bytes, float | None]], /) -> list[bool]:
+    async def store_many_if_mine(self, asked: Sequence[tuple[Any, ...]], /) -> list[bool]:
         """Do what `store_if_mine` does with each of these arguments."""
         return await self._run("store_many_if_mine", self._commands.store_many_if_mine(asked))
 

@@ -81,6 +81,16 @@ def _run(script: Script, keys: Sequence[bytes], *arguments: bytes) -> Request:
     return Request(keys[0], words, script)
 
 
+def _take(key: str, token: bytes, lease: float, seen: bytes | None = None) -> Request:
+    head = () if seen is None else (seen[:SEEN_BYTES], b"%d" % SEEN_BYTES)
+    return _run(scripts.TAKE, [key.encode()], token, ms(lease), *head)
+
+
+def _store(key: str, value: bytes | None, token: bytes, ttl: float | None = None) -> Request:
+    words = () if value is None else (value, *_options(ttl))
+    return _run(scripts.STORE, [key.encode()], token, *words)
+
+
 # ---- commands
 
 
@@ -144,14 +154,8 @@ class Commands:
     ) -> Steps[tuple[bytes | None, bytes | None]]:
         return (yield from self.take_many([(key, token, lease, seen)]))[0]
 
-    def take_many(
-        self, asked: Sequence[tuple[str, bytes, float, bytes | None]]
-    ) -> Steps[list[tuple[bytes | None, bytes | None]]]:
-        requests = []
-        for key, token, lease, seen in asked:
-            head = () if seen is None else (seen[:SEEN_BYTES], b"%d" % SEEN_BYTES)
-            requests.append(_run(scripts.TAKE, [key.encode()], token, ms(lease), *head))
-        answers = yield from self._route.exchange(requests)
+    def take_many(self, asked: Sequence[tuple[Any, ...]]) -> Steps[list[tuple[bytes | None, bytes | None]]]:
+        answers = yield from self._route.exchange([_take(*each) for each in asked])
         return [(value, stands) for value, stands in answers]
 
     def renew(self, key: str, token: bytes, lease: float) -> Steps[bool]:
@@ -161,12 +165,8 @@ class Commands:
     def store_if_mine(self, key: str, value: bytes | None, token: bytes, ttl: float | None) -> Steps[bool]:
         return (yield from self.store_many_if_mine([(key, value, token, ttl)]))[0]
 
-    def store_many_if_mine(self, asked: Sequence[tuple[str, bytes | None, bytes, float | None]]) -> Steps[list[bool]]:
-        requests = []
-        for key, value, token, ttl in asked:
-            words = () if value is None else (value, *_options(ttl))
-            requests.append(_run(scripts.STORE, [key.encode()], token, *words))
-        return [stood == 1 for stood in (yield from self._route.exchange(requests))]
+    def store_many_if_mine(self, asked: Sequence[tuple[Any, ...]]) -> Steps[list[bool]]:
+        return [stood == 1 for stood in (yield from self._route.exchange([_store(*each) for each in asked]))]
 
     def kill_many(self, keys: Sequence[str]) -> Steps[list[bytes | None]]:
         names = [key.encode() for key in keys]
