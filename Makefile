@@ -49,7 +49,7 @@ stress: $(VENV)/ready
 sanitize: $(VENV)/ready
 	rm -rf $(VENV)/sanitized
 	mkdir $(VENV)/sanitized
-	cp -R src/areole $(VENV)/sanitized
+	cp -R src/areole $(VENV)/sanitized && rm -f $(VENV)/sanitized/areole/_core/_hit.*
 	CFLAGS='$(SANITIZE)' $(BIN)/python hatch_build.py $(VENV)/sanitized/areole/_core
 	test -e $(VENV)/sanitized/areole/_core/_hit.*
 	PYTHONPATH=$(abspath $(VENV)/sanitized) LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc \
