@@ -22,7 +22,6 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <math.h>
-#include <stddef.h>
 #include <structmember.h>
 #include <time.h>
 
@@ -37,8 +36,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *entries;        /* the index: an exact dict */
     PyTypeObject *entry_type;
-    PyMemberDef *deadline;    /* its slots */
-    PyMemberDef *value;
+    PyMemberDef *deadline, *value; /* its slots */
     PyMemberDef *noted;       /* what the policy notes at a hit */
     int is_monotonic;         /* whether the clock is time.monotonic; no other is read here */
     Note note;
@@ -46,8 +44,7 @@ typedef struct {
     PyObject *counter;        /* an iterator that is stepped, or a threading.local that has one as `hits`; or NULL */
     int is_counter_local;
     PyObject *hits_name;
-    PyObject *miss_name;      /* names of the methods of a cache that do what is not done here */
-    PyObject *look_up_name;
+    PyObject *miss_name, *look_up_name; /* names of the methods of a cache that do what is not done here */
 } Lookup;
 
 /* ---- slots */
@@ -160,9 +157,8 @@ static Outcome count(Lookup *self)
     }
     PyObject *step = PyIter_Next(hits);
     if (self->is_counter_local) { Py_DECREF(hits); }
-    if (step == NULL) { return PyErr_Occurred() ? RAISED : ODD; }
-    Py_DECREF(step);
-    return HIT;
+    Py_XDECREF(step);
+    return step != NULL ? HIT : PyErr_Occurred() ? RAISED : ODD;
 }
 
 static inline Outcome read_entry(Lookup *self, PyObject *entry, PyObject **value)
@@ -247,8 +243,8 @@ static PyObject *lookup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 
 static int lookup_traverse(Lookup *self, visitproc visit, void *arg)
 {
-    Py_VISIT(Py_TYPE(self)); Py_VISIT(self->entries); Py_VISIT(self->entry_type); Py_VISIT(self->ticks);
-    Py_VISIT(self->counter);
+    Py_VISIT(Py_TYPE(self)); Py_VISIT(self->entries); Py_VISIT(self->entry_type);
+    Py_VISIT(self->ticks); Py_VISIT(self->counter);
     return 0;
 }
 
@@ -273,11 +269,7 @@ static PyType_Spec lookup_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
 };
 
-typedef struct {
-    PyTypeObject *lookup_type;
-    PyTypeObject *front_type;
-    PyTypeObject *view_type;
-} State;
+typedef struct { PyTypeObject *lookup_type, *front_type, *view_type; } State;
 
 typedef struct {
     PyObject_HEAD
@@ -299,12 +291,10 @@ typedef struct {
     PyObject *whole;      /* the generated function: it looks up, and fills */
     PyObject *miss;       /* the same without its look */
     PyObject *names;      /* of the parameters, interned */
-    PyObject *defaults;   /* as many as there are names; `missing` where there is none */
-    PyObject *missing;
+    PyObject *defaults, *missing; /* as many as there are names; `missing` where there is none */
     PyObject *in_key;     /* a bytes object: for each parameter, whether it is a part of the key */
     Py_ssize_t key_length;
-    Py_ssize_t positional_only;
-    Py_ssize_t positional; /* those may be given by position */
+    Py_ssize_t positional_only, positional; /* so many may be given by position */
     int is_single;        /* f(k): the key is the one argument */
     int is_whole;         /* all parameters, in order, are the key */
 } Front;
@@ -342,15 +332,11 @@ static PyObject *make_key(Front *self, PyObject *const *args, Py_ssize_t nargs, 
         if (bound[i] == NULL && (bound[i] = PyTuple_GET_ITEM(self->defaults, i)) == self->missing) { return NULL; }
     }
     const char *in_key = PyBytes_AS_STRING(self->in_key);
-    if (self->is_single) {
-        for (Py_ssize_t i = 0; i < size; i++) {
-            if (in_key[i]) { return Py_NewRef(bound[i]); }
-        }
-    }
-    PyObject *key = PyTuple_New(self->key_length);
-    if (key == NULL) { return NULL; }
-    for (Py_ssize_t i = 0, place = 0; i < size; i++) {
-        if (in_key[i]) { PyTuple_SET_ITEM(key, place++, Py_NewRef(bound[i])); }
+    PyObject *key = self->is_single ? NULL : PyTuple_New(self->key_length);
+    for (Py_ssize_t i = 0, place = 0; i < size && (self->is_single || key != NULL); i++) {
+        if (!in_key[i]) { continue; }
+        if (self->is_single) { return Py_NewRef(bound[i]); }
+        PyTuple_SET_ITEM(key, place++, Py_NewRef(bound[i]));
     }
     return key;
 }
@@ -382,8 +368,7 @@ static PyObject *call_front(PyObject *callable, PyObject *const *args, size_t na
         }
         else if (PyErr_Occurred()) { return NULL; }
     }
-    if (outcome == HIT) { return value; }
-    if (outcome == RAISED) { return NULL; }
+    if (outcome == HIT || outcome == RAISED) { return value; }
     return PyObject_Vectorcall(outcome == MISS ? self->miss : self->whole, args, nargsf, kwnames);
 }
 
@@ -582,7 +567,6 @@ static int module_exec(PyObject *module)
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     State *state = PyModule_GetState(module);
-    if (state == NULL) { return 0; }
     Py_VISIT(state->lookup_type); Py_VISIT(state->front_type); Py_VISIT(state->view_type);
     return 0;
 }
@@ -590,7 +574,6 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 static int module_clear(PyObject *module)
 {
     State *state = PyModule_GetState(module);
-    if (state == NULL) { return 0; }
     Py_CLEAR(state->lookup_type); Py_CLEAR(state->front_type); Py_CLEAR(state->view_type);
     return 0;
 }
@@ -613,8 +596,4 @@ static struct PyModuleDef module_def = {
     .m_traverse = module_traverse, .m_clear = module_clear, .m_free = module_free,
 };
 
-PyMODINIT_FUNC
-PyInit__hit(void)
-{
-    return PyModuleDef_Init(&module_def);
-}
+PyMODINIT_FUNC PyInit__hit(void) { return PyModuleDef_Init(&module_def); }
