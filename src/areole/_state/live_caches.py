@@ -14,7 +14,8 @@ from .._platform.weak import WeakTable
 
 __all__ = ["LiveCache", "live_caches", "name_by_place"]
 
-_PACKAGE: Final = __name__.partition(".")[0] + "."
+_BETWEEN: Final = (__name__.partition(".")[0] + ".", "typing")
+"""Modules between who asks for a cache and the cache: `typing`, where the class was given its types in brackets."""
 
 
 class LiveCache:
@@ -79,7 +80,7 @@ class LiveCaches(Guarded):
 def name_by_place(kind: str) -> str:
     """Return a name for what is being made: its kind, and the module and line that asked for it."""
     frame: Any = sys._getframe(1)
-    while frame is not None and (frame.f_globals.get("__name__") or "").startswith(_PACKAGE):
+    while frame is not None and (frame.f_globals.get("__name__") or "").startswith(_BETWEEN):
         frame = frame.f_back
     return kind if frame is None else f"{kind} at {frame.f_globals.get('__name__')}:{frame.f_lineno}"
 
