@@ -25,7 +25,7 @@ def points_of(cache: str, reader: Any) -> dict[str, float]:
         for scope in resource.scope_metrics
         for metric in scope.metrics
         for point in metric.data.data_points
-        if point.attributes["cache"] == cache
+        if point.attributes.get("cache") == cache
     }
 
 

@@ -108,7 +108,7 @@ class TagTable:
     def find(self, tags: Iterable[str]) -> list[Entry]:
         """Return the living entries that are noted under one of `tags`; one with two of them twice."""
         discards = [discard for tag in tags if (discard := self._discards.get(tag)) is not None]
-        return [entry for discard in discards for each in list(discard.__self__) if (entry := each()) is not None]
+        return [entry for discard in discards for each in discard.__self__.copy() if (entry := each()) is not None]
 
 
 def tags_of(entry: Entry) -> list[str]:
