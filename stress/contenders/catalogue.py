@@ -17,7 +17,6 @@ from .others import (
 )
 from .ours import AreoleMapping, AreoleMemoize, AreoleStorage
 from .rows import LOOP_ROWS, THREAD_ROWS
-from .stranger import Stranger
 
 __all__ = ["all_contenders", "contender_called", "rows_for"]
 
@@ -45,8 +44,6 @@ def all_contenders() -> list[Contender]:
 
 
 def contender_called(name: str) -> Contender:
-    if ":" in name:
-        return Stranger(name)
     return {contender.name: contender for contender in all_contenders()}[name]
 
 

@@ -185,8 +185,7 @@ class AtomicDictIndex(IndexBase):
         if not is_removed and new is _VACANT:
             self._note_removed(old)
         for placed in list(self._placed) if is_removed else ():
-            is_there = self.find(placed.key) is placed
-            if self._placed.pop(placed, Empty) is None and not is_there:  # not removed, but overwritten by `new`
+            if self.find(placed.key) is not placed:  # `new` has overwritten it
                 self._drop(placed)
         self._placed.clear()
         return not is_removed

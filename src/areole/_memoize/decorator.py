@@ -19,8 +19,6 @@ from ..typing import (
     Memoized,
     MemoizeDecorator,
     MemoizedGeneric,
-    MemoizedLater,
-    MemoizedLaterOfClass,
     MemoizedOfClass,
     OnAbandon,
     PolicyName,
@@ -56,7 +54,6 @@ class CacheOptions(TypedDict, total=False):
     allow_single_use: bool
     shared: Any
     local_ttl: float | timedelta | None
-    copies: bool
     idle: float | timedelta | None
     tags: Tags
 
@@ -88,18 +85,9 @@ class Memoizing:
     ) -> MemoizedGeneric[G]: ...
     @overload
     @classmethod
-    def memoize(  # type: ignore[overload-overlap]
+    def memoize(
         cls, function: TakesAnything[P, R], /, ttl: Ttl[Any, Any] | None = None, **options: Unpack[MemoizeOptions]
     ) -> Memoized[P, R]: ...
-    @overload
-    @classmethod
-    def memoize(  # type: ignore[overload-overlap]
-        cls,
-        function: Callable[Concatenate[type[S], P], Later[R]],
-        /,
-        ttl: Ttl[Any, Any] | None = None,
-        **options: Unpack[MemoizeOptions],
-    ) -> MemoizedLaterOfClass[P, R]: ...
     @overload
     @classmethod
     def memoize(
@@ -122,7 +110,7 @@ class Memoizing:
         /,
         ttl: Ttl[Any, Any] | None = None,
         **options: Unpack[MemoizeOptions],
-    ) -> MemoizedLater[P, S]: ...
+    ) -> Memoized[P, Later[S]]: ...
     @overload
     @classmethod
     def memoize(

@@ -49,7 +49,7 @@ async def _play(contender: Contender, fails: bool) -> tuple[int, Any]:
 
     old = asyncio.create_task(ask())
     await entered.wait()
-    await cached.remove_in_loop(1)
+    cached.remove(1)
     newer = asyncio.create_task(ask())
     await asyncio.sleep(0.05)
     gate.set()

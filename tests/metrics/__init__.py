@@ -1,1 +1,0 @@
-"""Metrics: what is exported, and how caches are told apart."""
