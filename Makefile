@@ -2,9 +2,16 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-WHEELS = uvloop orjson ormsgpack msgpack zstandard pydantic fastapi httpx
+# what is run once more as pure Python, where areole was built with its accelerator
+PURE = tests/memoize tests/fills/test_single_flight.py tests/fills/test_exceptions.py tests/storage/test_storage.py \
+  tests/contract/test_contract.py tests/contract/test_count.py tests/contract/test_contract_ttl.py tests/expiry/test_storage_ttl.py
+# for what areole was built with a sanitizer
+SANITIZED = $(PURE) tests/process/test_process.py
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1
+IS_FAST = $(BIN)/python -c 'import areole; raise SystemExit(not areole.accelerated)'
+WHEELS = uvloop orjson ormsgpack msgpack zstandard pydantic fastapi httpx flask
 
-.PHONY: demo test lint bench stress clean
+.PHONY: demo test lint docs bench stress sanitize clean
 
 demo: $(VENV)/ready
 	@echo '==> running the demonstration: python -m areole'
@@ -13,7 +20,10 @@ demo: $(VENV)/ready
 test: demo $(VENV)/ready-wheels
 	@sed -n 's/..*/==> no wheel here, so the tests of these are skipped: &/p' $(VENV)/ready-wheels
 	@command -v redis-server >/dev/null || echo '==> no redis-server here, so the tests of Redis are skipped'
+	@$(IS_FAST) && echo '==> areole with its accelerator' || echo '==> areole as pure Python: see CONTRIBUTING.md'
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
+	@! $(IS_FAST) || echo '==> once more, a part: areole as pure Python'
+	@! $(IS_FAST) || AREOLE_PURE=1 $(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(PURE)
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
@@ -24,14 +34,30 @@ lint: $(VENV)/ready-dev
 	$(BIN)/python -m build --no-isolation --outdir $(VENV)/dist
 	$(BIN)/twine check --strict $(VENV)/dist/*
 
+# a link that leads nowhere fails, and so does a page that is not in nav
+docs: $(VENV)/ready-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo '==> the documentation is in site/index.html'
+
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks.hits
 
 stress: $(VENV)/ready
 	$(BIN)/python -m stress run --all --seconds 60
 
+# for builds with a GIL: others have an allocator of their own, which a sanitizer cannot replace
+sanitize: $(VENV)/ready
+	rm -rf $(VENV)/sanitized
+	mkdir $(VENV)/sanitized
+	cp -R src/areole $(VENV)/sanitized && rm -f $(VENV)/sanitized/areole/_core/_hit.*
+	CFLAGS='$(SANITIZE)' $(BIN)/python hatch_build.py $(VENV)/sanitized/areole/_core
+	test -e $(VENV)/sanitized/areole/_core/_hit.*
+	PYTHONPATH=$(abspath $(VENV)/sanitized) LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(BIN)/python -m pytest -p no:cacheprovider -k 'not memory' $(SANITIZED)
+
 # cereggii has no wheel for 3.13t, and needs a newer cmake than many systems have to build from source
-$(VENV)/ready: pyproject.toml
+$(VENV)/ready: pyproject.toml hatch_build.py src/areole/_core/hit.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "areole needs Python 3.11 or later, not " + sys.version)'
 	@echo '==> making a virtual environment in $(VENV)'
 	@$(PYTHON) -m venv $(VENV)
@@ -56,5 +82,9 @@ $(VENV)/ready-dev: $(VENV)/ready-wheels
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+$(VENV)/ready-docs: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv .venv-*
+	rm -rf .venv .venv-* site

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .shared_contenders import (
@@ -45,10 +46,10 @@ async def _load_async(key: str) -> Any:
     return VALUE
 
 
-def _shared(place: Place) -> Any:
+def _shared(place: Place, **options: Any) -> Any:
     from areole import SharedCache
 
-    shared = SharedCache[Any](place.url, namespace="b", ttl=TTL, timeout=5)
+    shared = SharedCache[Any](place.url, namespace="b", ttl=TTL, timeout=5, **options)
     place.stack.callback(shared.close)
     return shared
 
@@ -78,6 +79,45 @@ def _tier_function(place: Place) -> Operations:
     from areole import AtomicCache
 
     return _of_function(AtomicCache.memoize(name="load", ttl=TTL, shared=_shared(place))(_load))
+
+
+def _tier_of_bytes(place: Place) -> Operations:
+    from areole import AtomicCache
+
+    return _of_items(AtomicCache(_load, ttl=TTL, shared=_shared(place), copies=True))
+
+
+def _mapping(place: Place) -> Operations:
+    shared = _shared(place)
+    return {IN_STORE: _gets(shared), PREPARE: lambda keys: shared.set_many(dict.fromkeys(keys, VALUE))}
+
+
+def _near(place: Place) -> Operations:
+    from areole import Storage
+
+    behind = _shared(place, local=Storage[Any](default_ttl=AT_ONCE))
+    return _kept_near(place, copies=False) | {IN_STORE: _gets(behind)}
+
+
+def _kept_near(place: Place, copies: bool) -> Operations:
+    from areole import Storage
+
+    local = Storage[Any](max_items=10_000)
+    near = _shared(place, local=local, copies=copies)
+
+    def prepare(keys: Keys) -> None:
+        near.set_many(dict.fromkeys(keys, VALUE))
+        _until_kept(local, lambda: _gets(near)(keys), keys)
+
+    return {HIT: _gets(near), PREPARE: prepare}
+
+
+def _gets(shared: Any) -> Callable[[Keys], None]:
+    def get(keys: Keys) -> None:
+        for key in keys:
+            shared.get(key)
+
+    return get
 
 
 def _of_items(cache: Any) -> Operations:
@@ -215,6 +255,10 @@ TIER_CONTENDERS = [
     SharedContender("cache[k], shared=", LOCAL, "areole", _tier),
     SharedContender("f(k)", LOCAL, "areole", _local_function),
     SharedContender("f(k), shared=", LOCAL, "areole", _tier_function),
+    SharedContender("cache[k], shared=, copies=", LOCAL, "areole", _tier_of_bytes),
+    SharedContender("shared.get(k)", LOCAL, "areole", _mapping),
+    SharedContender("shared.get(k), local=", LOCAL, "areole", _near),
+    SharedContender("shared.get(k), local=, copies=", LOCAL, "areole", partial(_kept_near, copies=True)),
     SharedContender("redis-py, cache_config", LOCAL, "redis", _redis_cached),
     SharedContender("dogpile.cache", LOCAL, "dogpile.cache", _reads("dogpile.cache", REDIS)),
     SharedContender("cache[k]", LOCAL_TASKS, "areole", _local_async, is_async=True),

@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 import pytest
 
@@ -15,6 +16,8 @@ from areole._index import atomic as _index
 
 from .interleave.explore import free_atomic_dicts
 from .kit import LOOPS, assert_no_complaints, is_free_threaded, run
+
+T = TypeVar("T")
 
 if is_free_threaded() and sys.version_info < (3, 14):
     # 3.13t makes functions immortal once a second thread has run, memoized ones with their AtomicDicts too, so that
@@ -54,7 +57,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if " at 0x" in item.nodeid:
             raise pytest.UsageError(f"{item.nodeid}: pass ids=repr_without_address, of tests.kit")
-    items.sort(key=lambda item: not item.nodeid.startswith(("tests/interleave/", "tests/tools/")))
+    first = [item for item in items if item.nodeid.startswith(FIRST)]
+    rest = [item for item in items if not item.nodeid.startswith(FIRST)]
+    items[:] = share_out(first, rest, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+FIRST: Final = (
+    "tests/interleave/",
+    "tests/tools/",
+    "tests/memoize/test_cached_freed.py",
+    "tests/fills/test_interrupts.py",
+    "tests/fills/test_background.py",
+    "tests/fills/test_resilience_schedules.py",
+    "tests/fills/test_abandoned_fills.py",
+    "tests/eviction/test_storage_interrupts.py",
+    "tests/eviction/test_storage_reentry.py",
+    "tests/shared/test_stopped_calls.py",
+)
+
+
+def share_out(first: list[T], rest: list[T], count: int) -> list[T]:
+    """Have each of `count` processes, which get equal slices of the whole in order, begin with some of `first`."""
+    size = -(-(len(first) + len(rest)) // count)
+    shared, left = list[T](), iter(rest)
+    for n in range(count):
+        share = first[n::count]
+        shared += [*share, *islice(left, size - len(share))]
+    return [*shared, *left]
 
 
 def pytest_collection_finish() -> None:

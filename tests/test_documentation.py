@@ -148,21 +148,19 @@ def test_the_table_of_stores_is_that_of_the_results() -> None:
 
 
 def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
-    hits = [figure("3.13", "hits", case) for case in ("areole f(k)", "lru_cache f(k)", "cereggii f(k)")]
-    assert "areole {}, `functools.lru_cache` {}, cereggii's cache {};".format(*hits) in " ".join(
-        TEXTS["README.md"].split()
-    )
-    speed = rows_of("speed.md")
-    stores = [
-        speed[case][0]
-        for case in (
-            'areole, memoized, `policy="s3fifo"`',
-            "`functools.lru_cache(1000)`, a call",
-            "`cachetools.TTLCache` under a lock",
-        )
-    ]
-    expected = "areole {}, `functools.lru_cache` {}, `cachetools.TTLCache` under a lock {} (CPython 3.13"
-    assert expected.format(*stores) in " ".join(TEXTS["README.md"].split())
+    speed, readme = rows_of("speed.md"), rows_of("README.md")
+    expected = {
+        "areole, memoized": figure("3.13", "hits", "areole f(k)"),
+        "`functools.lru_cache(maxsize=None)`": figure("3.13", "hits", "lru_cache f(k)"),
+        "cereggii's `AtomicCache.memoize`": figure("3.13", "hits", "cereggii f(k)"),
+        "areole, memoized, 1,000 items at most": speed['areole, memoized, `policy="s3fifo"`'][0],
+        "`functools.lru_cache(1000)`": speed["`functools.lru_cache(1000)`, a call"][0],
+        "`cachetools.TTLCache` under a lock": speed["`cachetools.TTLCache` under a lock"][0],
+        "areole, `await` of a memoized `async def`": figure("aio-3.13", "hits", "areole memoize await f(k)"),
+        "async-lru": figure("aio-3.13", "hits", "async-lru await f(k)"),
+        "aiocache's `cached`, in memory": figure("aio-3.13", "hits", "aiocache cached await f(k)"),
+    }
+    assert {case: readme[case][-1] for case in expected} == expected
 
 
 def test_the_comparison_is_the_one_that_was_made() -> None:
@@ -175,6 +173,11 @@ def test_the_comparison_is_the_one_that_was_made() -> None:
     assert f"Of {len(threads)} questions about threads" in TEXTS["README.md"] and answered[0] == len(threads)
     assert f"the best of eight other caches answers {max(answered[1:])}" in " ".join(TEXTS["README.md"].split())
     assert len(answered) == 9
+    shown = TEXTS["README.md"].split("<!-- comparison -->")[1].split("<!-- /comparison -->")[0]
+    columns = zip(made.splitlines()[0].strip("| ").split(" | "), zip(*threads, strict=True), strict=True)
+    for name, column in columns:
+        yes, not_offered = column.count("yes"), column.count("-")
+        assert f"| {name} | {yes} | {len(column) - yes - not_offered} | {not_offered} |" in shown
     (cold_key,) = [o for o in saved["outcomes"] if (o["row"], o["contender"]) == ("cold_key", "lru_cache")]
     assert cold_key["detail"] == "more than one call in 80 of 400 bursts, up to 16 of 16"
     assert "Of 400 times that 16 threads" in TEXTS["README.md"] and "than once in 80, up to 16" in TEXTS["README.md"]

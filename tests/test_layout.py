@@ -16,7 +16,7 @@ PACKAGE = Path(areole.__file__).parent
 
 FLOORS = (
     "errors typing _platform serializers _core _eviction _index _expiry _state _fill _memoize _cache "
-    "backends shared _cached testing"
+    "backends shared _cached metrics testing fixtures"
 )
 """From the bottom up; above them `demo`, and what stands at the top of the package."""
 

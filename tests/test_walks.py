@@ -45,7 +45,8 @@ def test_a_walk_has_not_become_longer(name: str, walks: dict[str, list[str]]) ->
     visited, (limit, wanted) = walks[name], LIMITS[name]
     listed = "\n    ".join([f"{name}: {len(visited)} functions, at most {limit}; wanted: {wanted}", *visited])
     print(listed)
-    assert 0 < len(visited) <= limit, listed
+    is_in_c = areole.accelerated and name in ("hit", "hit, bounded, ttl")  # then no function is visited
+    assert (len(visited) > 0 or is_in_c) and len(visited) <= limit, listed
 
 
 def test_each_walk_has_a_limit(walks: dict[str, list[str]]) -> None:

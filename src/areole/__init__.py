@@ -12,34 +12,33 @@ source is slow or down. What contributors need is in docs/architecture.md.
 """
 
 import typing as _typing
+from importlib import import_module as _import_module
 
 from ._platform import requirements  # noqa: F401  (first: it says clearly where areole cannot be used)
 
-# isort: split
-
-from ._cache.atomic_cache import AsyncAtomicCache, AtomicCache
-from ._cache.serialized_cache import Cache
-from ._cache.storage import Storage
-from ._cached.cached import cached
-from ._core.sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
-from ._core.sources import sources
-from ._fill.filled import NOT_MODIFIED, Filled
-from ._fill.resilience import Resilience
-from .errors import (
-    AreoleError,
-    BackendError,
-    CacheClosedError,
-    FillDeadlockError,
-    FillTimeout,
-    RecursiveFillError,
-    SerializationError,
-    SettingsError,
-)
-from .serializers import Deserializer, Serializer
-from .typing import CacheInfo, RemovalCause
-
 if _typing.TYPE_CHECKING:
+    from ._cache.atomic_cache import AsyncAtomicCache, AtomicCache
+    from ._cache.serialized_cache import Cache
+    from ._cache.storage import Storage
+    from ._cached.cached import cached
+    from ._core.accelerator import accelerated
+    from ._core.sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
+    from ._core.sources import sources
+    from ._fill.filled import NOT_MODIFIED, Filled
+    from ._fill.resilience import Resilience
+    from .errors import (
+        AreoleError,
+        BackendError,
+        CacheClosedError,
+        FillDeadlockError,
+        FillTimeout,
+        RecursiveFillError,
+        SerializationError,
+        SettingsError,
+    )
+    from .serializers import Deserializer, Serializer
     from .shared.cache import SharedCache
+    from .typing import CacheInfo, RemovalCause
 
 __all__ = [
     "CACHE_MISS",
@@ -66,17 +65,45 @@ __all__ = [
     "SettingsError",
     "SharedCache",
     "Storage",
+    "accelerated",
     "cached",
     "sources",
 ]
 __version__ = "0.1.0"
 
+_MODULES: _typing.Final = {
+    "._cache.atomic_cache": "AsyncAtomicCache AtomicCache",
+    "._cache.serialized_cache": "Cache",
+    "._cache.storage": "Storage",
+    "._cached.cached": "cached",
+    "._core.accelerator": "accelerated",
+    "._core.sentinels": "CACHE_MISS DEFAULT_TTL CacheMissSentinel DefaultTTLSentinel",
+    "._core.sources": "sources",
+    "._fill.filled": "NOT_MODIFIED Filled",
+    "._fill.resilience": "Resilience",
+    ".errors": (
+        "AreoleError BackendError CacheClosedError FillDeadlockError "
+        "FillTimeout RecursiveFillError SerializationError SettingsError"
+    ),
+    ".serializers": "Deserializer Serializer",
+    ".typing": "CacheInfo RemovalCause",
+    ".shared.cache": "SharedCache",
+}
+"""Where each public name is defined. A module is imported when one of its names is first asked for."""
+
+_WHERE: _typing.Final = {name: module for module, names in _MODULES.items() for name in names.split()}
+_SUBMODULES: _typing.Final = ("errors", "serializers", "typing")
+
 
 def __getattr__(name: str) -> _typing.Any:
-    """Import what is needed for shared caches when it is first asked for."""
-    if name == "SharedCache":
-        from .shared.cache import SharedCache
+    """Import what defines this name; `import areole` alone imports nothing that is not used."""
+    if name in _SUBMODULES:
+        return _import_module(f".{name}", __name__)
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(_import_module(_WHERE[name], __name__), name)
+    return value
 
-        globals()["SharedCache"] = SharedCache
-        return SharedCache
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBMODULES})

@@ -1,11 +1,10 @@
-"""For tests of what uses areole: a clock that stands still, a switch that turns caching off, and a check of a cache."""
+"""For tests of what uses areole: a clock that stands still, caching turned off, caches emptied, and a check of one."""
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from math import isnan
@@ -13,7 +12,6 @@ from numbers import Real
 from typing import Any
 
 from ._cache.lookups import Lookups
-from ._cache.read_through import ReadThrough
 from ._core.entry import UNPUBLISHED, Empty, Entry, IdleTimes
 from ._core.flight import Flight
 from ._expiry.freed_functions import KeyNamespace
@@ -23,9 +21,12 @@ from ._index.bounded import BoundedIndex, is_kept
 from ._memoize.class_cache import CacheOfInstances
 from ._platform.locks import run_locked
 from ._state.cache_state import CacheState
+from ._state.live_caches import LiveCache, live_caches
+from .backends.memory import MemoryBackend
+from .errors import CacheClosedError
 from .shared.bypass import switch
 
-__all__ = ["ManualClock", "assert_valid", "disabled"]
+__all__ = ["ManualClock", "assert_valid", "clear_all", "disabled"]
 
 
 class ManualClock:
@@ -104,16 +105,53 @@ def _complete_unkept(
 
 
 def _remove_what_was_filled() -> None:
-    caches: list[Any] = [each for each in gc.get_objects() if issubclass(type(each), Lookups)]  # asks no object itself
-    for cache in caches:
-        if not hasattr(cache, "_state"):
-            continue  # its arguments were refused
-        if isinstance(cache, ReadThrough):
-            cache._state.clear()
-            continue
-        for entry in cache._state.index.snapshot():
-            if isinstance(entry.key, tuple) and entry.key and isinstance(entry.key[0], KeyNamespace):
-                cache._state.invalidate(entry.key, cache._clock())
+    for state, live in live_caches.all():
+        if live.reads_through:
+            _clear(state, live)
+        elif isinstance(state, CacheState):
+            _remove_results(state)
+
+
+def _remove_results(state: CacheState) -> None:
+    """Remove what functions have in a store that are cached there."""
+    for entry in state.index.snapshot():
+        if isinstance(entry.key, tuple) and entry.key and isinstance(entry.key[0], KeyNamespace):
+            state.invalidate(entry.key, state.clock())
+
+
+# ---- every cache emptied
+
+
+def clear_all() -> None:
+    """Empty every cache of this process, so that no test finds what another one has left there.
+
+    That is: read-through caches, memoized functions and methods, stores, with what was set in them, what is kept in
+    front of shared caches, and `memory://`. Stores that other processes may use (Redis, SQLite, Django's) are neither
+    asked nor changed, and counters go on. `on_removal` is called as for `clear`.
+
+    Under concurrency:
+        It does not wait. Fills that run meanwhile are detached: they go on, their callers and those who had joined get
+        what they bring, and it is not stored in this process. A lookup that starts after this has returned gets no
+        value from before; what other threads fill or set meanwhile may stay.
+    """
+    for state, live in live_caches.all():
+        if isinstance(state, CacheState):
+            _clear(state, live)
+        else:
+            _clear_shared(state)
+
+
+def _clear_shared(state: Any) -> None:
+    """Empty a shared cache where its store is in this process, and detach its fills: no later caller joins them."""
+    if isinstance(state.backend, MemoryBackend):
+        with suppress(CacheClosedError):
+            state.backend.clear("")  # with the tokens of fills that are running
+    state.flights.clear()
+
+
+def _clear(state: CacheState, live: LiveCache) -> None:
+    for each in live.states_of(state):
+        each.clear()
 
 
 def assert_valid(cache: object) -> None:

@@ -31,6 +31,9 @@ __all__ = [
     "Memoized",
     "MemoizedCall",
     "MemoizedGeneric",
+    "MemoizedLater",
+    "MemoizedLaterCall",
+    "MemoizedLaterOfClass",
     "MemoizedOfClass",
     "OnAbandon",
     "PolicyName",
@@ -38,6 +41,7 @@ __all__ = [
     "RemovalListener",
     "SharedCacheInfo",
     "SharedCall",
+    "SharedGeneric",
     "SharedMemoized",
     "SharedOfClass",
     "Source",
@@ -144,6 +148,7 @@ class CacheInfo(NamedTuple):
         size_in_bytes: what they weigh; None: they are not weighed, and the cache's `size_in_bytes` adds it up.
         hung_fills: background fills in threads that took longer than the `hard_timeout`, by default five seconds.
         shared_hits: values that the cache behind this one had (see `shared`), of the misses and of background fills.
+        oversize: of the evictions, those since a new value was too large.
     """
 
     hits: int | None
@@ -161,6 +166,7 @@ class CacheInfo(NamedTuple):
     size_in_bytes: int | None = None
     hung_fills: int = 0
     shared_hits: int = 0
+    oversize: int = 0
 
 
 class Sourced(NamedTuple):
@@ -232,7 +238,10 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
 D = TypeVar("D")
+
+Later: TypeAlias = Coroutine[Any, Any, D]
 
 
 class CachedCall(Protocol[P, R_co]):
@@ -290,6 +299,28 @@ class Memoized(MemoizedCall[P, R_co], Protocol[P, R_co]):
     def __get__(self, instance: object, owner: Any) -> MemoizedCall[P, R_co]: ...
 
 
+class MemoizedLaterCall(MemoizedCall[P, Later[S_co]], Protocol[P, S_co]):
+    """What a memoized `async def` offers: with `shared`, what these return can be awaited for the part in the store."""
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def purge(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def invalidate_tags(self, *tags: str) -> Any: ...
+    def cache_clear(self) -> Any: ...
+
+
+class MemoizedLater(MemoizedLaterCall[P, S_co], Protocol[P, S_co]):
+    """A memoized `async def`: see `Memoized`."""
+
+    @overload
+    def __get__(self, instance: None, owner: Any) -> MemoizedLater[P, S_co]: ...
+    @overload
+    def __get__(
+        self: MemoizedLater[Concatenate[S, Q], S_co], instance: S, owner: Any
+    ) -> MemoizedLaterCall[Q, S_co]: ...
+    @overload
+    def __get__(self, instance: object, owner: Any) -> MemoizedLaterCall[P, S_co]: ...
+
+
 class MemoizedOfClass(MemoizedCall[Concatenate[Any, P], R_co], Protocol[P, R_co]):
     """A memoized classmethod, or a function that takes a class: through a class or an instance, that is given.
 
@@ -299,7 +330,10 @@ class MemoizedOfClass(MemoizedCall[Concatenate[Any, P], R_co], Protocol[P, R_co]
     def __get__(self, instance: Any, owner: Any) -> MemoizedCall[P, R_co]: ...
 
 
-Later: TypeAlias = Coroutine[Any, Any, D]
+class MemoizedLaterOfClass(MemoizedLaterCall[Concatenate[Any, P], S_co], Protocol[P, S_co]):
+    """The same as an `async def`."""
+
+    def __get__(self, instance: Any, owner: Any) -> MemoizedLaterCall[P, S_co]: ...
 
 
 class _Witness:
@@ -364,13 +398,19 @@ class MemoizeDecorator(Protocol):
     @overload
     def __call__(self, function: G, /) -> MemoizedGeneric[G]: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, function: TakesAnything[P, R_co], /) -> Memoized[P, R_co]: ...
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: TakesAnything[P, R_co], /
+    ) -> Memoized[P, R_co]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[Concatenate[type[S], P], Later[D]], /
+    ) -> MemoizedLaterOfClass[P, D]: ...
     @overload
     def __call__(self, function: Callable[Concatenate[type[S], P], R_co], /) -> MemoizedOfClass[P, R_co]: ...
     @overload
     def __call__(self, function: H, /) -> MemoizedGeneric[H]: ...
     @overload
-    def __call__(self, function: Callable[P, Later[FillResult[S]]], /) -> Memoized[P, Later[S]]: ...
+    def __call__(self, function: Callable[P, Later[FillResult[S]]], /) -> MemoizedLater[P, S]: ...
     @overload
     def __call__(self, function: Callable[P, FillResult[R_co]], /) -> Memoized[P, R_co]: ...
 
@@ -434,15 +474,37 @@ class SharedOfClass(SharedCall[Concatenate[Any, P], R_co, I_co], Protocol[P, R_c
     def __get__(self, instance: Any, owner: Any) -> SharedCall[P, R_co, I_co]: ...
 
 
+class SharedGeneric(SharedCall[..., Any, I_co], Generic[F, I_co]):
+    """The same as a generic function: see `MemoizedGeneric`."""
+
+    __call__: F
+
+    @property
+    def refresh(self) -> F:
+        raise NotImplementedError
+
+    def peek(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    @overload
+    def __get__(self, instance: None, owner: Any) -> SharedGeneric[F, I_co]: ...
+    @overload
+    def __get__(self, instance: object, owner: Any) -> Any: ...
+    def __get__(self, instance: object, owner: Any) -> Any:
+        raise NotImplementedError
+
+
 class SharedDecorator(Protocol[I_co]):
     """What `cached` gives for a SharedCache, or for a callable that chooses the cache."""
 
+    @overload
+    def __call__(self, function: G, /) -> SharedGeneric[G, I_co]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: TakesAnything[P, R_co], /) -> SharedMemoized[P, R_co, I_co]: ...
     @overload
     def __call__(self, function: Callable[Concatenate[type[S], P], R_co], /) -> SharedOfClass[P, R_co, I_co]: ...
     @overload
-    def __call__(self, function: GivesAnything, /) -> SharedMemoized[..., Any, I_co]: ...
+    def __call__(self, function: H, /) -> SharedGeneric[H, I_co]: ...
     @overload
     def __call__(self, function: Callable[P, Later[FillResult[S]]], /) -> SharedMemoized[P, Later[S], I_co]: ...
     @overload

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .catalogue import all_contenders, rows_for
+from .catalogue import all_contenders, contender_called, rows_for
 from .frame import DEADLINE, run_all
 from .outcome import NOT_INSTALLED, NOT_OFFERED, SURVIVES, Outcome
 from .report import as_json, as_markdown, build_of, compact_markdown
@@ -20,14 +20,19 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 1 if areole did not survive something that it offers."""
-    options = _make_parser().parse_args(arguments)
+    parser = _make_parser()
+    options = parser.parse_args(arguments)
     if options.list:
         _list()
         return 0
+    try:
+        contenders = [contender_called(options.subject)] if options.subject else all_contenders()
+    except ValueError as error:
+        parser.error(str(error))
     pairs = [
         (row, contender.name)
         for row in (*THREAD_ROWS, *LOOP_ROWS)
-        for contender in all_contenders()
+        for contender in contenders
         if row in rows_for(contender)
         and (not options.only or row in options.only)
         and _is_wanted(contender.name, options.contender)
@@ -43,6 +48,7 @@ def _make_parser() -> argparse.ArgumentParser:
     names = ", ".join(contender.name for contender in all_contenders())
     parser.add_argument("--only", metavar="ROW", action="append", choices=(*THREAD_ROWS, *LOOP_ROWS))
     parser.add_argument("--contender", metavar="NAME", action="append", help=f"part of a name of: {names}")
+    parser.add_argument("--subject", metavar="MODULE:FACTORY", help="a cache of your own (docs/stress.md)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each program that races (default 1)")
     parser.add_argument("--scale", type=float, default=1.0, help="of the counts, such as those of keys (default 1)")
     parser.add_argument("--patience", type=float, default=4.0, help="seconds until a thread hangs (default 4)")
@@ -65,7 +71,7 @@ def _is_well(outcome: Outcome) -> bool:
 
 def _show(outcome: Outcome) -> None:
     detail = f": {outcome.detail}" if outcome.detail else ""
-    where = f"{outcome.row:<26}{outcome.contender:<22}"
+    where = f"{outcome.row:<26}{outcome.contender:<22} "
     print(f"{outcome.seconds:6.1f} s  {where}{outcome.kind}{detail}", file=sys.stderr, flush=True)
 
 

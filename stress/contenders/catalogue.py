@@ -17,6 +17,7 @@ from .others import (
 )
 from .ours import AreoleMapping, AreoleMemoize, AreoleStorage
 from .rows import LOOP_ROWS, THREAD_ROWS
+from .stranger import Stranger
 
 __all__ = ["all_contenders", "contender_called", "rows_for"]
 
@@ -44,6 +45,8 @@ def all_contenders() -> list[Contender]:
 
 
 def contender_called(name: str) -> Contender:
+    if ":" in name:
+        return Stranger(name)
     return {contender.name: contender for contender in all_contenders()}[name]
 
 

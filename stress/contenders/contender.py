@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
@@ -52,12 +53,15 @@ class Cached:
     def offers(self, operation: str) -> bool:
         return not isinstance(getattr(self, operation), Missing)
 
-    def remove(self, key: Any) -> None:
+    def remove(self, key: Any) -> Any:
         """Remove a key, by clearing where there is no other way."""
-        if self.offers("invalidate"):
-            self.invalidate(key)
-        else:
-            self.clear()
+        return self.invalidate(key) if self.offers("invalidate") else self.clear()
+
+    async def remove_in_loop(self, key: Any) -> None:
+        """The same, awaited where that has to be."""
+        removal = self.remove(key)
+        if inspect.isawaitable(removal):
+            await removal
 
 
 class Contender(benchmarks.contenders.Contender):

@@ -53,6 +53,7 @@ def test_cache_info_is_a_named_tuple_that_begins_as_that_of_functools() -> None:
         "size_in_bytes",
         "hung_fills",
         "shared_hits",
+        "oversize",
     )
     with pytest.raises(AttributeError):
         info.misses = 1  # type: ignore[misc]

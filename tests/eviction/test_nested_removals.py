@@ -14,15 +14,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import count
+from types import CodeType
 from typing import Any
 
 import pytest
 
-from areole import AtomicCache, FillDeadlockError, RecursiveFillError, Storage
+from areole import AtomicCache, FillDeadlockError, RecursiveFillError, Resilience, Storage
 from areole.testing import assert_valid
 
-from ..interleave import Injected, before_each, inject, signal_steps
-from ..kit import Told, check_books, every_policy, make_store
+from ..interleave import Injected, before_each, every_step, inject, signal_steps
+from ..kit import ManualClock, Told, check_books, every_policy, make_store
 
 
 class Watched:
@@ -370,3 +371,112 @@ def test_no_limit_is_exceeded_after_a_key_has_stored_something_and_then_raises(p
         nested.run(lambda: store.set(nested.key(2), 2))
     assert len(stored_of(store)) <= 2
     check_books(store)
+
+
+@every_policy
+@pytest.mark.parametrize("again", ["set", "invalidate"])
+def test_what_nested_code_has_stored_and_other_nested_code_removes_is_reported_once(policy: str, again: str) -> None:
+    """Found by the scenario `removals` on 3.13t.
+
+    1. inside a set, nested code stores D                       3. a signal handler removes D, and reports it
+    2. the set looks whether D was overwritten: it was stored   4. the set looks: D is not there, and is reported again
+
+    and, where the handler comes before step 2: D was noted as removed, and then, by what had stored it, as stored.
+    """
+    before_each(signal_steps, partial(remove_what_nested_code_stores, policy, again))
+
+
+def remove_what_nested_code_stores(policy: str, again: str, at: int) -> Injected:
+    told, values, nested = Told(), count(), Nested({})
+    store: Storage[int] = make_store(policy, max_items=3, on_removal=told)
+    put = lambda key: store.set(key, next(values))  # noqa: E731
+    acts = {"set": partial(put, "d"), "invalidate": partial(store.invalidate, "d")}
+    put(nested.key(0))
+    put(nested.key(1))
+    nested.acts[1] = acts["set"]
+    injected = inject(partial(nested.run, lambda: put(nested.key(0))), acts[again], at)
+    nested.calls = None
+    check_books(store)
+    for _ in range(2):  # what nested code could not report, the next operation does
+        put("e")
+        store.clear()
+    assert sorted(value for _, value, _ in told.take()) == list(range(next(values))), repr(injected)
+    return injected
+
+
+def evict_during_its_refresh(policy: str, told: Told, at: int) -> Injected:
+    """`a` is invalidated before a step of what evicts it, while it shows its old value: a lookup in its own fill."""
+    runs: list[Injected] = []
+
+    def fill(key: str) -> int:
+        if key == "a" and next(fills) == 1:
+            runs.append(inject(lambda: cache["b"], lambda: cache.invalidate("a"), at))
+        return next(values)
+
+    values, fills = count(), count()
+    cache: AtomicCache[str, int] = AtomicCache(fill, max_items=1, policy=policy, on_removal=told)
+    assert cache["a"] == 0
+    cache.refresh("a")
+    cache.clear()
+    return runs[0]
+
+
+def insert_during_its_refresh(policy: str, told: Told, at: int) -> Injected:
+    """A key is invalidated before a step of its refresh, which begins with an assignment in which another is filled."""
+    values, nested = count(), Nested({})
+    cache: AtomicCache[Any, int] = AtomicCache(lambda key: next(values), max_items=5, policy=policy, on_removal=told)
+    for n in range(2):
+        assert cache[nested.key(n)] == n
+    nested.acts[4] = partial(quietly, cache, "other")
+    injected = inject(
+        partial(nested.run, partial(cache.refresh, nested.key(1))), partial(cache.invalidate, nested.key(1)), at
+    )
+    nested.calls = None
+    cache.clear()
+    return injected
+
+
+@every_policy
+@pytest.mark.parametrize("run", [evict_during_its_refresh, insert_during_its_refresh])
+def test_what_a_refresh_shows_is_reported_once_though_a_finalizer_invalidates_it(
+    policy: str, run: Callable[[str, Told, int], Injected]
+) -> None:
+    """Broken: 1. A looks: there is a value    2. a finalizer removes it, and reports it    3. A reports it.
+
+    A evicts that value; or stores again what shows it, as its key's method has inserted something.
+    """
+
+    def check(at: int) -> Injected:
+        told = Told()
+        injected = run(policy, told, at)
+        reported = [value for _, value, _ in told.take()]
+        assert len(reported) == len(set(reported)), f"{injected}: {reported}"
+        return injected
+
+    for steps in (signal_steps, steps_of_what_reports) if run is evict_during_its_refresh else (steps_of_what_reports,):
+        before_each(steps, check)
+
+
+def steps_of_what_reports(code: CodeType) -> frozenset[int]:
+    return every_step(code) if code.co_name in ("_evict_or_unpublish", "_store_successor") else frozenset()
+
+
+@every_policy
+def test_the_value_that_a_publication_replaces_is_reported_though_a_handler_sets_the_key_meanwhile(policy: str) -> None:
+    """Broken: 1. A notes the old value, and stores the new one 2. a set reports that, and drops the note of the old."""
+
+    def set_meanwhile(at: int) -> Injected:
+        told, values, clock = Told(), count(), ManualClock()
+        store: Storage[int] = make_store(policy, max_items=3, on_removal=told, clock=clock)
+        look = partial(
+            store.get_or_fill, "a", lambda key: next(values), ttl=1, resilience=Resilience(stale_ttl=9, fail_safe=True)
+        )
+        assert look() == 0
+        clock.advance(2)
+        injected = inject(look, lambda: store.set("a", next(values)), at)
+        store.clear()
+        reported = [value for _, value, _ in told.take()]
+        assert reported.count(0) == 1 and len(reported) == len(set(reported)), f"{injected}: {reported}"
+        return injected
+
+    before_each(signal_steps, set_meanwhile)

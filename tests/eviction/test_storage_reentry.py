@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+import areole
 from areole import CACHE_MISS, Cache, FillDeadlockError, RecursiveFillError, Storage
 from areole.testing import ManualClock
 
@@ -185,7 +186,8 @@ def test_a_finalizer_that_runs_anywhere_in_an_operation_may_use_the_store(operat
         def run(at: int, shift: int = shift) -> Injected:
             return finalizer_anywhere(actions[(at + shift) % len(actions)], operate, policy, at)
 
-        assert before_each(every_step, run, stride=stride) > 10
+        steps = before_each(every_step, run, stride=stride)
+        assert steps > 10 or (areole.accelerated and operate is STEPPED["get"])  # a hit in C is one step
 
 
 @every_policy

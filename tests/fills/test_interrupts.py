@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+import areole
 from areole import AtomicCache, FillTimeout, cached
 from areole._core import wait_graph as wait_graph
 from areole._platform import generated
@@ -222,7 +223,9 @@ def check_locks_and_ask(cache: AnyCache, ask: Callable[[Any], Any]) -> Any:
 def test_an_interrupt_before_any_instruction_leaves_a_cache_that_works(prepare: Any, index: str) -> None:
     """Invariant 4, exhaustively: n = 1, 2, 3, ... until the operation ends before its n-th instruction."""
     at = before_each(every_step, partial(interrupted, prepare, index))
-    assert at > 5, "there were hardly any instructions to interrupt"
+    assert at > 5 or (areole.accelerated and prepare is a_memoized_hit), (
+        "there were hardly any instructions to interrupt"
+    )
 
 
 def test_instructions_are_seen_in_code_that_equals_what_was_seen_before() -> None:
@@ -232,7 +235,7 @@ def test_instructions_are_seen_in_code_that_equals_what_was_seen_before() -> Non
         generated._compile.cache_clear()
         with watched(every_step):
             steps.append(afresh(lambda: interrupted(a_memoized_hit, "dict", 10_000)).steps)
-    assert steps[0] == steps[1] > 5
+    assert steps[0] == steps[1] > (-1 if areole.accelerated else 5)  # a hit in C is one step
 
 
 @every_index

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import areole
 from areole import AtomicCache, FillDeadlockError, RecursiveFillError
 
 from ..interleave import Injected, before_each, every_step, inject
@@ -122,7 +123,8 @@ def test_a_call_before_any_instruction_of_another_breaks_no_promise(index: str, 
     Allowed: whatever the order of the two calls, the old value is never seen after the nested one has returned, each
     value that was stored is reported once or is there, and the cache is as it must be.
     """
-    assert before_each(every_step, partial(nest, index, OUTER[outer], NESTED[nested])) > 10
+    steps = before_each(every_step, partial(nest, index, OUTER[outer], NESTED[nested]))
+    assert steps > 10 or (areole.accelerated and outer == "get")  # a hit in C is one step
 
 
 def nest(index: str, outer: Callable[[Any], Any], nested: Callable[[Any], Any], at: int) -> Injected:

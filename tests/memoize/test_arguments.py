@@ -59,6 +59,7 @@ def test_the_signature_is_the_one_that_is_documented() -> None:
         "allow_single_use",
         "shared",
         "local_ttl",
+        "copies",
         "idle",
         "tags",
     ]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import areole
 from areole import AtomicCache, Storage, cached
 from areole._platform import generated
 
@@ -123,9 +124,14 @@ HITS: dict[str, tuple[Any, Any]] = {  # what is called once more, and the functi
 }
 
 
+IN_C = ("function", "function, limits", "function, ttl and counted")
+
+
 @pytest.mark.parametrize("hit", HITS)
 def test_a_hit_visits_generated_functions_alone(hit: str) -> None:
     call, expected = HITS[hit]
+    if areole.accelerated and hit in IN_C:
+        expected = []
     call("tea")
     call("tea")
     visited: list[CodeType] = []

@@ -21,8 +21,10 @@ def configure() -> tempfile.TemporaryDirectory[str]:
     pytest.importorskip("django")
     import django
     from django.conf import settings
+    from django.utils.functional import empty
 
     folder = tempfile.TemporaryDirectory(prefix="areole-django-")
+    settings._wrapped = empty  # a benchmark that was tried in this process may have configured it
     settings.configure(
         CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},
         DATABASES={

@@ -106,6 +106,7 @@ class World:
     def __init__(self, **options: Any) -> None:
         self.clock = ManualClock(1000.0)
         self.backend = MemoryBackend(clock=self.clock)
+        self.backend.get_many_timed = None  # type: ignore[assignment, method-assign]  # others come in between
         self.renewals = Renewals()
         self.caches = [self._make_cache(options) for _ in range(2)]
         self._operations = [self._operations_of(cache) for cache in self.caches]

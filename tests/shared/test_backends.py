@@ -209,12 +209,17 @@ def test_ttl_of_is_what_is_left(subject: Subject, ttl: float) -> None:
     assert subject.backend.ttl_of("k") < left
 
 
-def test_ttl_of_many_is_what_ttl_of_says_of_each(subject: Subject) -> None:
+def test_get_many_timed_gives_values_and_what_ttl_of_says_of_some(subject: Subject) -> None:
     subject.backend.set("a", b"v")
-    subject.backend.set("b", b"v", 3600)
-    forever, left, missing = subject.backend.ttl_of_many(["a", "b", "c"])
+    subject.backend.set("b", b"w", 3600)
+    values, (left, missing, forever) = subject.backend.get_many_timed(["c", "a", "b"], ["b", "c", "a"])
+    assert values == [None, b"v", b"w"]
     assert forever is None and 3500 < left <= 3600 and missing is CACHE_MISS
-    assert subject.backend.ttl_of_many([]) == []
+    assert subject.backend.get_many_timed(["a"], []) == ([b"v"], [])
+    many = [f"k{each}" for each in range(1_200)]
+    subject.backend.set_many(dict.fromkeys(many, b"v"), 3600)
+    values, lefts = subject.backend.get_many_timed(many, many[::2])
+    assert values == [b"v"] * 1_200 and len(lefts) == 600 and all(3500 < each <= 3600 for each in lefts)
 
 
 def test_ttl_of_none_and_of_what_is_missing(backend: Any) -> None:

@@ -6,12 +6,14 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, BackendError, Resilience, SharedCache, Storage, sources
 from areole.backends import MemoryBackend
+from areole.backends.in_executor import InPlace
 from areole.errors import KeyLeftOutError
 
 from ..interleave import EXHAUSTIVE, Injected, before_each, inject, signal_steps
@@ -43,6 +45,28 @@ class Counting(MemoryBackend):
         return super().store_if_mine(key, *args)
 
 
+class Many(Counting):
+    """Can be asked for many keys at once; fails as a whole."""
+
+    def take_many(self, asked: Any, /) -> Any:
+        self.asked["take_many"] += 1
+        return [self.take(*each) for each in asked]
+
+    def store_many_if_mine(self, asked: Any, /) -> Any:
+        self.asked["store_many_if_mine"] += 1
+        return [self.store_if_mine(*each) for each in asked]
+
+
+class ManyLater(InPlace):
+    """The same for tasks."""
+
+    async def take_many(self, asked: Any, /) -> Any:
+        return [await self.take(*each) for each in asked]
+
+    async def store_many_if_mine(self, asked: Any, /) -> Any:
+        return [await self.store_if_mine(*each) for each in asked]
+
+
 class Source:
     """Gives of each key its double, but of "none"; notes what it was asked for."""
 
@@ -60,9 +84,9 @@ class Source:
         return self(keys)
 
 
-@pytest.fixture
-def backend() -> Iterator[Counting]:
-    with Counting() as made:
+@pytest.fixture(params=[Counting, Many])
+def backend(request: Any) -> Iterator[Counting]:
+    with request.param() as made:
         yield made
 
 
@@ -82,7 +106,8 @@ def test_what_is_there_is_read_at_once_and_the_rest_is_filled_by_one_call(backen
     with sources() as seen:
         assert shop.get_or_fill_many(["a", "b", "c", "a"], source) == {"a": "aa", "b": "there", "c": "cc"}
     assert source.calls == [["a", "c"]]
-    assert backend.asked == {"get_many": 1, "take": 2, "store_if_mine": 2}
+    by_one = {"take_many": 1, "store_many_if_mine": 1} if isinstance(backend, Many) else {}
+    assert backend.asked == {"get_many": 1, "take": 2, "store_if_mine": 2, **by_one}
     assert [(each.key, each.source) for each in seen] == [("a", "filled"), ("b", "shared"), ("c", "filled")]
     info = shop.cache_info()
     assert (info.hits, info.misses, info.fills, info.failures) == (1, 2, 2, 0)
@@ -165,12 +190,13 @@ def test_a_local_storage_keeps_them_and_a_bypass_passes_the_store(backend: Count
     assert source.calls[-1] == ["a", "z"] and shop.get("z") is None
 
 
-def test_an_interrupt_before_any_instruction_leaves_a_cache_that_works() -> None:
-    assert before_each(signal_steps, interrupted, stride=1 if EXHAUSTIVE else 60) > 200
+@pytest.mark.parametrize("kind", [MemoryBackend, Many])
+def test_an_interrupt_before_any_instruction_leaves_a_cache_that_works(kind: type[MemoryBackend]) -> None:
+    assert before_each(signal_steps, partial(interrupted, kind), stride=1 if EXHAUSTIVE else 60) > 200
 
 
-def interrupted(at: int) -> Injected:
-    with MemoryBackend() as backend:
+def interrupted(kind: type[MemoryBackend], at: int) -> Injected:
+    with kind() as backend:
         shop = open_shop(backend, lease=0.01)
 
         def interrupt() -> None:
@@ -264,10 +290,11 @@ def test_tasks_read_once_and_fill_the_rest_by_one_call(on_loop: Any) -> None:
     on_loop(main)
 
 
-def test_a_cancelled_call_leaves_no_token_and_takes_nothing_from_one_that_has_joined() -> None:
+@pytest.mark.parametrize("as_store", [lambda backend: backend, ManyLater])
+def test_a_cancelled_call_leaves_no_token_and_takes_nothing_from_one_that_has_joined(as_store: Any) -> None:
     async def main() -> None:
         with Counting() as backend:
-            shop, gate, calls = open_shop(backend), asyncio.Event(), []
+            shop, gate, calls = open_shop(as_store(backend)), asyncio.Event(), []
 
             async def load(keys: list[str]) -> list[str]:
                 calls.append(keys)

@@ -34,7 +34,7 @@ class Asked(MemoryBackend):
         self.asked: list[str] = []
 
     def __getattribute__(self, name: str) -> Any:
-        if name in ("get", "get_many", "ttl_of", "ttl_of_many", "take"):
+        if name in ("get", "get_many", "ttl_of", "get_many_timed", "take"):
             self.asked.append(name)
         return super().__getattribute__(name)
 
@@ -52,12 +52,12 @@ def test_what_was_read_is_found_without_a_request() -> None:
     backend.asked.clear()
     assert [shop["a"], shop.get_many(["b", (1, "x")]), shop.get_or_fill("c", str)] == first
     assert shop.get("a") is first[0] and shop.get([]) is None  # the same object; [] has a name, and no hash
-    assert backend.asked == ["ttl_of", "get_many"]
+    assert backend.asked == ["get_many_timed", "ttl_of", "get_many"]
 
     async def main() -> list[Any]:
         return [await shop.aio.get("a"), await shop.aio.get_many(["b", (1, "x")]), await shop.aio.get_or_fill("c", str)]
 
-    assert asyncio.run(main()) == first and len(backend.asked) == 2
+    assert asyncio.run(main()) == first and len(backend.asked) == 3
     with areole.sources() as seen:
         shop.get("a")
     assert seen == []

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from areole import CACHE_MISS
+from areole import CACHE_MISS, AtomicCache, SharedCache
 from areole.backends import AsyncRedisBackend, RedisBackend
+from areole.backends.redis_links import Links
 from areole.errors import BackendError, CacheClosedError, SettingsError
 
 from ..kit import run, run_python, run_threads
@@ -262,6 +263,55 @@ def test_a_value_of_another_type_is_said_and_left(server: servers.RedisServer) -
                 call()
         assert server.cli("LLEN", "list") == "1"
         assert backend.set("list", b"v")
+
+
+def test_a_hit_in_the_store_takes_one_request_and_a_batch_that_fills_three(
+    server: servers.RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    send = Links.send
+    monkeypatch.setattr(Links, "send", lambda self, batches: sent.append(len(batches)) or send(self, batches))
+    with RedisBackend(server.url, timeout=PATIENT) as backend:
+        shop = SharedCache[str](backend, namespace="shop", ttl=60)
+        shop.set_many({"a": "A", "b": "B"})
+        shop.get_or_fill("c", str)  # the server knows the scripts from here on
+        one = AtomicCache(str, shared=shop)
+        many = AtomicCache(fill_many=lambda keys: dict.fromkeys(keys, "filled"), shared=shop)
+        sent.clear()
+        assert one["a"] == "A" and sent == [1]
+        assert many.fetch_many(["b", *"0123456789"]) == {"b": "B", **dict.fromkeys("0123456789", "filled")}
+        assert sent == [1] * 4
+        assert shop.get_many(["5", "b"]) == {"5": "filled", "b": "B"}
+        server.cli("RPUSH", "shop:v1:list", "no text")
+        with pytest.raises(BackendError, match="WRONGTYPE"):
+            many.fetch_many(["x", "list", "y"])
+        assert shop.get_many(["x", "y"]) == {"x": "filled", "y": "filled"}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_batch_may_be_the_first_that_a_namespace_sees_and_may_fail(
+    server: servers.RedisServer, is_async: bool
+) -> None:
+    """Then it makes versions, of the namespace and of its tags, and gives its tokens back."""
+    made: list[str] = []
+
+    def load(keys: list[str]) -> list[str]:
+        made.extend(keys)
+        if len(made) == 2:
+            raise ZeroDivisionError
+        return keys
+
+    async def awaited() -> Any:
+        async with shop.aio as cache:
+            return await cache.get_or_fill_many(["a", "b"], load, tags=["t", "u"])
+
+    with RedisBackend(server.url, timeout=PATIENT) as backend:
+        shop = SharedCache[str](backend, namespace="fresh", ttl=60)
+        fill: Any = (lambda: run(awaited)) if is_async else lambda: shop.get_or_fill_many(["a", "b"], load, tags=["t"])
+        with pytest.raises(ZeroDivisionError):
+            fill()
+        assert server.cli("EXISTS", "{fresh:v1:a}!token", "{fresh:v1:b}!token") == "0"
+        assert fill() == {"a": "a", "b": "b"} == shop.get_many(["a", "b"])
 
 
 def test_a_clear_walks_over_many_keys_and_leaves_nothing_of_its_own(server: servers.RedisServer) -> None:

@@ -406,7 +406,8 @@ def test_over_redis_one_process_refreshes_and_the_other_hears_of_it(redis_single
 
 def test_a_copy_is_wanted_by_these_rules() -> None:
     rules = Resilience(stale_ttl=5, refresh_ahead=0.5)._rules
-    nothing = Wanted(rules, None, 0.0, lambda value: True)
+    nothing = Wanted(rules, None, 0.0, lambda value, raw: True)
     whole = lambda: 10.0  # noqa: E731
-    assert nothing.takes(1, 1.0, whole) and nothing.takes(1, -4.0, whole) and not nothing.takes(1, -5.0, whole)
-    assert not Wanted(rules, None, 0.0, lambda value: False).takes(1, -4.0, whole)
+    takes = [nothing.takes(1, b"", left, whole) for left in (1.0, -4.0, -5.0)]
+    assert takes == [True, True, False]
+    assert not Wanted(rules, None, 0.0, lambda value, raw: False).takes(1, b"", -4.0, whole)

@@ -34,7 +34,7 @@ def test_what_is_no_resilience_is_refused_on_a_hit_too(policy: str) -> None:
     check_books(store)
 
 
-@pytest.mark.parametrize(("options", "name"), [({}, "Storage"), ({"name": "users"}, "users")])
+@pytest.mark.parametrize(("options", "name"), [({}, r"Storage at [\w.]+:\d+"), ({"name": "users"}, "users")])
 def test_the_message_about_a_result_that_can_be_used_once_names_the_store(policy: str, options: Any, name: str) -> None:
     store = make_store(policy, **options)
     with pytest.raises(TypeError, match=f"get_or_fill: the fill for {name} returned a generator"):

@@ -230,7 +230,7 @@ def test_the_settings_can_be_read_and_repr_shows_those_that_were_given(kind: Any
     assert repr(store) == f"<{kind.__name__} 'tokens' {shown}: 0 values, 0 fills, 0 misses>"
     plain = kind()
     assert [getattr(plain, name) for name in SETTINGS] == [None, None, None, 10.0, 10_000, False, False]
-    assert repr(plain) == f"<{kind.__name__} {kind.__name__!r}: 0 values, 0 fills, 0 misses>"
+    assert repr(plain) == f"<{kind.__name__} {plain.name!r}: 0 values, 0 fills, 0 misses>"
     assert kind(default_ttl=timedelta(minutes=1)).default_ttl == 60.0
 
 

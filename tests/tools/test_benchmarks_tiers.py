@@ -22,12 +22,17 @@ def server() -> None:
 
 
 def test_tiers_are_measured_with_what_is_in_the_store_too() -> None:
-    samples = shared.measure(TINY, [each for each in TIER_CONTENDERS if each.name.startswith("cache[k]")]).samples
+    ours = [each for each in TIER_CONTENDERS if each.name.startswith(("cache[k]", "shared.get(k)"))]
+    samples = shared.measure(TINY, ours).samples
 
     for family in (LOCAL, LOCAL_TASKS):
         assert shared.case_of(HIT, family, "cache[k]") in samples
         for shape in (HIT, IN_STORE, COLD):
             assert shared.case_of(shape, family, "cache[k], shared=") in samples
+    for copies in ("", ", copies="):
+        assert shared.case_of(HIT, LOCAL, f"cache[k], shared={copies}") in samples
+        assert shared.case_of(HIT, LOCAL, f"shared.get(k), local={copies}") in samples
+    assert shared.case_of(IN_STORE, LOCAL, "shared.get(k)") in samples
 
 
 def test_another_process_says_when_it_has_read_a_change() -> None:

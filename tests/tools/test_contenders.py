@@ -67,6 +67,39 @@ def test_a_fault_of_another_is_seen(row: str, contender: str, kind: str) -> None
     assert run_one(row, contender, SHORT, deadline=110).kind == kind
 
 
+# ---- a stranger's cache
+
+SUBJECT = "tests.tools.stranger:"
+
+
+@pytest.mark.parametrize(
+    ("row", "factory", "kind"),
+    [
+        ("own_key", "Plain", RAISES),
+        ("removed_during_fill", "Plain", WRONG),
+        ("bytes_limit", "Plain", NOT_OFFERED),
+        ("loop_old_task", "OnLoop", WRONG),
+    ],
+)
+def test_a_stranger_is_asked_in_a_process_of_its_own(row: str, factory: str, kind: str) -> None:
+    assert run_one(row, SUBJECT + factory, SHORT, deadline=110).kind == kind
+
+
+def test_an_option_that_a_factory_does_not_take_is_not_offered() -> None:
+    contender = contender_called(SUBJECT + "Plain")
+    assert contender.features == {"ttl"} and rows_for(contender) == THREAD_ROWS
+    assert rows_for(contender_called(SUBJECT + "OnLoop")) == LOOP_ROWS
+    with pytest.raises(NotOffered, match="a limit of items"):
+        contender.cached(str, max_items=3)
+
+
+@pytest.mark.parametrize("name", ["tests.no_such:f", "tests.tools.stranger:nothing", "tests.tools.stranger:NUMBER"])
+def test_a_subject_that_is_not_there_is_named(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--subject", name])
+    assert f"--subject {name}" in capsys.readouterr().err
+
+
 # ---- processes
 
 

@@ -29,6 +29,7 @@ from areole import (
     cached,
     sources,
 )
+from areole.metrics.prometheus import CacheCollector
 from areole.serializers import (
     Chain,
     JsonSerializer,
@@ -41,7 +42,7 @@ from areole.serializers import (
     pickle_serializer,
     serializer_for,
 )
-from areole.testing import ManualClock, assert_valid, disabled
+from areole.testing import ManualClock, assert_valid, clear_all, disabled
 from areole.typing import Memoized, SharedCacheInfo, Sourced
 
 T = TypeVar("T")
@@ -338,7 +339,7 @@ async def an_async_cache() -> None:
     assert_type(cache.get("word"), int | None)
     assert_type(cache.peek("word"), int | None)
     assert_type(cache.get_many(["word"]), dict[str, int])
-    assert_type(cache.invalidate("word"), bool)
+    assert_type(cache.invalidate("word"), Any)
     assert_type(list(cache), list[str])
     assert_type(cache.cache_info(), CacheInfo)
     assert_type(cache.sync, AtomicCache[str, int])
@@ -371,7 +372,7 @@ def plain(a: int) -> str:
 
 async def coroutine_functions() -> None:
     assert_type(await bare_async(1, "x", c=2.0), list[str])
-    assert_type(bare_async.invalidate(1, b="x"), bool)
+    assert_type(bare_async.invalidate(1, b="x"), Any)
     assert_type(await bare_async.refresh(1), list[str])
     assert_type(bare_async.peek(1), list[str] | None)
     assert_type(bare_async.cache_info(), CacheInfo)
@@ -421,12 +422,12 @@ class AsyncShop:
 async def async_methods(shop: AsyncShop) -> None:
     assert_type(await shop.price("tea", amount=2), float)
     assert_type(await AsyncShop.price(shop, "tea"), float)
-    assert_type(shop.price.invalidate("tea"), bool)
+    assert_type(shop.price.invalidate("tea"), Any)
     assert_type(shop.price.peek("tea"), float | None)
     assert_type(await shop.stock("tea"), int)
     assert_type(await shop.brand("fr"), str)
     assert_type(await AsyncShop.brand("fr"), str)
-    assert_type(AsyncShop.brand.invalidate("fr"), bool)
+    assert_type(AsyncShop.brand.invalidate("fr"), Any)
     assert_type(await AsyncShop.owner.refresh("fr"), str)
     assert_type(await AsyncShop.tax("fr"), float)
     assert_type(AsyncShop.tax.peek("fr"), float | None)
@@ -595,6 +596,18 @@ def a_store_of_anything() -> None:
     assert_type(anything, Storage[Any])
     anything.set("key", 1)
     anything.set("key", b"")
+
+
+def a_store_as_a_dict(store: Storage[int]) -> None:
+    assert_type(store.setdefault("key", 1), int)
+    assert_type(store.popitem(), tuple[Any, int])
+    assert_type(clear_all(), None)
+    CacheCollector(prefix=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(list(store.values()), list[int])
+    assert_type(list(store.items()), list[tuple[Any, int]])
+    assert_type(list(store.keys()), list[Any])
+    store.update({"key": 1}, other=2)
+    store.update(key="text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 @AtomicCache.memoize
@@ -781,9 +794,42 @@ def batches(shop: SharedCache[int]) -> None:
     assert_type(AtomicCache(fill_many=lengths)["word"], int)
     assert_type(AsyncAtomicCache(fill_many=slow_lengths), AsyncAtomicCache[str, int])
     assert_type(AsyncAtomicCache(fill_many=lengths_in_order, inline=True), AsyncAtomicCache[str, int])
-    assert_type(AtomicCache(fill_many=lengths, shared=shop), AtomicCache[str, int])
+    assert_type(AtomicCache(fill_many=lengths, shared=shop, copies=True), AtomicCache[str, int])
     assert_type(shop.get_or_fill_many(["word"], lengths), dict[Any, int])
     AtomicCache(fill_many=length)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@AtomicCache.memoize(shared=SHOP, copies=True, local_ttl=30, tags=["rates"])
+async def shared_rate(day: str) -> float:
+    return 1.0
+
+
+class SharedRates:
+    @AtomicCache.memoize(shared=SHOP, key="rate:{self}:{day}")
+    async def rate(self, day: str) -> float:
+        return 1.0
+
+    @AtomicCache.memoize(shared=SHOP, key="of:{day}")
+    @classmethod
+    async def of_class(cls, day: str) -> float:
+        return 1.0
+
+
+async def changes_of_an_async_function_can_be_awaited(cache: AsyncAtomicCache[str, int], rates: SharedRates) -> None:
+    assert_type(await shared_rate("today"), float)
+    assert_type(await shared_rate.refresh("today"), float)
+    assert_type(shared_rate.peek("today"), float | None)
+    await shared_rate.invalidate("today")
+    await shared_rate.purge("today")
+    await shared_rate.invalidate_tags("rates")
+    await shared_rate.cache_clear()
+    await rates.rate.invalidate("today")
+    await SharedRates.of_class.invalidate("today")
+    await SharedRates.of_class.cache_clear()
+    await cache.invalidate("x")
+    await cache.invalidate_tags("x")
+    await cache.clear()
+    shared_rate.invalidate(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def tiers(copies: Storage[float]) -> None:
@@ -813,7 +859,7 @@ async def tagged_later(user_id: int) -> str:
 
 def tags(store: Storage[int]) -> None:
     assert_type(tagged.invalidate_tags("user:7", "all"), int)
-    assert_type(tagged_later.invalidate_tags("user:7"), int)
+    assert_type(tagged_later.invalidate_tags("user:7"), Any)
     assert_type(tagged.cache.invalidate_tags("user:7"), int)
     assert_type(AtomicCache(gives_filled, tags=()).invalidate_tags("x"), int)
     assert_type(cached(store, tags=["x"])(gives_filled).invalidate_tags("x"), int)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from .._fill.batches import TaskBatches
 from .._fill.blocking import BlockingFill
@@ -127,6 +127,11 @@ class AsyncReadThrough(ReadThrough[K, V]):
         own.offloads = not is_async_function(fill)
         return cls._view(own, fill)
 
+    if TYPE_CHECKING:  # with `shared`, what these return can be awaited
+
+        def invalidate(self, key: K) -> Any: ...
+        def invalidate_tags(self, *tags: str) -> Any: ...
+
     async def fetch(self, key: K) -> V:
         """Return the value of `key`, filling it, or waiting for the fill that is running, if it has none."""
         try:
@@ -150,16 +155,18 @@ class AsyncReadThrough(ReadThrough[K, V]):
         """
         check_keys("fetch_many", keys)
         values, missing = self._look_up_many(keys)
-        fill: Any = self._fill
         if missing:
             self._fills.running_loop()  # raises where there is none, before there are coroutines to be awaited
-            if isinstance(fill, ManyFill):
-                batches = TaskBatches(self._fills)
-                many = self._own_many(missing)
-                values.update(await batches.get_or_fill_many(missing, many, self._call_for, fill.most))
+            if isinstance(self._fill, ManyFill):
+                values.update(await self._fill_missing(missing))
             else:
                 values.update(zip(missing, await gather(map(self.fetch, missing)), strict=True))
         return values
+
+    async def _fill_missing(self, keys: list[K]) -> dict[K, V]:
+        fill: Any = self._fill
+        batches = TaskBatches(self._fills)
+        return await batches.get_or_fill_many(keys, self._own_many(keys), self._call_for, fill.most)
 
     async def refresh(self, key: K) -> V:
         """Fill `key` again and return the new value; other callers get the old one meanwhile.

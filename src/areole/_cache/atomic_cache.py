@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .._core.accelerator import accelerate_subscript, accelerated
 from .._core.entry import Empty
 from .._core.flight import Flight
 from .._fill.batches import ThreadBatches
@@ -21,6 +22,7 @@ from .._platform.arguments import check_keys, is_async_function, suggests_names
 from .._platform.refcount import defer
 from ..typing import Clock, FillResult, IndexName, ManyResults, PolicyName, RemovalListener, Tags, Ttl
 from .async_cache import AsyncReadThrough
+from .copying import CopyingForTasks, CopyingForThreads
 from .read_through import ReadThrough, gatherings_of, name_of, open_fills, the_one_given
 
 __all__ = ["AsyncAtomicCache", "AtomicCache"]
@@ -52,7 +54,7 @@ class AtomicCache(ReadThrough[K, V]):
         wait_timeout: seconds or a timedelta: a caller that waits longer for another caller's fill raises FillTimeout.
         on_removal: called as (key, value, cause) once for each value that has left, by the thread that removed it. What
             it raises is logged on the "areole" logger.
-        stats: count hits too; a hit then takes longer.
+        stats: count hits too, and note how long fills take, by `clock`, for metrics; a hit then takes longer.
         clock: returns seconds; `areole.testing.ManualClock` is one for tests.
         name: for messages and `repr`; by default that of `fill`.
         index: "auto"; "dict"; or "atomic", cereggii's AtomicDict, for caches without a ttl or limits: an invalidated
@@ -68,6 +70,8 @@ class AtomicCache(ReadThrough[K, V]):
         shared: a SharedCache, which a miss asks before it fills, and which stores what is filled, for `ttl`. What this
             process keeps of it, other processes' `invalidate`, `set`, `delete` and `clear` remove within `lag`.
         local_ttl: seconds or a timedelta: for how long values of the shared cache are kept here, at most.
+        copies: with `shared`: keep bytes of these values, from which each caller gets an object of its own, also those
+            that wait for one fill. Otherwise all get the same object: do not change it. `max_bytes` counts the bytes.
         idle: seconds or a timedelta: a value that no lookup has found for that long expires, beside the ttl; `peek`,
             `in` and iteration are no such lookups. A hit then notes its time, and takes longer. With `shared`, that
             concerns what is kept here alone. Not with a `resilience`.
@@ -113,6 +117,7 @@ class AtomicCache(ReadThrough[K, V]):
         allow_single_use: bool = False,
         shared: Any = None,
         local_ttl: float | timedelta | None = None,
+        copies: bool = False,
         idle: float | timedelta | None = None,
         tags: Tags = None,
     ) -> None:
@@ -142,6 +147,7 @@ class AtomicCache(ReadThrough[K, V]):
             allow_single_use=allow_single_use,
             shared=shared,
             local_ttl=local_ttl,
+            copies=copies,
             idle=idle,
             tags=tags,
             has_many=fill is None,
@@ -227,19 +233,19 @@ class AtomicCache(ReadThrough[K, V]):
         With `fill_many`: by one call of it for those that nobody else is filling (or one for each `max_batch` of them).
         """
         check_keys("fetch_many", keys)
-        fill: Any = self._fill
-        if isinstance(fill, ManyFill):
+        if isinstance(self._fill, ManyFill):
             values, missing = self._look_up_many(keys)
-            if missing:
-                batches = ThreadBatches(self._fills)
-                values.update(batches.get_or_fill_many(missing, self._own_many(missing), self._call_for, fill.most))
-            return values
+            return values | self._fill_missing(missing) if missing else values
         values = {}
         for key in keys:
             self._state.refuse_unhashable(key)
             if key not in values:  # a value that is not stored is filled once all the same
                 values[key] = self[key]
         return values
+
+    def _fill_missing(self, keys: list[K]) -> dict[K, V]:
+        fill: Any = self._fill
+        return ThreadBatches(self._fills).get_or_fill_many(keys, self._own_many(keys), self._call_for, fill.most)
 
     def refresh(self, key: K) -> V:
         """Fill `key` again and return the new value; other callers get the old one meanwhile.
@@ -256,6 +262,9 @@ class AtomicCache(ReadThrough[K, V]):
         Its fills run in the loop's executor. Store it: creating one costs.
         """
         return AsyncAtomicCache._over(self._fills, self._fill)
+
+
+accelerate_subscript(AtomicCache)
 
 
 class _AtomicCacheWithTtl(AtomicCache[K, V]):
@@ -304,13 +313,24 @@ class _CountingAtomicCache(AtomicCache[K, V]):
     __getitem__.__doc__ = AtomicCache.__getitem__.__doc__
 
 
-for _special in (_AtomicCacheWithTtl, _CountingAtomicCache):
-    _special.__name__ = AtomicCache.__name__
-    _special.__qualname__ = AtomicCache.__qualname__
+class _CopyingAtomicCache(CopyingForThreads[K, V], AtomicCache[K, V]):
+    """An AtomicCache with `copies=True`."""
+
+    __slots__ = ()
+
+
+AtomicCache._copying = _CopyingAtomicCache
+
+for _special in (_AtomicCacheWithTtl, _CountingAtomicCache, _CopyingAtomicCache):
+    _special.__name__ = _special.__qualname__ = AtomicCache.__name__
 
 
 def _class_for(fill: object = None, ttl: object = None, /, *_: object, **options: Any) -> type:
     """Return the class that has least to do on a hit of a cache with these arguments."""
+    if options.get("copies"):
+        return _CopyingAtomicCache
+    if accelerated:
+        return AtomicCache
     if options.get("max_items") is not None or options.get("max_bytes") is not None:
         return AtomicCache
     if options.get("idle") is not None:
@@ -354,6 +374,12 @@ class AsyncAtomicCache(AsyncReadThrough[K, V]):
 
     __slots__ = ()
 
+    if not TYPE_CHECKING:
+
+        @functools.wraps(AsyncReadThrough.__init__)
+        def __new__(cls, *args, **options):
+            return object.__new__(cls._copying if cls is AsyncAtomicCache and options.get("copies") else cls)
+
     @property
     def sync(self) -> AtomicCache[K, V]:
         """The same cache for threads: the same values, fills and counters, in an AtomicCache.
@@ -368,4 +394,12 @@ class AsyncAtomicCache(AsyncReadThrough[K, V]):
         return AtomicCache._view(own, fill.for_threads(self.name) if is_many else BlockingFill(fill, self.name))
 
 
+class _CopyingAsyncAtomicCache(CopyingForTasks[K, V], AsyncAtomicCache[K, V]):
+    """An AsyncAtomicCache with `copies=True`."""
+
+    __slots__ = ()
+
+
+_CopyingAsyncAtomicCache.__name__ = _CopyingAsyncAtomicCache.__qualname__ = AsyncAtomicCache.__name__
+AsyncAtomicCache._copying = _CopyingAsyncAtomicCache
 Memoizing.for_threads, Memoizing.for_tasks = AtomicCache, AsyncAtomicCache

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
+from .._core.accelerator import View, accelerate_get, lookup_of
 from .._core.entry import Empty, Entry
 from .._core.stats import make_hit_counter
 from .._core.ttl import as_float, make_deadline
@@ -33,7 +34,7 @@ else:
 _PACKAGE = __name__.partition(".")[0] + "."
 
 
-class Lookups(Generic[K, V]):
+class Lookups(View, Generic[K, V]):
     """A view of a state: lookups that neither fill nor wait, removal, counters.
 
     A hit takes no lock and writes nothing that threads share. `len`, iteration, `clear` and `cache_info` are weakly
@@ -50,6 +51,9 @@ class Lookups(Generic[K, V]):
         self._clock = state.clock
         self._hits = state.hits
         self._on_hit = state.on_hit
+        lookup = lookup_of(state, state.noted_by)
+        if lookup is not None:
+            self._attach(lookup)
 
     def _copy(self) -> Self:
         """Return a view of the same kind, with what a user's subclass has added; `_use` makes it one of its own."""
@@ -193,6 +197,9 @@ class Lookups(Generic[K, V]):
             "function is pickled by its name: if it is in __main__, whose functions cloudpickle sends by value, move "
             "it into a module that the other process imports"
         )
+
+
+accelerate_get(Lookups)
 
 
 def new_state(

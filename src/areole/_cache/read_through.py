@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 from .._core.entry import Empty, TimedEntry
 from .._core.ttl import make_deadline, make_seconds, seconds_of
@@ -15,14 +15,15 @@ from .._fill.protocol import Fills
 from .._fill.resilience import Resilience, stale_rules_of
 from .._fill.rules import FillRules
 from .._fill.stale import StaleServing
-from .._index.limits import check_at_least
+from .._index.limits import check_at_least, size_of
 from .._index.make import bounded_index, make_index
 from .._memoize.decorator import Memoizing
 from .._memoize.tag_templates import tags_of_key
 from .._platform.arguments import check_bool, check_callable, check_name, check_tags
 from .._platform.refcount import defer
+from .._state.live_caches import live_caches
 from ..errors import KeyLeftOutError
-from ..typing import CacheInfo, Clock
+from ..typing import Clock
 from .lookups import Lookups, new_state
 
 __all__ = ["ReadThrough", "gatherings_of", "name_of", "open_fills", "the_one_given"]
@@ -38,7 +39,13 @@ class ReadThrough(Memoizing, Lookups[K, V]):
     __slots__ = ("_fill", "_fills")
     _fills: Any
 
+    _opens_copies: ClassVar[bool] = False
+    _copying: ClassVar[Any]
+    """The same cache for copies, which stands above it, and is named there."""
+
     def _fill_by(self, fills: Any, fill: Callable[[K], Any]) -> None:
+        if fills.rules.load is not None and not self._opens_copies:
+            raise TypeError(f"{type(self).__name__}: copies=True is for AtomicCache and AsyncAtomicCache themselves")
         self._use(fills.state)
         self._fills = fills
         self._fill = fill
@@ -46,7 +53,7 @@ class ReadThrough(Memoizing, Lookups[K, V]):
     @classmethod
     def _view(cls, fills: Any, fill: Callable[[K], Any]) -> Self:
         """Make a view over fills that are there."""
-        view: Self = object.__new__(cls)
+        view: Self = object.__new__(cls if fills.rules.load is None else cls._copying)
         view._fill_by(fills, fill)
         return view
 
@@ -94,11 +101,6 @@ class ReadThrough(Memoizing, Lookups[K, V]):
             return super().invalidate_tags(*tags)
         self._check_open()
         return tier.invalidate_tags(check_tags("invalidate_tags", tags), self._fills)  # type: ignore[no-any-return]
-
-    def cache_info(self) -> CacheInfo:
-        """Return the counters, and how many values there are; see `areole.typing.CacheInfo`."""
-        tier, info = self._fills.rules.tier, super().cache_info()
-        return info if tier is None else tier.info(info)
 
     def _refresh_for(self, key: K) -> Callable[[], Any]:
         """Return the fill's call for a refresh of `key`."""
@@ -186,6 +188,7 @@ def open_fills(
     tags: Any = None,
     has_many: bool = False,
     idle: Any = None,
+    copies: bool = False,
 ) -> F:
     """Check the options of a cache, and return the fills over its new state; `of` is what is called, for messages.
 
@@ -193,9 +196,12 @@ def open_fills(
     """
     check_bool("allow_single_use", allow_single_use)
     check_name(name)
-    tier = open_tier(shared, ttl, local_ttl, tags)
+    check_bool("copies", copies)
+    tier = open_tier(shared, ttl, local_ttl, tags, copies)
     if tier is not None:
         ttl = tier.ttl
+    if copies:
+        weigher = _weigher_of_copies(weigher, max_bytes)
     stale = None if resilience is None else stale_rules_of(resilience)
     if stale is not None:
         expires = ttl if tier is None or tier.expires else None
@@ -226,8 +232,11 @@ def open_fills(
     special = special_types(allow_single_use)
     rules = FillRules(state.deadline_of, make_seconds(ttl), stale, special, f"{of}: the fill of {state.name}")
     if tier is not None:
-        rules.tier, rules.dump = tier, tier.value_of
+        rules.tier, rules.dump, rules.load = tier, tier.value_of, tier.load
+        if copies and state.on_removal is not None:
+            state.on_removal = partial(_report_opened, state.on_removal, tier.load)
         tier.use(state, stale)
+        state.behind = tier.counters
     takes = None if has_many else previous_in(fill)  # type: ignore[arg-type]
     if tier is None:
         rules.previous = takes
@@ -239,21 +248,34 @@ def open_fills(
             tier.tags = rules.tags
     state.fills_plainly = stale is None and tags is None
     defer(state.entries)
+    live_caches.add(state, reads_through=True)
     return kind(state, rules, stored_errors, None if wait_timeout is None else seconds_of(wait_timeout, "wait_timeout"))
 
 
-def open_tier(shared: Any, ttl: Any, local_ttl: Any, tags: Any) -> Any:
+def open_tier(shared: Any, ttl: Any, local_ttl: Any, tags: Any, copies: bool) -> Any:
     """Return what has to do with the shared cache behind; None: there is none."""
     if shared is None:
         if local_ttl is not None:
             raise TypeError("local_ttl is for a cache with shared=; for a cache of this process alone, give it a ttl")
+        if copies:
+            raise TypeError("copies is for a cache with shared=, whose serializer makes them: pass that, or use Cache")
         return None
     if isinstance(shared, type) or not hasattr(shared, "_open_tier"):
         given = "the class" if isinstance(shared, type) else type(shared).__name__
         raise TypeError(f"shared must be a SharedCache, such as SharedCache(url, namespace=...), not {given}")
     if ttl is not None and not callable(ttl):
         seconds_of(ttl)
-    return shared._open_tier(ttl, None if local_ttl is None else seconds_of(local_ttl, "local_ttl"), tags)
+    return shared._open_tier(ttl, None if local_ttl is None else seconds_of(local_ttl, "local_ttl"), tags, copies)
+
+
+def _weigher_of_copies(weigher: Any, max_bytes: int | None) -> Callable[[Any, Any], int] | None:
+    if weigher is not None:
+        raise TypeError("weigher is for objects, and copies=True keeps bytes, which max_bytes counts: leave it out")
+    return None if max_bytes is None else lambda key, raw: size_of(raw)
+
+
+def _report_opened(on_removal: Any, load: Callable[[Any], Any], key: Any, raw: Any, cause: Any) -> None:
+    on_removal(key, load(raw), cause)
 
 
 def the_one_given(of: str, fill: Any, fill_many: Any, coalesce: Any, max_batch: Any) -> Callable[[Any], Any]:

@@ -90,7 +90,7 @@ class Cache(Storage[T]):
 
     # ---- bytes and back
 
-    def _load_or_drop(self, key: Hashable, data: Any) -> Any:
+    def _read(self, key: Hashable, data: Any) -> Any:
         try:
             return self._load(data)
         except SerializationError:
@@ -119,7 +119,7 @@ class Cache(Storage[T]):
     def get(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
         """Return the value of `key`, or `default` if it has none or has expired. Never fills, never waits."""
         data = super().get(key, Empty)
-        return default if data is Empty else self._load_or_drop(key, data)
+        return default if data is Empty else self._read(key, data)
 
     @overload  # type: ignore[override]
     def peek(self, key: Hashable) -> T | CacheMissSentinel: ...
@@ -128,7 +128,7 @@ class Cache(Storage[T]):
     def peek(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
         """Return what `get` would, without counting as a use."""
         data = super().peek(key, Empty)
-        return default if data is Empty else self._load_or_drop(key, data)
+        return default if data is Empty else self._read(key, data)
 
     # ---- what is changed
 
@@ -142,18 +142,13 @@ class Cache(Storage[T]):
         self._check_open()
         return super().add(key, self._dump(value), ttl, tags=tags)
 
-    @overload
-    def pop(self, key: Hashable) -> T | CacheMissSentinel: ...
-    @overload
-    def pop(self, key: Hashable, default: D) -> T | D: ...
-    def pop(self, key: Hashable, default: Any = CACHE_MISS) -> Any:
-        """Remove `key` and return its value, or `default` if it had none. Of several threads, one gets the value."""
-        self._check_open()
-        entry, now = self._take(key)
-        if entry is None or not entry.is_live(now):
-            if entry is not None:
-                self._state.notify_removed(entry, now)
-            return default
+    def _is_too_large(self, key: Hashable, value: Any) -> bool:
+        return super()._is_too_large(key, self._dump(value))
+
+    def _read_removed(self, entry: Entry, now: float) -> Any:
+        if not entry.is_live(now):
+            self._state.notify_removed(entry, now)
+            return Empty
         cause = RemovalCause.EXPLICIT
         try:
             return self._load(entry.value)
@@ -178,7 +173,7 @@ class Cache(Storage[T]):
         Each waiter gets an object of its own, or the SerializationError of a value that cannot be serialized.
         """
         data = super().get_or_fill(key, fill, ttl, resilience, allow_single_use=allow_single_use, tags=tags)
-        return self._load_or_drop(key, data)  # type: ignore[no-any-return]
+        return self._read(key, data)  # type: ignore[no-any-return]
 
 
 def _dump(serializer: Serializer, name: str, value: Any) -> bytes:

@@ -6,11 +6,12 @@ import logging
 import math
 import time
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Generic, Self, TypeVar, overload
 
+from .._core.accelerator import accelerate_get
 from .._core.entry import Empty, Entry, IdleTimes, noting_each_hit
 from .._core.sentinels import CACHE_MISS, DEFAULT_TTL, CacheMissSentinel, DefaultTTLSentinel
 from .._core.stats import make_on_hit
@@ -24,11 +25,13 @@ from .._index.bounded import BoundedIndex
 from .._index.limits import weigh_none
 from .._platform.arguments import check_bool, check_keys, check_name, check_tags, suggests_names
 from .._platform.refcount import defer
+from .._state.live_caches import live_caches, name_by_place
 from .._state.tags import note_tags
 from ..errors import CacheClosedError
 from ..typing import Clock, FillResult, PolicyName, RemovalListener
 from .lookups import Lookups, T, new_state
 from .storage_arguments import check_fill, most_swept, pairs_of, seconds_until, store_index, sweep_delay, ttl_seconds
+from .storage_mapping import StorageMapping
 from .storage_rules import deadline_in, rules_for_call, rules_with
 from .storage_settings import StorageSettings
 
@@ -42,8 +45,11 @@ SWEPT_AT_ONCE: Final = 100
 """How many expired entries a sweep removes before it releases the lock for a moment."""
 
 
-class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
+class Storage(StorageSettings, StorageMapping[T], Lookups[Any, T], Generic[T]):
     """A key-value store for any hashable key, limited in bytes, in items, in both or in neither.
+
+    It has the methods of a dict, and `isinstance` takes it for a MutableMapping; but `get` and `pop` give CACHE_MISS
+    for what is absent, and a store is equal to itself alone.
 
     After the `Storage` of atomic_lru, by Fabien Marty.
 
@@ -58,7 +64,8 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         expiration_disabled: ignore every ttl.
         policy: what is evicted when the store is full: "lru", the least recently used, or "s3fifo".
         weigher: called as (key, value) before the lock is taken, returns the bytes of a value.
-        on_removal, stats, clock, name, idle: those of `AtomicCache`.
+        name: for messages, `repr` and metrics; by default the module and the line where the store is made.
+        on_removal, stats, clock, idle: those of `AtomicCache`.
 
     Under concurrency:
         A lookup takes no lock, but to remove an expired entry. Writers take one, and run no code of yours under it but
@@ -118,7 +125,7 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         noted_idle = None if expiration_disabled else self._idle_given
         if noted_idle is not None:
             index.entry_type = noting_each_hit(index.policy.entry_type)
-        state = new_state(name or type(self).__name__, index, clock, on_removal, stats, idle=noted_idle)
+        state = new_state(name or name_by_place(type(self).__name__), index, clock, on_removal, stats, idle=noted_idle)
         has_tick = hasattr(index.policy, "tick")
         if not has_tick and noted_idle is None:
             # s3fifo is called: it notes which entries need no more of that, and `get` looks there
@@ -142,6 +149,7 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         self._most_swept = most_checks
         self._logs_sweeps = expiration_thread_log
         self._is_swept = False
+        live_caches.add(state)
         if not (self._default_ttl is None and noted_idle is None):
             self._ask_for_sweeps()
 
@@ -292,7 +300,8 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         """Remove `key` and return its value, or `default` if it had none. Of several threads, one gets the value."""
         self._check_open()
         entry, now = self._take(key)
-        return entry.value if entry is not None and self._state.notify_removed(entry, now) else default
+        value = Empty if entry is None else self._read_removed(entry, now)
+        return default if value is Empty else value
 
     def _take(self, key: Hashable) -> tuple[Entry | None, float]:
         """Remove what is there for `key`, unreported; return it, and what the clock said before."""
@@ -421,7 +430,13 @@ class Storage(StorageSettings, Lookups[Any, T], Generic[T]):
         self.close()
 
 
+accelerate_get(Storage)
+
+
 def _takes_ttls(store: weakref.ref[Storage[Any]]) -> bool:
     """Ask a store, if it is there still; its rules refer to it, and it to them."""
     found = store()
     return found is not None and found._takes_ttls()
+
+
+MutableMapping.register(Storage)

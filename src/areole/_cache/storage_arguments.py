@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from .._core.ttl import as_float, seconds_of
@@ -96,18 +97,18 @@ def most_swept(most: Any) -> int:
     return number
 
 
-def pairs_of(items: Any) -> Iterable[tuple[Any, Any]]:
+def pairs_of(items: Any, called: str = "set_many") -> Iterable[tuple[Any, Any]]:
     """Return the (key, value) pairs of a mapping, or of an iterable of such; raise TypeError at what is no pair."""
     if isinstance(items, Mapping):
         return items.items()
     if isinstance(items, str | bytes) or not isinstance(items, Iterable):
-        raise TypeError(f"set_many takes a mapping, or an iterable of (key, value) pairs, not {type(items).__name__}")
-    return map(_pair, items)
+        raise TypeError(f"{called} takes a mapping, or an iterable of (key, value) pairs, not {type(items).__name__}")
+    return map(partial(_pair, called), items)
 
 
-def _pair(item: Any) -> tuple[Any, Any]:
+def _pair(called: str, item: Any) -> tuple[Any, Any]:
     if not isinstance(item, tuple | list):
-        raise TypeError(f"set_many takes (key, value) pairs, each a tuple or a list, not {type(item).__name__}")
+        raise TypeError(f"{called} takes (key, value) pairs, each a tuple or a list, not {type(item).__name__}")
     if len(item) != 2:
-        raise TypeError(f"set_many takes (key, value) pairs, not a {type(item).__name__} of length {len(item)}")
+        raise TypeError(f"{called} takes (key, value) pairs, not a {type(item).__name__} of length {len(item)}")
     return item[0], item[1]

@@ -65,7 +65,7 @@ class FunctionInCache(Wrapper):
         state = cache._state.with_own_counters(own_hits)
         state.name = namespace.name
         self.cache, self.state, self.namespace, self.options = cache, state, namespace, options
-        self.load = cache._load_or_drop if isinstance(cache, Cache) else None
+        self.load = cache._read if isinstance(cache, Cache) else None
         fills, key_options = self._make_fills(function), options.key_options(function)
         super().__init__(function, fills, key_options, namespace=namespace, tags=options.tags)
         state.explain_key = _explain_by(self.signature)
@@ -112,11 +112,7 @@ class FunctionInCache(Wrapper):
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""
         key = self.locate(args, kwargs)[1]
-        call = partial(self.function, *args, **kwargs)
-        value = self.fills.refresh(key, call, self.rules_of(self.fills, args, kwargs))
-        if self.load is None:
-            return value
-        return _load_awaited(self.load, key, value) if isinstance(self.fills, TaskFills) else self.load(key, value)
+        return self.fill_again(self.fills, key, partial(self.function, *args, **kwargs), args, kwargs)
 
     def cache_info(self) -> CacheInfo:
         """Return this function's counters so far, and how many results it has.
@@ -155,10 +151,6 @@ def _look(state: CacheState, load: Callable[[Any, Any], Any] | None, key: Any) -
 def own_key(key: tuple[Any, ...]) -> Any:
     """Return a function's own key, without its namespace: what `memoize` makes of the same call."""
     return key[1] if len(key) == 2 else key[1:]
-
-
-async def _load_awaited(load: Callable[[Any, Any], Any], key: Any, value: Any) -> Any:
-    return load(key, await value)
 
 
 def _explain_by(signature: Signature) -> Callable[[Any], str]:

@@ -36,6 +36,7 @@ class Flight:
     """
 
     __slots__ = (
+        "began",
         "deadline",
         "entry",
         "error",
@@ -60,6 +61,8 @@ class Flight:
     """For how many seconds a thread may wait without looking whether the leader is still there."""
     is_abandonable = False
     """Whether others may retract it while its leader is about to settle it: then that needs the index's lock."""
+    began: float | None
+    """When the fill began, by the cache's clock; set where the times of fills are noted, until that is done."""
     has_entered: bool
     """Whether its leader has entered the lock that the fill needs, see `_fill.under_lock`; not set where it has not."""
     source: Any

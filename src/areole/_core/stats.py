@@ -26,9 +26,9 @@ from .._platform.refcount import defer, is_free_threaded
 __all__ = ["Counters", "HitCounter", "InnerCounter", "make_hit_counter", "make_on_hit"]
 
 _NAMES: Final = tuple(
-    "background_fills evictions expirations failures fills hung_fills misses stale_hits waits".split()  # noqa: SIM905
+    "background_fills evictions expirations failures fills hung_fills misses oversize stale_hits waits".split()  # noqa: SIM905
 )
-_OF_WHOLE_CACHE: Final = {"evictions", "expirations"}
+_OF_WHOLE_CACHE: Final = {"evictions", "expirations", "oversize"}
 """What leaves a cache is not counted by its parts."""
 
 
@@ -46,6 +46,7 @@ class Counters:
     fills: AtomicInt64
     hung_fills: AtomicInt64
     misses: AtomicInt64
+    oversize: AtomicInt64
     stale_hits: AtomicInt64
     waits: AtomicInt64
 
@@ -127,6 +128,11 @@ class HitCounter:
         """
         return [f"for n{s} in hits{number}{s}: break"], {f"hits{number}": self.local.hits}
 
+    @property
+    def stepped(self) -> Any:
+        """What a hit in C steps: an iterator, or what has one as `hits`, of each thread."""
+        return self.local.hits
+
     def total(self) -> int:
         """Return how many hits there were since the last reset: exact while no lookup is running."""
         return self._count_all() - self._base
@@ -181,6 +187,10 @@ class HitCounterByThread(HitCounter):
         step = f"    for n{s} in {local}{s}.hits: break"
         lines = ["try:", step, f"except AttributeError{s}:", f"    {start}{s}()"]
         return lines, {local: self.local, start: self.start, "AttributeError": AttributeError}
+
+    @property
+    def stepped(self) -> Any:
+        return self.local
 
     def start(self) -> None:
         """Give this thread a counter, and count its first hit.

@@ -83,6 +83,7 @@ class LruPolicy:
     """See the module."""
 
     entry_type = LruEntry
+    noted_in = "last_used"
     needs_hash = False
 
     def __init__(self) -> None:

@@ -32,6 +32,8 @@ class Policy(Protocol):
     record_source: str
     """`record_access` as one statement for generated code, of `{entry}` and perhaps `{tick}`, `record_with`."""
     record_with: Any
+    noted_in: str
+    """The slot that it writes, for `hit.c`."""
 
     def __len__(self) -> int: ...
 

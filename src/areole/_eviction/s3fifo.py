@@ -97,6 +97,7 @@ class S3FifoPolicy:
     """See the module."""
 
     entry_type = S3FifoEntry
+    noted_in = "freq"
     record_source = "if {entry}.freq < 3: {entry}.freq += 1"
     record_with = None
     needs_hash = True

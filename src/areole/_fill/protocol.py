@@ -141,6 +141,8 @@ class Fills:
             state.counters.misses.increment_and_get()
         flight.leads = True
         state.counters.fills.increment_and_get()
+        if state.fill_times is not None:
+            flight.began = state.clock()
         return LEAD
 
     def claim_refresh(self, flight: Flight) -> Claim:
@@ -179,6 +181,8 @@ class Fills:
     def _lead(self, flight: Flight) -> Claim:
         flight.leads = True
         self.state.counters.fills.increment_and_get()
+        if self.state.fill_times is not None:
+            flight.began = self.state.clock()
         return LEAD
 
     def take_over(self, flight: Flight, old: Entry) -> bool:
@@ -211,6 +215,8 @@ class Fills:
         try:  # user code: before anything can be seen
             if rules is None:
                 rules = self.rules
+            if state.fill_times is not None:
+                state.fill_times.end(flight, state.clock)
             if type(value) in rules.refused_types:
                 given, (value, rules) = value, explain_result(value, rules, flight, state)
                 self.complete(flight, value, rules, began)
@@ -278,6 +284,9 @@ class Fills:
         has_failed = flight.leads and isinstance(error, Exception) and flight.value is Empty
         if has_failed:
             self.state.counters.failures.increment_and_get()
+            if self.state.fill_times is not None:
+                with suppress(Exception):  # from the clock
+                    self.state.fill_times.end(flight, self.state.clock)
             may_be_stored = self.keeps_errors and not (flight.entry.is_published or flight.was_overtaken)
             if may_be_stored and isinstance(error, self.stored_errors):
                 return self._store_error(flight, error)

@@ -9,12 +9,20 @@ See `bounded` for what is promised. The dict is the truth, and the accounting is
               the outer operation, which may be in the middle of changing it; so a nested one only notes in `_nested`
               which entries it has changed. When its own step is over, the outer one accounts for each of these by
               whether the dict holds it, and then makes room.
+
+What nested code has stored, an assignment of the operation around it may replace in the dict. The outermost one alone
+says so, as it takes the notes: such an entry was stored, is not in the dict, and was not noted as removed. It looks in
+this order, as what removes an entry has noted that before it ends. Else
+
+    1. A looks: nested code has stored D, and not removed it     2. a signal handler removes D, and reports it
+    3. A looks: the dict does not hold D                         -- "replaced", and D is reported again.
+
+What a note says is never taken back, so that one may be made inside another.
 """
 
 from __future__ import annotations
 
 import sys
-from builtins import len  # a memoized one may stand in `builtins`, and would be called in the midst of a step
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
@@ -37,6 +45,16 @@ EVICTED, EXPIRED = RemovalCause.EVICTED, RemovalCause.EXPIRED  # an enum's attri
 
 SWEPT_A_TIME: Final = 2
 """How many expired entries each write removes, whether or not it needs the room."""
+
+
+class _Note:
+    """What nested code has done to an entry, which weighed so much before."""
+
+    __slots__ = ("is_removed", "is_stored", "weight")
+
+    def __init__(self, weight: int) -> None:
+        self.weight = weight
+        self.is_stored = self.is_removed = False  # for good
 
 
 class Accounting(DictIndex):
@@ -87,7 +105,7 @@ class Accounting(DictIndex):
         self.record_access = self.policy.record_access
         self._dirty = False
         self._depth = 0
-        self._nested: dict[Any, tuple[int, bool | None]] = {}  # see `_note_nested`
+        self._nested: dict[Any, _Note] = {}  # see `_note_nested`
         self._trusts_marks = True  # see `_is_attached`
         self._start()
         self.register()  # a twin too, which shares a lock
@@ -171,10 +189,10 @@ class Accounting(DictIndex):
                 self._rebuild()
             if rounds >= MOST_ROUNDS:
                 self._max_entry_weight = -1
-            changes, self._nested = self._nested, {}
-            present = set(self.snapshot())
-            for entry, (weight, _) in changes.items():
-                weight, entry.weight = entry.weight, weight
+            changes, entries = self._take_notes()
+            present = set(entries)
+            for entry, note in changes.items():
+                weight, entry.weight = entry.weight, note.weight
                 self._unaccount(entry)
                 entry.weight = weight
                 if entry in present and is_kept(entry):
@@ -186,13 +204,22 @@ class Accounting(DictIndex):
             if not (self._nested or self._depth):
                 break
 
+    def _take_notes(self) -> tuple[dict[Any, _Note], list[Any]]:
+        """Return what nested operations have noted, and the entries; drop what an assignment has replaced unseen."""
+        notes, self._nested = self._nested, {}
+        entries = self.snapshot()
+        for entry in {entry for entry, note in notes.items() if note.is_stored}.difference(entries):
+            since = self._nested.get(entry)
+            if not (notes[entry].is_removed or (since is not None and since.is_removed)):
+                super()._drop(entry)
+        return notes, entries
+
     def _rebuild(self) -> None:
         """Build the accounting again from the dict. What nested operations change from here on is in `_nested`."""
         self._trusts_marks = False
         self._depth = 0
         while True:
-            self._nested.clear()
-            entries: list[Any] = self.snapshot()
+            entries = self._take_notes()[1]
             if not self._nested:
                 break
         self._start()
@@ -223,21 +250,6 @@ class Accounting(DictIndex):
 
     # ---- accounting
 
-    def count(self) -> tuple[int, int]:
-        """Return how many entries are stored, and what they weigh."""
-        return self._return_result(self._do(self._count))
-
-    def _count(self, removed: list[Removal]) -> tuple[int, int]:
-        if not self._depth:
-            return self.items, self._weight
-        weights = [entry.weight for entry in self.snapshot() if is_kept(entry)]  # type: ignore[attr-defined]
-        return len(weights), sum(weights)
-
-    def count_if_none_has_expired(self, now: float) -> int | None:
-        """Return how many entries are stored; None if one of them may have passed the end of its use."""
-        is_due = lambda removed: self._depth > 0 or self._deadlines.due <= now  # noqa: E731
-        return None if self._return_result(self._do(is_due)) else self.count()[0]
-
     def _account(self, entry: Any) -> None:
         """Add a stored entry; of one that is in, file its new deadline."""
         if self._depth:
@@ -248,7 +260,7 @@ class Accounting(DictIndex):
             self.items += 1
             self._weight += entry.weight
             if entry in self._nested:  # noted before it had this weight
-                self._nested[entry] = entry.weight, self._nested[entry][1]
+                self._nested[entry].weight = entry.weight
         elif entry.expiry is not None:
             self._deadlines.cancel(entry)
         until = entry.deadline if entry.times is None else entry.times.stale_until
@@ -271,11 +283,19 @@ class Accounting(DictIndex):
     def _note_nested(self, entry: Any, is_in: bool | None = None) -> None:
         """Have the outer operation account for `entry`, whose weight may change after the first note.
 
-        `is_in`: nested code has stored it, or removed it, for good; None: neither. What a nested operation has just put
-        into the dict, code nested in that one may have removed, and reported, before it is noted as stored.
+        `is_in`: it was stored, or removed, for good; None: neither. Where both are noted, it is removed: what a nested
+        operation has just stored, code nested in that one may have removed before it is noted as stored.
         """
-        weight, was_in = self._nested.get(entry, (entry.weight, None))
-        self._nested[entry] = weight, was_in if is_in is None or was_in is False else is_in
+        note = self._nested.setdefault(entry, _Note(entry.weight))
+        if is_in:
+            note.is_stored = True
+        elif is_in is not None:
+            note.is_removed = True
+
+    def _note_removed(self, entry: Any) -> None:
+        super()._note_removed(entry)
+        if self._nested:
+            self._note_nested(entry, False)
 
     # ---- room
 
@@ -303,6 +323,8 @@ class Accounting(DictIndex):
                 popped = None
             if popped is entry or self._pop_otherwise(entry, popped) is entry:
                 removed.append((entry.key, entry.value, EVICTED))
+                if self._nested:
+                    self._note_nested(entry, False)
 
     def _sweep(self, most: int, now: float, removed: list[Removal]) -> None:
         """Remove at most so many expired entries."""
@@ -326,14 +348,15 @@ class Accounting(DictIndex):
         flight = entry.flight
         if flight is None or flight.is_orphaned or not entry.is_published:
             return self._remove(entry, cause, removed)
-        self._retiring[entry] = entry.value
+        value = self._retiring[entry] = entry.value  # before the looks: nested code may remove it, and report it
         try:
+            was_shown = entry.is_published and not flight.is_detached
             self._unaccount(entry)
             entry.expire_at(UNPUBLISHED)  # not its value, which a reader may be about to load
         finally:
             is_reported = self._retiring.pop(entry, Empty) is Empty
-        if not is_reported:
-            removed.append((entry.key, entry.value, cause))
+        if was_shown and not is_reported:
+            removed.append((entry.key, value, cause))
 
     def _remove(self, entry: Any, cause: RemovalCause, removed: list[Removal]) -> None:
         """Remove an entry for good; it and its key live on in `removed` until the lock is released."""
@@ -342,14 +365,14 @@ class Accounting(DictIndex):
 
     def _pop_key(self, entry: Any) -> bool:
         """Remove `entry` from the dict and from the accounting; say whether it was in the dict."""
-        self._unaccount(entry)  # first: nested code drops what is noted as stored and not in the dict
+        self._unaccount(entry)
         try:
             popped: Any = self.entries.pop(entry.key, None)
         except Exception:
             popped = None
         if popped is not entry:
             popped = self._pop_otherwise(entry, popped)
-        if popped is entry and (entry.flight is not None or self._retiring or self._successors):
+        if popped is entry and (entry.flight is not None or self._retiring or self._successors or self._nested):
             self._note_removed(entry)
         if not self.entries:
             self._shrink()

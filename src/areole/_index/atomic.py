@@ -185,7 +185,8 @@ class AtomicDictIndex(IndexBase):
         if not is_removed and new is _VACANT:
             self._note_removed(old)
         for placed in list(self._placed) if is_removed else ():
-            if self.find(placed.key) is not placed:  # `new` has overwritten it
+            is_there = self.find(placed.key) is placed
+            if self._placed.pop(placed, Empty) is None and not is_there:  # not removed, but overwritten by `new`
                 self._drop(placed)
         self._placed.clear()
         return not is_removed

@@ -29,6 +29,7 @@ Not guaranteed
 
 from __future__ import annotations
 
+from builtins import len  # a memoized one may stand in `builtins`, and would be called in the midst of a step
 from collections.abc import Collection, Sequence
 from operator import call
 from sys import getsizeof
@@ -117,7 +118,8 @@ class BoundedIndex(Accounting):
             return False
         if entry.weight > self._max_entry_weight:
             return self._reject_oversize(old, entry.key, entry.value, now, removed)
-        self._retiring[old] = old.value
+        around = self._retiring.get(old, Empty) if self._retiring else Empty
+        value = self._retiring[old] = old.value
         try:
             if self._nested and old not in self.snapshot():
                 return None
@@ -129,8 +131,6 @@ class BoundedIndex(Accounting):
             is_alone = self._insertions == before
             is_reported = self._retiring.pop(old, Empty) is Empty
             self._note_removed(old)
-            if self._nested:
-                self._note_nested(old, False)
             if old.is_published and not is_reported:  # before the next step, in which a key's method may raise
                 removed.append((old.key, old.value, REPLACED if old.is_live(now) else EXPIRED))
             if is_alone:
@@ -139,6 +139,8 @@ class BoundedIndex(Accounting):
                 self._store_again(entry)
         finally:
             self._retiring.pop(old, None)
+            if around is not Empty and around is not value:  # what a publication around this has replaced, and reports
+                self._retiring[old] = around
         self._account(entry)
         self._sweep(SWEPT_A_TIME, now, removed)
         return True
@@ -154,7 +156,6 @@ class BoundedIndex(Accounting):
         before = -1
         while self._insertions != before:
             self._trusts_marks = False
-            self._drop_overwritten()
             is_there = False
             while (other := self.entries.pop(entry.key, None)) is not None:
                 if other is entry:
@@ -166,12 +167,6 @@ class BoundedIndex(Accounting):
             before = self._insertions
             self.entries[entry.key] = entry
         self._insertions = before + 1
-
-    def _drop_overwritten(self) -> None:
-        """Drop what nested code has stored, and not removed, and an assignment has replaced in the dict."""
-        stored = {entry for entry, (_, is_in) in list(self._nested.items()) if is_in}
-        for entry in stored.difference(self.snapshot()):  # looked at in this order
-            self._drop(entry)
 
     def publish(self, entry: Any, value: Any, deadline: Any, weight: int, now: float) -> Sequence[Removal]:
         self._set_hash(entry)
@@ -247,8 +242,6 @@ class BoundedIndex(Accounting):
     def _replace_if(self, old: Any, new: Any, removed: Any = None) -> bool:
         new.weight, new.hash = old.weight, old.hash
         is_replaced = super()._replace_if(old, new)
-        if self._nested:
-            self._drop_overwritten()
         if is_replaced and new.is_published:  # else nested code has removed `old`, and with it the value
             self._account(new)
         return is_replaced
@@ -256,8 +249,8 @@ class BoundedIndex(Accounting):
     def _store_successor(self, old: Any, new: Any) -> bool:
         self._unaccount(old)  # first: from the assignment on it is out, also if nested code takes `new` out again
         is_in = super()._store_successor(old, new)
-        if not is_in:
-            self._note_nested(old)
+        if self._nested or not is_in:
+            self._note_nested(old, False if is_in else None)
         return is_in
 
     def remove_if(self, entry: Entry, expired_by: float | None = None) -> bool:
@@ -281,6 +274,21 @@ class BoundedIndex(Accounting):
         else:
             self._account(entry)
         return True
+
+    def count(self) -> tuple[int, int]:
+        """Return how many entries are stored, and what they weigh."""
+        return self._return_result(self._do(self._count))
+
+    def _count(self, removed: list[Removal]) -> tuple[int, int]:
+        if not self._depth:
+            return self.items, self._weight
+        weights = [entry.weight for entry in self.snapshot() if is_kept(entry)]  # type: ignore[attr-defined]
+        return len(weights), sum(weights)
+
+    def count_if_none_has_expired(self, now: float) -> int | None:
+        """Return how many entries are stored; None if one of them may have passed the end of its use."""
+        is_due = lambda removed: self._depth > 0 or self._deadlines.due <= now  # noqa: E731
+        return None if self._return_result(self._do(is_due)) else self.count()[0]
 
     def sweep(self, most: int, now: float) -> Sequence[Removal]:
         """Remove at most so many entries that have expired, and return them."""

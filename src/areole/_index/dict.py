@@ -107,15 +107,18 @@ class DictIndex(IndexBase):
         self._insertions = before + 1  # also if alone: what this may be nested in must not replace `new` unseen
         if is_alone:
             return True
-        if new.flight is not None and new.flight.is_detached:
-            return True  # nested code has removed it, and reported the value that it showed
-        if old not in self._successors:
-            new.expire_at(UNPUBLISHED)  # nested code has removed or replaced `old`, and reports that value
-        if new.is_published:  # it is about to be out for a moment, in which an invalidation would not find it
-            value = self._retiring[new] = new.value
+        value = self._retiring[new] = new.value  # before the looks: nested code may remove it, and report it
+        try:
+            if new.flight is not None and new.flight.is_detached:
+                return True  # nested code has removed it, and reported the value that it showed
+            # It is about to be out for a moment, in which an invalidation would not find it. If nested code has removed
+            # or replaced `old`, then that reports the value.
+            was_shown = new.is_published and old in self._successors
             new.expire_at(UNPUBLISHED)
-            if self._retiring.pop(new, Empty) is not Empty:
-                self.unreported.append((new.key, value, RemovalCause.EVICTED))
+        finally:
+            is_reported = self._retiring.pop(new, Empty) is Empty
+        if was_shown and not is_reported:
+            self.unreported.append((new.key, value, RemovalCause.EVICTED))
         return self._insert_again(new) is new
 
     def remove_if(self, entry: Entry, expired_by: float | None = None) -> bool:

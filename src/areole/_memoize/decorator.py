@@ -19,6 +19,8 @@ from ..typing import (
     Memoized,
     MemoizeDecorator,
     MemoizedGeneric,
+    MemoizedLater,
+    MemoizedLaterOfClass,
     MemoizedOfClass,
     OnAbandon,
     PolicyName,
@@ -54,6 +56,7 @@ class CacheOptions(TypedDict, total=False):
     allow_single_use: bool
     shared: Any
     local_ttl: float | timedelta | None
+    copies: bool
     idle: float | timedelta | None
     tags: Tags
 
@@ -85,9 +88,18 @@ class Memoizing:
     ) -> MemoizedGeneric[G]: ...
     @overload
     @classmethod
-    def memoize(
+    def memoize(  # type: ignore[overload-overlap]
         cls, function: TakesAnything[P, R], /, ttl: Ttl[Any, Any] | None = None, **options: Unpack[MemoizeOptions]
     ) -> Memoized[P, R]: ...
+    @overload
+    @classmethod
+    def memoize(  # type: ignore[overload-overlap]
+        cls,
+        function: Callable[Concatenate[type[S], P], Later[R]],
+        /,
+        ttl: Ttl[Any, Any] | None = None,
+        **options: Unpack[MemoizeOptions],
+    ) -> MemoizedLaterOfClass[P, R]: ...
     @overload
     @classmethod
     def memoize(
@@ -110,7 +122,7 @@ class Memoizing:
         /,
         ttl: Ttl[Any, Any] | None = None,
         **options: Unpack[MemoizeOptions],
-    ) -> Memoized[P, Later[S]]: ...
+    ) -> MemoizedLater[P, S]: ...
     @overload
     @classmethod
     def memoize(

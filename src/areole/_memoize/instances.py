@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from .._index.bounded import BoundedIndex
 from .._platform.locks import run_locked
 from .._platform.weak import DroppingRef, WeakTable
+from .._state.live_caches import live_caches
 from ..typing import CacheInfo
 from .class_cache import CacheOfInstances
 from .copies import LeftOut, leave_results_out_of_copies
@@ -194,6 +195,9 @@ class MethodCaches(MemoizedFunction):
         self._bound: dict[str, FunctionType] = {}
         self.unbound = self.make_wrapper()
         self.unbound.cache = self.cache_of_all = CacheOfInstances(cache.name, self.unbound.__name__, self.caches)
+        live = live_caches.find(cache._state)
+        if live is not None:
+            live.of_instances = weakref.ref(self.cache_of_all)
 
     # ---- finding and making
 

@@ -10,10 +10,11 @@ unequal arguments never collide.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from .._platform.arguments import check_bool, check_plain
 from .key_template import KeyTemplate
@@ -22,6 +23,10 @@ __all__ = ["KeyOptions", "Signature", "first_parameter", "parameter_names"]
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _STARS: dict[Any, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
+
+
+MOST_BOUND: Final = 16
+"""How many parameters a function may have whose calls are bound in C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,18 @@ class KeyOptions:
             raise TypeError("key= makes the whole key by itself: do not give typed= or ignore= beside it")
 
 
+class Binding(NamedTuple):
+    """How a call becomes a key in `hit.c`: a tuple of arguments, or the only one."""
+
+    names: tuple[str, ...]
+    defaults: tuple[Any, ...]
+    missing: Any
+    """Stands among `defaults` where there is none."""
+    in_key: bytes
+    positional_only: int
+    positional: int
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """A function's signature as source text: how to declare its parameters, make its key, and call it.
@@ -72,6 +89,7 @@ class Signature:
     suffix: str
     names: dict[str, Any]
     takes_default: bool
+    binding: Binding | None
 
     @classmethod
     def of(cls, function: Callable[..., Any], options: KeyOptions, *, is_method: bool = False) -> Signature:
@@ -105,6 +123,7 @@ class Signature:
             suffix=suffix,
             names=names | {"key_function": options.key, "ignored": unknown},
             takes_default=any(_takes(p, "default") for p in parameters),
+            binding=None if options.key or options.typed or unknown else _binding(parameters, in_key),
         )
 
     def explain_key(self, key: Any) -> str:
@@ -117,6 +136,20 @@ class Signature:
                     "such as a tuple for a list, leave it out of the key with ignore=, or make the key with key="
                 )
         return f"the key, of type {type(key).__name__}, is not hashable: key= must return a hashable one"
+
+
+def _binding(parameters: Sequence[Parameter], in_key: Collection[Parameter]) -> Binding | None:
+    kinds = [p.kind for p in parameters]
+    if len(kinds) > MOST_BOUND or any(kind in _STARS for kind in kinds):
+        return None
+    return Binding(
+        names=tuple(sys.intern(p.name) for p in parameters),
+        defaults=tuple(p.default for p in parameters),
+        missing=Parameter.empty,
+        in_key=bytes(any(p is each for each in in_key) for p in parameters),
+        positional_only=kinds.count(Parameter.POSITIONAL_ONLY),
+        positional=len(kinds) - kinds.count(Parameter.KEYWORD_ONLY),
+    )
 
 
 def _labelled(labels: Sequence[str], parts: Any) -> Iterator[tuple[str, Any]]:

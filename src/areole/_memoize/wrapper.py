@@ -16,6 +16,7 @@ from keyword import iskeyword
 from types import FunctionType, MappingProxyType
 from typing import Any
 
+from .._core.accelerator import lookup_of, make_front
 from .._core.entry import Empty
 from .._core.flight import Flight
 from .._core.stats import HitCounter
@@ -61,6 +62,13 @@ _HIT = """
         {without_reading}
     {key_after}
     {before_miss}
+"""
+
+_AFTER_LOOK = """
+{kind} {name}({parameters}):
+    {key_before}
+    {without_reading}
+    {key_after}
 """
 
 _FILL = """
@@ -168,8 +176,14 @@ class Wrapper:
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make this call again, store and return its result; others get the old one meanwhile."""
         cache, key = self.locate(args, kwargs)
-        call = functools.partial(self.function, *args, **kwargs)
-        return cache._fills.refresh(key, call, self.rules_of(cache._fills, args, kwargs))
+        return self.fill_again(cache._fills, key, functools.partial(self.function, *args, **kwargs), args, kwargs)
+
+    def fill_again(self, fills: Any, key: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+        """Refresh `key` by this call, whose arguments are these; for tasks, return that to be awaited."""
+        value = fills.refresh(key, call, self.rules_of(fills, args, kwargs))
+        if self.load is None:
+            return value
+        return _load_awaited(self.load, key, value) if isinstance(fills, TaskFills) else self.load(key, value)
 
     def rules_of(self, fills: Any, args: Any, kwargs: Any) -> FillRules | None:
         """Return the rules for this call, if they are not those of `fills`."""
@@ -211,13 +225,15 @@ class Wrapper:
         *,
         entry: str = "",
         note_hit: str = "",
+        start: str = _HIT,
         attributes: Mapping[str, str] = MappingProxyType({}),
         **texts: str,
     ) -> FunctionType:
         """Generate the function that looks up, and fills. All arguments but `attributes` are source text.
 
         `entry` is the expression for an entry by `{key}`, if it is no plain lookup; `is_live` says whether that is a
-        hit, after `read_clock`, which may set `now`. `note_hit`: instead of what the state asks for.
+        hit, after `read_clock`, which may set `now`. `note_hit`: instead of what the state asks for. `start`: what
+        comes before the fill.
         """
         s, state = self.signature.suffix, self.fills.state
         calls_nothing = self.load is None and not re.search(r"\w\(", self.key)  # so it may be evaluated twice
@@ -251,7 +267,7 @@ class Wrapper:
         }
         is_plain = self.fills.rules.stale is None and self.tags_of is None
         miss = _FILL if self.fills.is_inlined and is_plain else _GET_OR_FILL
-        return self.define(_HIT + miss, attributes, **texts)
+        return self.define(start + miss, attributes, **texts)
 
     def define(
         self,
@@ -296,6 +312,10 @@ class Wrapper:
         return "entries{s}[{key}]"
 
 
+async def _load_awaited(load: Callable[[Any, Any], Any], key: Any, value: Any) -> Any:
+    return load(key, await value)
+
+
 class MemoizedFunction(Wrapper):
     """A function that has a read-through cache of its own."""
 
@@ -305,6 +325,8 @@ class MemoizedFunction(Wrapper):
         self.cache = cache
         self.hits = () if cache._state.hits is None else (cache._state.hits,)
         self.parameters = parameters
+        load = cache._fills.rules.load
+        self.load = None if load is None else lambda key, raw: load(raw)
         previous = check_previous(parameters.get("previous"), function)
         key = parameters["key"]
         if isinstance(key, str):
@@ -328,19 +350,23 @@ class MemoizedFunction(Wrapper):
             return super().refresh(*args, **kwargs)
         cache, key = self.locate(args, kwargs)
         call = functools.partial(self.to_fill.refresh, *args, **kwargs)
-        return cache._fills.refresh(key, call, self.rules_of(cache._fills, args, kwargs))
+        return self.fill_again(cache._fills, key, call, args, kwargs)
 
     def cache_info(self) -> CacheInfo:
         """Return the counters so far, and how many results there are."""
         info: CacheInfo = self.cache.cache_info()
         return info
 
-    def cache_clear(self) -> None:
-        """Remove all results, and start all counters at 0 again; a clear of `cache` leaves them."""
-        self.cache.clear()
+    def cache_clear(self) -> Any:
+        """Remove all results, and start all counters at 0 again; a clear of `cache` leaves them.
+
+        Of an `async def` with `shared`: return something to await for the part in the store, which is done either way.
+        """
+        cleared = self.cache.clear()
         self.cache._state.reset_counters()
         if self.to_fill is not None:
             self.cache._fills.rules.tier.reset_counters()
+        return cleared
 
     def cache_parameters(self) -> dict[str, Any]:
         """Return what the cache was made with."""
@@ -348,4 +374,16 @@ class MemoizedFunction(Wrapper):
 
     def make_wrapper(self) -> Any:
         """Generate the function to be called, with the helpers on it."""
-        return self.decorate(self.generate(*self.liveness))
+        whole = self.generate(*self.liveness)
+        return self.decorate(self._accelerate(whole) or whole)
+
+    def _accelerate(self, whole: FunctionType) -> FunctionType | None:
+        """Return a function that looks up in C, and leaves to `whole` all that is no plain hit; None: not here."""
+        binding, is_async = self.signature.binding, isinstance(self.fills, TaskFills)
+        if make_front is None or binding is None or is_async or self.load is not None:
+            return None
+        lookup = lookup_of(self.fills.state, self.hits)
+        if lookup is None:
+            return None
+        front: FunctionType = make_front(whole, self.generate(*self.liveness, start=_AFTER_LOOK), lookup, *binding)
+        return front

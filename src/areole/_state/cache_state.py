@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final, Self
 
 from .._core.entry import UNPUBLISHED, Empty, Entry, Removal
+from .._core.fill_times import FillTimes
 from .._core.flight import Flight
 from .._core.stats import Counters, HitCounter, make_on_hit
 from .._core.ttl import DeadlineOf
@@ -41,6 +42,7 @@ class CacheState:
 
     __slots__ = (
         "__weakref__",
+        "behind",
         "clock",
         "counters",
         "deadline_of",
@@ -49,12 +51,14 @@ class CacheState:
         "error_deadline_of",
         "expirer",
         "explain_key",
+        "fill_times",
         "fills_plainly",
         "freed",
         "hits",
         "idle",
         "index",
         "name",
+        "noted_by",
         "on_hit",
         "on_removal",
         "stores_live_only",
@@ -85,7 +89,12 @@ class CacheState:
         self.on_removal = on_removal
         self.counters = Counters()
         self.hits = hits
-        self.on_hit: Callable[[Any], object] | None = self._make_on_hit(() if hits is None else (hits,))
+        self.noted_by: Sequence[HitCounter] = () if hits is None else (hits,)
+        """Which counters `on_hit` steps."""
+        self.on_hit: Callable[[Any], object] | None = self._make_on_hit(self.noted_by)
+        self.fill_times: FillTimes | None = None if hits is None else FillTimes()
+        self.behind: Any = None
+        """The counters of a shared cache that this one asks first: what that has is no fill."""
         self.explain_key: Callable[[Any], str] = _explain_key
         self.expirer: LazyExpirer | None = None
         if ttl is not None or idle is not None:
@@ -129,6 +138,8 @@ class CacheState:
         made.error_deadline_of, made.explain_key = self.error_deadline_of, self.explain_key
         made.counters, made.on_removal, made.freed = self.counters, self.on_removal, self.freed
         made.hits, made.on_hit, made.expirer = self.hits, self.on_hit, self.expirer
+        made.noted_by = self.noted_by
+        made.fill_times, made.behind = self.fill_times, self.behind
         made.fills_plainly, made.stores_live_only = self.fills_plainly, self.stores_live_only
         return made
 
@@ -137,16 +148,18 @@ class CacheState:
         own = self._copy()
         own.index = self.index.twin()
         own.entries = own.index.entries
-        own.on_hit = own._make_on_hit(() if self.hits is None else (self.hits,))
+        own.noted_by = () if self.hits is None else (self.hits,)
+        own.on_hit = own._make_on_hit(own.noted_by)
         own.expirer = self.expirer and LazyExpirer()
         return own
 
     def with_own_counters(self, hits: HitCounter | None) -> Self:
         """Return a state over the same entries that counts for a part of the cache, and for the whole too."""
         part = self._copy()
-        part.counters = self.counters.child()
+        part.counters, part.behind = self.counters.child(), None
         if self.hits is not None and hits is not None:
-            part.on_hit = self._make_on_hit((self.hits, hits))
+            part.noted_by = self.hits, hits
+            part.on_hit = self._make_on_hit(part.noted_by)
         part.hits = hits
         return part
 
@@ -362,6 +375,8 @@ class CacheState:
         for key, value, cause in removed:
             if cause is EVICTED or cause is OVERSIZE:
                 self.counters.evictions.increment_and_get()
+                if cause is OVERSIZE:
+                    self.counters.oversize.increment_and_get()
             elif cause is EXPIRED:
                 self.counters.expirations.increment_and_get()
             if self.on_removal is None:
@@ -392,7 +407,7 @@ class CacheState:
     def info(self) -> CacheInfo:
         index = self.index
         bounds = index if isinstance(index, BoundedIndex) else None
-        return CacheInfo(
+        info = CacheInfo(
             hits=None if self.hits is None else self.hits.total(),
             maxsize=index.max_items,
             currsize=self.count_live(),
@@ -400,11 +415,17 @@ class CacheState:
             size_in_bytes=bounds.count()[1] if bounds is not None and bounds.weigh is not weigh_none else None,
             **self.counters.read(),
         )
+        if self.behind is None:
+            return info
+        behind = self.behind.read()
+        return info._replace(fills=behind["fills"], failures=behind["failures"], shared_hits=behind["hits"])
 
     def reset_counters(self) -> None:
         """Start all counters at 0 again, as functools' `cache_clear` does."""
         if self.hits is not None:
             self.hits.reset()
+        if self.fill_times is not None:
+            self.fill_times.reset()
         self.counters.reset()
 
     def size_in_bytes(self) -> int:

@@ -42,9 +42,15 @@ class BaseBackend:
     def get_many(self, keys: Sequence[str], /) -> list[bytes | None]:
         return [self.get(key) for key in keys]
 
-    def ttl_of_many(self, keys: Sequence[str], /) -> list[float | CacheMissSentinel | None]:
-        """Return what `ttl_of` says of each key; a cache that keeps values in front of a store asks for that."""
-        return [self.ttl_of(key) for key in keys]
+    def get_many_timed(
+        self, keys: Sequence[str], timed: Sequence[str], /
+    ) -> tuple[list[bytes | None], list[float | CacheMissSentinel | None]]:
+        """Return what `get_many` does, and what `ttl_of` says of each key in `timed`, which is asked before.
+
+        A cache that keeps values in front of a store asks for that.
+        """
+        left = [self.ttl_of(key) for key in timed]
+        return self.get_many(keys), left
 
     def set_many(self, items: Mapping[str, bytes], /, ttl: float | None = None) -> None:
         for key, value in items.items():

@@ -57,8 +57,14 @@ class InPlace:
     async def ttl_of(self, key: str, /) -> float | CacheMissSentinel | None:
         return await self._call(self._backend.ttl_of, key)
 
-    async def ttl_of_many(self, keys: Sequence[str], /) -> list[float | CacheMissSentinel | None]:
-        return await self._call(lambda: [self._backend.ttl_of(key) for key in keys])
+    async def get_many_timed(
+        self, keys: Sequence[str], timed: Sequence[str], /
+    ) -> tuple[list[bytes | None], list[float | CacheMissSentinel | None]]:
+        def get() -> tuple[list[bytes | None], list[float | CacheMissSentinel | None]]:
+            left = [self._backend.ttl_of(key) for key in timed]
+            return self._backend.get_many(keys), left
+
+        return await self._call(get)
 
     async def clear(self, prefix: str, /) -> None:
         return await self._call(self._backend.clear, prefix)

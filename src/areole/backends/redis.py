@@ -93,8 +93,10 @@ class RedisBackend(BaseBackend):
     def ttl_of(self, key: str, /) -> float | CacheMissSentinel | None:
         return self._run("ttl_of", self._commands.ttl_of(key))
 
-    def ttl_of_many(self, keys: Sequence[str], /) -> list[float | CacheMissSentinel | None]:
-        return self._run("ttl_of_many", self._commands.ttl_of_many(keys))
+    def get_many_timed(
+        self, keys: Sequence[str], timed: Sequence[str], /
+    ) -> tuple[list[bytes | None], list[float | CacheMissSentinel | None]]:
+        return self._run("get_many_timed", self._commands.get_many_timed(keys, timed))
 
     def clear(self, prefix: str, /) -> None:
         """Walk through all keys of the database (SCAN), and remove (UNLINK) those that begin with `prefix`."""
@@ -107,11 +109,19 @@ class RedisBackend(BaseBackend):
     ) -> tuple[bytes | None, bytes | None]:
         return self._run("take", self._commands.take(key, token, lease, seen))
 
+    def take_many(self, asked: Sequence[tuple[Any, ...]], /) -> list[tuple[bytes | None, bytes | None]]:
+        """Do what `take` does with each of these arguments."""
+        return self._run("take_many", self._commands.take_many(asked))
+
     def renew(self, key: str, token: bytes, lease: float, /) -> bool:
         return self._run("renew", self._commands.renew(key, token, lease))
 
     def store_if_mine(self, key: str, value: bytes | None, token: bytes, ttl: float | None = None, /) -> bool:
         return self._run("store_if_mine", self._commands.store_if_mine(key, value, token, ttl))
+
+    def store_many_if_mine(self, asked: Sequence[tuple[Any, ...]], /) -> list[bool]:
+        """Do what `store_if_mine` does with each of these arguments."""
+        return self._run("store_many_if_mine", self._commands.store_many_if_mine(asked))
 
     def kill(self, key: str, /) -> bytes | None:
         return self._run("kill", self._commands.kill_many([key]))[0]

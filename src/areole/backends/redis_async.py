@@ -92,8 +92,10 @@ class AsyncRedisBackend:
     async def ttl_of(self, key: str, /) -> float | CacheMissSentinel | None:
         return await self._run("ttl_of", self._commands.ttl_of(key))
 
-    async def ttl_of_many(self, keys: Sequence[str], /) -> list[float | CacheMissSentinel | None]:
-        return await self._run("ttl_of_many", self._commands.ttl_of_many(keys))
+    async def get_many_timed(
+        self, keys: Sequence[str], timed: Sequence[str], /
+    ) -> tuple[list[bytes | None], list[float | CacheMissSentinel | None]]:
+        return await self._run("get_many_timed", self._commands.get_many_timed(keys, timed))
 
     async def tell(self, key: str, /) -> None:
         """Have all processes drop their copies of `key`, as after a change of it."""
@@ -110,11 +112,19 @@ class AsyncRedisBackend:
     ) -> tuple[bytes | None, bytes | None]:
         return await self._run("take", self._commands.take(key, token, lease, seen))
 
+    async def take_many(self, asked: Sequence[tuple[Any, ...]], /) -> list[tuple[bytes | None, bytes | None]]:
+        """Do what `take` does with each of these arguments."""
+        return await self._run("take_many", self._commands.take_many(asked))
+
     async def renew(self, key: str, token: bytes, lease: float, /) -> bool:
         return await self._run("renew", self._commands.renew(key, token, lease))
 
     async def store_if_mine(self, key: str, value: bytes | None, token: bytes, ttl: float | None = None, /) -> bool:
         return await self._run("store_if_mine", self._commands.store_if_mine(key, value, token, ttl))
+
+    async def store_many_if_mine(self, asked: Sequence[tuple[Any, ...]], /) -> list[bool]:
+        """Do what `store_if_mine` does with each of these arguments."""
+        return await self._run("store_many_if_mine", self._commands.store_many_if_mine(asked))
 
     async def kill(self, key: str, /) -> bytes | None:
         return (await self._run("kill", self._commands.kill_many([key])))[0]

@@ -58,6 +58,8 @@ def pack(words: Sequence[bytes]) -> bytes:
 class Route(Protocol):
     """Knows the servers: which keys can go into one command, and where it goes."""
 
+    answers_in_turn: bool
+
     def exchange(self, requests: list[Request]) -> Steps[list[Any]]:
         """Send the requests; return their answers."""
 
@@ -79,6 +81,16 @@ def _run(script: Script, keys: Sequence[bytes], *arguments: bytes) -> Request:
     return Request(keys[0], words, script)
 
 
+def _take(key: str, token: bytes, lease: float, seen: bytes | None = None) -> Request:
+    head = () if seen is None else (seen[:SEEN_BYTES], b"%d" % SEEN_BYTES)
+    return _run(scripts.TAKE, [key.encode()], token, ms(lease), *head)
+
+
+def _store(key: str, value: bytes | None, token: bytes, ttl: float | None = None) -> Request:
+    words = () if value is None else (value, *_options(ttl))
+    return _run(scripts.STORE, [key.encode()], token, *words)
+
+
 # ---- commands
 
 
@@ -94,23 +106,26 @@ class Commands:
     def get_many(self, keys: Sequence[str]) -> Steps[list[bytes | None]]:
         names = [key.encode() for key in keys]
         groups = self._route.grouped(names)
-        if len(groups) == 1:
-            values: list[bytes | None] = yield from self._one(Request(names[0], (b"MGET", *names)))
-            return values
-        many = [[names[index] for index in group] for group in groups]
-        answers = yield from self._route.exchange([Request(some[0], (b"MGET", *some)) for some in many])
-        return _in_order(groups, answers, len(names))
+        return _values(groups, (yield from self._route.exchange(_reads(names, groups))), names)
+
+    def get_many_timed(
+        self, keys: Sequence[str], timed: Sequence[str]
+    ) -> Steps[tuple[list[bytes | None], list[float | CacheMissSentinel | None]]]:
+        """One server answers in turn. What a cluster redirects is answered later: so the times are asked for first."""
+        names = [key.encode() for key in keys]
+        groups = self._route.grouped(names)
+        reads = _reads(names, groups)
+        asks = [Request(name, (b"PTTL", name)) for name in map(str.encode, timed)]
+        if self._route.answers_in_turn:
+            answers = yield from self._route.exchange([*asks, *reads])
+        else:
+            answers = (yield from self._route.exchange(asks)) + (yield from self._route.exchange(reads))
+        left, read = answers[: len(asks)], answers[len(asks) :]
+        return _values(groups, read, names), [_seconds(each) for each in left]
 
     def ttl_of(self, key: str) -> Steps[float | CacheMissSentinel | None]:
         name = key.encode()
-        left: int = yield from self._one(Request(name, (b"PTTL", name)))
-        result: float | CacheMissSentinel | None = {-1: None, -2: CACHE_MISS}.get(left, left / 1000)
-        return result
-
-    def ttl_of_many(self, keys: Sequence[str]) -> Steps[list[float | CacheMissSentinel | None]]:
-        names = [key.encode() for key in keys]
-        many = yield from self._route.exchange([Request(name, (b"PTTL", name)) for name in names])
-        return [{-1: None, -2: CACHE_MISS}.get(left, left / 1000) for left in many]
+        return _seconds((yield from self._one(Request(name, (b"PTTL", name)))))
 
     def set(self, key: str, value: bytes, ttl: float | None, only_if_absent: bool) -> Steps[bool]:
         options = (*_options(ttl), b"NX") if only_if_absent else _options(ttl)
@@ -137,18 +152,21 @@ class Commands:
     def take(
         self, key: str, token: bytes, lease: float, seen: bytes | None
     ) -> Steps[tuple[bytes | None, bytes | None]]:
-        head = () if seen is None else (seen[:SEEN_BYTES], b"%d" % SEEN_BYTES)
-        value, stands = yield from self._one(_run(scripts.TAKE, [key.encode()], token, ms(lease), *head))
-        return value, stands
+        return (yield from self.take_many([(key, token, lease, seen)]))[0]
+
+    def take_many(self, asked: Sequence[tuple[Any, ...]]) -> Steps[list[tuple[bytes | None, bytes | None]]]:
+        answers = yield from self._route.exchange([_take(*each) for each in asked])
+        return [(value, stands) for value, stands in answers]
 
     def renew(self, key: str, token: bytes, lease: float) -> Steps[bool]:
         stood: int = yield from self._one(_run(scripts.RENEW, [key.encode()], token, ms(lease)))
         return stood == 1
 
     def store_if_mine(self, key: str, value: bytes | None, token: bytes, ttl: float | None) -> Steps[bool]:
-        words = () if value is None else (value, *_options(ttl))
-        stood: int = yield from self._one(_run(scripts.STORE, [key.encode()], token, *words))
-        return stood == 1
+        return (yield from self.store_many_if_mine([(key, value, token, ttl)]))[0]
+
+    def store_many_if_mine(self, asked: Sequence[tuple[Any, ...]]) -> Steps[list[bool]]:
+        return [stood == 1 for stood in (yield from self._route.exchange([_store(*each) for each in asked]))]
 
     def kill_many(self, keys: Sequence[str]) -> Steps[list[bytes | None]]:
         names = [key.encode() for key in keys]
@@ -192,6 +210,20 @@ class Commands:
     def _one(self, request: Request) -> Steps[Any]:
         (answer,) = yield from self._route.exchange([request])
         return answer
+
+
+def _seconds(left: int) -> float | CacheMissSentinel | None:
+    return {-1: None, -2: CACHE_MISS}.get(left, left / 1000)
+
+
+def _reads(names: list[bytes], groups: list[Sequence[int]]) -> list[Request]:
+    if len(groups) == 1:
+        return [Request(names[0], (b"MGET", *names))]
+    return [Request(names[group[0]], (b"MGET", *[names[index] for index in group])) for group in groups]
+
+
+def _values(groups: list[Sequence[int]], answers: list[Any], names: list[bytes]) -> list[bytes | None]:
+    return answers[0] if len(groups) == 1 else _in_order(groups, answers, len(names))
 
 
 def _in_order(groups: list[Sequence[int]], answers: list[list[Any]], length: int) -> list[Any]:

@@ -36,6 +36,8 @@ class Batch(NamedTuple):
 class OneServerRoute:
     """Everything goes to one server."""
 
+    answers_in_turn = True
+
     def exchange(self, requests: list[Request]) -> Steps[list[Any]]:
         if not requests:
             return []
@@ -62,6 +64,8 @@ class ClusterRoute:
 
     Under concurrency: the table of slots is never changed, but replaced; two threads may both ask for a new one.
     """
+
+    answers_in_turn = False
 
     def __init__(
         self,

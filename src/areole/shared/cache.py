@@ -183,13 +183,13 @@ class SharedCache(Generic[V]):
         picked = picked_serializer(function, self._serializer)
         return self if picked is None else self._view(picked)
 
-    def _open_tier(self, ttl: Any, local_ttl: float | None, tags: Any) -> Tier:
+    def _open_tier(self, ttl: Any, local_ttl: float | None, tags: Any, copies: bool) -> Tier:
         """Return what a read-through cache of this process needs to be in front of this one."""
         self._state.check_tagged(bool(tags))
         state = self._state.with_own_counters(self._state.name)
         threads = None if self._operations is None else self._operations.over(state)
         seconds_of = state.seconds_for(DEFAULT_TTL if ttl is None else ttl)
-        tier = Tier(threads, self._aio._operations.over(state), plane_of(state.backend), seconds_of, local_ttl)
+        tier = Tier(threads, self._aio._operations.over(state), plane_of(state.backend), seconds_of, local_ttl, copies)
         tier.expires = not (ttl is None and state.ttl is None and local_ttl is None)
         return tier
 

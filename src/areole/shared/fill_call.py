@@ -93,7 +93,7 @@ class FillCall:
             return True
         if self.wanted is None:
             return seconds > 0
-        is_taken = self.wanted.takes(value, seconds, lambda: self.seconds_of(self.key, value))
+        is_taken = self.wanted.takes(value, self.raw, seconds, lambda: self.seconds_of(self.key, value))
         self.is_stale = is_taken and seconds <= 0
         return is_taken
 

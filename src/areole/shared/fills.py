@@ -115,32 +115,34 @@ class FillOperations(Operations):
         call.source = "filled" if outcome.is_filled else "shared"
         return value
 
-    def _look_first(self, call: FillCall, takes_stale: bool = False) -> Steps[Any]:
+    def _look_first(self, call: FillCall) -> Steps[Any]:
         """Look in the store, and note what is there. Where it fails and that is to be a miss, nothing is."""
-        try:
-            call.old, call.raw, call.version = yield from self.look(call.name, takes_stale)
-        except BackendError:
-            if self.state.raises:
-                raise
-            call.old = Empty
+        call.old = yield from self.forgive(self._note_stored(call), Empty)
         return call.old
 
+    def _note_stored(self, call: FillCall) -> Steps[Any]:
+        value, call.raw, call.version = yield from self.look(call.name)
+        return value
+
     def _look_and_measure(self, call: FillCall) -> Steps[Any]:
-        """Look, and note how long the value is good: asked before, so that it is no newer one's time.
+        """Look, and note how long the value is good, by one request.
 
         One that is not taken, as it is due or stale, is asked for again if it was a newer one with an older time.
         """
-        left = yield from self.forgive(self._left(call.name), CACHE_MISS)
         while True:
-            value = yield from self._look_first(call, takes_stale=True)
-            if value is Empty or call.raw is None:
+            call.old, left = yield from self.forgive(self._note_measured(call), (Empty, None))
+            if call.old is Empty or call.takes(call.old):
+                return call.old
+            later = yield from self.forgive(self._left(call.name), CACHE_MISS)
+            if later is CACHE_MISS or (later is not None and later <= left):
                 return Empty
+
+    def _note_measured(self, call: FillCall) -> Steps[tuple[Any, Any]]:
+        name = [call.name]
+        (value,), (call.raw,), call.version, (left,) = yield from self.look_many(name, name, takes_stale=True)
+        if value is not Empty:
             call.measure(left, self.envelope.stale_of(call.raw))
-            if call.takes(value):
-                return value
-            before, left = left, (yield from self.forgive(self._left(call.name), CACHE_MISS))
-            if left is CACHE_MISS or (left is not None and left <= before):
-                return Empty
+        return value, left
 
     def _value_of(self, outcome: Outcome, call: FillCall) -> Steps[Any]:
         """Return the value: to its leader as it is, to each other caller an object of its own, if it was packed."""

@@ -68,7 +68,7 @@ class LocalTier(Kept):
         """Return what is kept of `name`, or Empty."""
         value = self._get(name[self._cut :], Empty)
         if self._copies and value is not Empty:
-            value = operations.open_here(value, name, value[16:24])  # of any version: it was checked as it was read
+            value = operations.open_again(value)
         if value is not Empty:
             operations.state.counters.local_hits.increment_and_get()
         return value
@@ -113,14 +113,10 @@ class LocalTier(Kept):
 
 
 def _look(operations: Operations, names: list[str], keeps: list[bool]) -> Steps[list[Found]]:
-    """Look, and ask before that for how long what is there may be kept. Asked after it, that may be a newer one's time:
-
-    1. A reads the old value, which expires then     2. B fills, which nobody need hear     3. A gets the time of that.
-    """
+    """Look, and for how long what is there may be kept."""
     kept = [name for name, keep in zip(names, keeps, strict=True) if keep]
-    lefts = yield from operations.lefts(kept)
+    values, raws, _, lefts = yield from operations.look_many(names, kept)
     left = dict(zip(kept, [0.0 if each is CACHE_MISS else each for each in lefts], strict=True))
-    values, raws, _ = yield from operations.look_many(names)
     return [
         _found(operations, value, raw, 0.0 if value is Empty else left.get(name, 0.0))
         for name, value, raw in zip(names, values, raws, strict=True)

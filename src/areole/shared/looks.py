@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .._core.entry import Empty
@@ -31,7 +31,7 @@ class Looks(Versions):
 
     # ---- look
 
-    def look(self, name: str, takes_stale: bool = False) -> Steps[tuple[Any, bytes | None, bytes | None]]:
+    def look(self, name: str) -> Steps[tuple[Any, bytes | None, bytes | None]]:
         """Return the value of `name` or Empty, what is stored, and the namespace's version."""
         state = self.state
         if state.outbox.queued:
@@ -44,16 +44,16 @@ class Looks(Versions):
             return Empty, None, version
         value = self.open_plain(raw, name, version)
         if value is Empty:
-            value = yield from self._look_closer(raw, name, version, takes_stale)
+            value = yield from self._look_closer(raw, name, version)
         return value, raw, version
 
-    def _look_closer(self, raw: bytes, name: str, version: bytes | None, takes_stale: bool) -> Steps[Any]:
+    def _look_closer(self, raw: bytes, name: str, version: bytes | None) -> Steps[Any]:
         """Return the value that is stored, if its tags have not changed, and it is fresh; else Empty."""
         value = yield from self.open(raw, name, version)
         if raw[EXTRAS] != NO_EXTRAS and version is not None and value is not Empty:
             if raw[TAGS] != NO_TAGS and (yield from self.have_changed(self.envelope.tags_of(raw))):
                 value = Empty
-            elif not takes_stale and self.envelope.stale_of(raw):
+            elif self.envelope.stale_of(raw):
                 value = yield from self.fresh(name, raw, value)
         return value
 
@@ -79,8 +79,15 @@ class Looks(Versions):
 
     def open_here(self, raw: bytes, name: str, version: bytes | None) -> Any:
         """Return the value that is stored, or Empty; count what is none."""
+        return self._opened(self.envelope.open, raw, name, version)
+
+    def open_again(self, raw: bytes) -> Any:
+        """Do so for what this process has kept."""
+        return self._opened(self.envelope.open_again, raw)
+
+    def _opened(self, open_one: Callable[..., Any], *args: Any) -> Any:
         try:
-            return self.envelope.open(raw, name, version)
+            return open_one(*args)
         except (SerializationError, ValueError, TypeError, EOFError, LookupError):
             self.state.counters.rejected.increment_and_get()
             return Empty
@@ -112,7 +119,7 @@ class Looks(Versions):
             else:
                 raw = self.call(self.backend.get, name)
             if raw is not None and (value := self.open_plain(raw, name, version)) is Empty:
-                value = run(self._look_closer(raw, name, version, False))
+                value = run(self._look_closer(raw, name, version))
         except BackendError:
             if state.raises:
                 raise
@@ -149,7 +156,7 @@ class Looks(Versions):
             if is_asked and local is not None:
                 values = yield from local.look(self, names)
             elif is_asked:
-                values, _, _ = yield from self.look_many(names)
+                values, *_ = yield from self.look_many(names)
         except BackendError:
             if state.raises:
                 raise
@@ -163,10 +170,10 @@ class Looks(Versions):
         return values
 
     def look_many(
-        self, names: list[str], takes_stale: bool = False
-    ) -> Steps[tuple[list[Any], list[bytes | None], bytes | None]]:
-        """Return the value of each or Empty, what is stored of each, and the namespace's version."""
-        raws, version = yield from self.read_many(names)
+        self, names: list[str], timed: Sequence[str] = (), takes_stale: bool = False
+    ) -> Steps[tuple[list[Any], list[bytes | None], bytes | None, list[Any]]]:
+        """Return the value of each or Empty, what is stored of each, the namespace's version, and the times left."""
+        raws, version, lefts = yield from self.read_many(names, timed)
         values = [
             Empty if raw is None else self.open_plain(raw, name, version) for name, raw in zip(names, raws, strict=True)
         ]
@@ -183,7 +190,7 @@ class Looks(Versions):
             values[at] = value
         for at in (yield from self._old_among(tagged)) if tagged else ():
             values[at] = Empty
-        return values, raws, version
+        return values, raws, version, lefts
 
     def _old_among(self, tagged: dict[Any, Tags]) -> Steps[set[Any]]:
         """Return the keys of which a tag has another version now, or none."""
@@ -193,27 +200,28 @@ class Looks(Versions):
     def _left(self, name: str) -> Steps[Any]:
         return (yield self.call(self.backend.ttl_of, name))
 
-    def lefts(self, names: list[str]) -> Steps[list[Any]]:
-        """Return what `ttl_of` of the store says of each; CACHE_MISS where it fails."""
-        try:
-            if len(names) > 1 and hasattr(self.backend, "ttl_of_many"):
-                return (yield self.call(self.backend.ttl_of_many, names))  # type: ignore[no-any-return]
-            lefts = []
-            for name in names:
-                lefts.append((yield self.call(self.backend.ttl_of, name)))
-        except BackendError:
-            return [CACHE_MISS] * len(names)
-        return lefts
+    def read_many(
+        self, names: list[str], timed: Sequence[str] = ()
+    ) -> Steps[tuple[list[bytes | None], bytes | None, list[Any]]]:
+        """Return what is stored of each, the namespace's version, and what `ttl_of` says of those in `timed`.
 
-    def read_many(self, names: list[str]) -> Steps[tuple[list[bytes | None], bytes | None]]:
+        That is asked before. Asked after it, it may be a newer value's time:
+
+        1. A reads the old value, which expires then     2. B fills, which nobody need hear     3. A gets its time.
+        """
         if not names:
-            return [], None
+            return [], None, []
         if self.state.outbox.queued:
             yield from self.settle(*names)
-        if not self.state.has_versions:
-            return (yield self.call(self.backend.get_many, names)), None
-        *raws, version = yield self.call(self.backend.get_many, [*names, self.state.keys.version_key])
-        return raws, version
+        wanted, lefts = ([*names, self.state.keys.version_key] if self.state.has_versions else names), []
+        both = getattr(self.backend, "get_many_timed", None)  # a user's backend need not have it
+        if timed and both is not None:
+            raws, lefts = yield self.call(both, wanted, timed)
+        else:
+            for name in timed:
+                lefts.append((yield self.call(self.backend.ttl_of, name)))
+            raws = yield self.call(self.backend.get_many, wanted)
+        return raws[: len(names)], raws[-1] if self.state.has_versions else None, lefts
 
     def contains(self, key: Any) -> Steps[bool]:
         name = self.state.keys.name(key)

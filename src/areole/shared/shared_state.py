@@ -13,6 +13,7 @@ from .._core.sentinels import DefaultTTLSentinel
 from .._core.ttl import EXPIRED_AT_ONCE, SecondsOf, seconds_from, seconds_of
 from .._index.make import make_index
 from .._platform.arguments import check_plain, check_tags
+from .._state.live_caches import live_caches
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import CacheClosedError
 from ..typing import Clock, SharedCacheInfo
@@ -60,6 +61,7 @@ class SharedState:
         self.life = SimpleNamespace(is_closed=False)  # one for all states that are made of this one
         self.backend: Any = None
         """The store, which other caches of this process may use too: its plane tells all that is in front of it."""
+        live_caches.add(self)
 
     def check_open(self) -> None:
         if self.life.is_closed:

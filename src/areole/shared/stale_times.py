@@ -39,7 +39,7 @@ class Wanted:
 
     __slots__ = ("_fits", "_has_copy", "_took", "leaves", "rules")
 
-    def __init__(self, rules: StaleRules, entry: Entry | None, now: float, fits: Callable[[Any], bool]) -> None:
+    def __init__(self, rules: StaleRules, entry: Entry | None, now: float, fits: Callable[[Any, Any], bool]) -> None:
         times = None if entry is None or not entry.is_published else entry.times
         self.rules = rules
         self._has_copy = times is not None
@@ -52,10 +52,10 @@ class Wanted:
     def stale_ttl(self) -> float:
         return self.rules.stale_ttl or 0.0
 
-    def takes(self, value: Any, seconds: float, ttl: Callable[[], float | None]) -> bool:
+    def takes(self, value: Any, raw: Any, seconds: float, ttl: Callable[[], float | None]) -> bool:
         """Say whether a value that is fresh for so many seconds is taken; below 0, it is stale since then."""
         if seconds <= 0:
-            return not self._has_copy and seconds + self.stale_ttl > 0 and self._fits(value)
+            return not self._has_copy and seconds + self.stale_ttl > 0 and self._fits(value, raw)
         if not self.leaves or self.rules.refresh_ahead is None:
             return True
         whole = ttl()

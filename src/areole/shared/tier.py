@@ -27,8 +27,9 @@ from .._platform.arguments import is_async_function
 from .._state.cache_state import CacheState
 from ..backends.protocol import ALL_THAT_BEGIN
 from ..errors import BackendError
-from ..typing import CacheInfo
 from .background import Done, in_background
+from .counters import SharedCounters
+from .envelope import VERSION_BYTES
 from .fill_call import FillCall
 from .fill_many import find_or_fill_many
 from .fills import FillOperations
@@ -53,11 +54,13 @@ class Tier(Kept):
         plane: Plane,
         ttl: SecondsOf[Any, Any],
         local_ttl: float | None,
+        copies: bool = False,
     ) -> None:
         super().__init__(tasks.state.keys, tasks.envelope, plane, local_ttl)
         self._threads = threads
         self._tasks = tasks
         self._seconds_of = ttl
+        self._copies = copies
         self.expires = True  # whether values have a ttl, here or in the store
         self._prefix: str | None = None  # of a memoized function's keys; "": they have none
         self.previous: str | None = None  # see `FillRules`
@@ -115,13 +118,24 @@ class Tier(Kept):
             found.doubt(self._stale is not None and self._stale.fail_safe)
         return found if found.weight is None else Filled(found, weight=found.weight)
 
-    @staticmethod
-    def _wanted(key: Any, state: CacheState, stale: StaleRules) -> Wanted:
+    def value_of(self, found: Found) -> Any:
+        if not self._copies:
+            return found.value
+        return found.raw or self._envelope.pack(found.value, "", bytes(VERSION_BYTES), None)  # it is in no store
+
+    @property
+    def load(self) -> Callable[[Any], Any] | None:
+        """Makes an object of what is kept; None: that is the object."""
+        return self._envelope.open_again if self._copies else None
+
+    def _wanted(self, key: Any, state: CacheState, stale: StaleRules) -> Wanted:
         """Return what the lookup wants, which has its flight in the index, alone or in the place of a copy."""
         most = getattr(state.index, "max_entry_weight", None)
-        return Wanted(
-            stale, state.find(key), state.clock(), lambda value: most is None or state.index.weigh(key, value) <= most
-        )
+
+        def fits(value: Any, raw: Any) -> bool:
+            return most is None or state.index.weigh(key, raw if self._copies else value) <= most
+
+        return Wanted(stale, state.find(key), state.clock(), fits)
 
     def times(self, key: Any, found: Found, began: float, now: float) -> Any:
         """Return the moments of a copy under a Resilience."""
@@ -204,14 +218,12 @@ class Tier(Kept):
         least = min(inf if given is None else given, most, self._most_seconds)
         return None if least == inf else least
 
-    def info(self, info: CacheInfo) -> CacheInfo:
-        """Return what the cache in front has counted, with what has become of its misses."""
-        counters = self._tasks.state.counters
-        fills, failures, hits = counters.fills.get(), counters.failures.get(), counters.hits.get()
-        return info._replace(fills=fills, failures=failures, shared_hits=hits)
+    @property
+    def counters(self) -> SharedCounters:
+        return self._tasks.state.counters
 
     def reset_counters(self) -> None:
-        self._tasks.state.counters.reset()
+        self.counters.reset()
 
     # ---- removal
 

@@ -49,7 +49,7 @@ async def _play(contender: Contender, fails: bool) -> tuple[int, Any]:
 
     old = asyncio.create_task(ask())
     await entered.wait()
-    cached.remove(1)
+    await cached.remove_in_loop(1)
     newer = asyncio.create_task(ask())
     await asyncio.sleep(0.05)
     gate.set()

@@ -1,0 +1,1 @@
+"""Metrics: what is exported, and how caches are told apart."""
