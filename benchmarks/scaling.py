@@ -5,6 +5,9 @@
 The curve is Gunther's universal scalability law: n threads give n / (1 + s (n - 1) + k n (n - 1)) times what one gives.
 What it says of 16 and 64 threads is a PROJECTION from no more threads than there are CPUs. With two CPUs only `s` can
 be fitted: `k`, what threads cost each other in pairs, is taken as 0, and the projection is too high if it is not.
+An `s` above 1 says that two threads together do less than one: they are in each other's way, and more will be worse.
+
+The hot value is one object, which all threads get by equal keys of their own: a shared key would be contended itself.
 """
 
 from __future__ import annotations
@@ -112,7 +115,7 @@ def measure(crew: Crew, contenders: list[Contender], threads: tuple[int, ...], p
     """Measure each case with each number of threads in each round."""
     keys = crew.run(max(threads), lambda i: make_block(i, plan.keys))
     runners = [_warm_runner(crew, each, shape, keys) for each, shape in _cases_of(contenders, SHAPES)]
-    hot = [keys[0][:1] * plan.keys] * max(threads)
+    hot = crew.run(max(threads), lambda _: make_block(0, 1) * plan.keys)  # an equal key, of each thread's own
     samples = {HOT: Samples(), DISJOINT: Samples()}
     for runner in runners:
         once = statistics.median(crew.time(1, lambda i, r=runner: r.burst(keys[i])) for _ in range(3))  # type: ignore[misc]
