@@ -24,6 +24,7 @@ from areole._eviction.policy import make_policy
 
 from . import recorded
 from .build import this_build
+from .plots import import_pyplot
 from .recorded import RecordedRow
 from .traces import TRACES
 
@@ -304,13 +305,9 @@ def describe(arguments: argparse.Namespace, installed: Sequence[Contender], miss
 
 def plot(rows: Sequence[Row], names: Sequence[str], path: Path) -> bool:
     """Draw one panel for each trace; say whether there is matplotlib to do it."""
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
+    pyplot = import_pyplot()
+    if pyplot is None:
         return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     traces = list(dict.fromkeys(row.trace for row in rows))
     figure, panels = pyplot.subplots(2, -(-len(traces) // 2), figsize=(13, 7), sharey=True, layout="constrained")
     for panel, trace in zip(panels.flat, traces, strict=False):

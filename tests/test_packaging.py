@@ -143,7 +143,7 @@ def test_the_metadata_are_those_of_the_project(built: Path) -> None:
 def test_each_engine_and_serializer_is_an_extra_and_all_has_them_all(built: Path) -> None:
     metadata = metadata_of(built)
     extras = {"django", "json", "msgpack", "opentelemetry", "prometheus", "pydantic", "redis", "zstd"}
-    assert set(metadata.get_all("Provides-Extra", [])) == extras | {"all", "contenders", "dev", "docs", "test"}
+    assert set(metadata.get_all("Provides-Extra", [])) == extras | {"all", "bench", "contenders", "dev", "docs", "test"}
     required: dict[str, set[str]] = {extra: set() for extra in metadata.get_all("Provides-Extra", [])}
     for each in metadata.get_all("Requires-Dist", []):
         name, _, extra = each.partition("extra == ")
