@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from typing import Any
 
@@ -183,3 +184,65 @@ def test_the_environment_turns_it_off() -> None:
     environment = os.environ | {"AREOLE_PURE": "1"}
     shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert shown.stdout.strip() == "False 1"
+
+
+def test_a_hash_that_is_memoized_is_an_error_and_no_crash() -> None:
+    code = """if True:
+        import areole
+        for function in (lambda self: 1, lambda self, more=1: 1):
+            class Key: pass
+            Key.__hash__ = areole.AtomicCache.memoize(function)
+            try:
+                hash(Key())
+            except RecursionError:
+                print("raised")
+    """
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (shown.stdout.split(), shown.returncode) == (["raised"] * 2, 0)
+
+
+def test_a_clock_that_stands_in_the_place_of_monotonic_is_read(monkeypatch: Any) -> None:
+    clock = ManualClock()
+    clock.advance(1e12)
+    monkeypatch.setattr(time, "monotonic", clock)
+    function = memoize(lambda key: key, ttl=5.0, clock=time.monotonic)
+    cache = AtomicCache[int, int](lambda key: key, ttl=5.0)
+    assert function(1) == function(1) == cache[1] == 1
+    clock.advance(6)
+    assert function.peek(1) is None and function(1) == 1 and function.cache_info().fills == 2
+    assert cache.get(1) == 1, "it reads the clock that was there when areole was imported"
+
+
+def test_the_first_hit_of_a_thread_is_noted_once() -> None:
+    function = memoize(lambda key: key, max_items=5, stats=True)
+    for _ in range(2):
+        function(1)
+    assert function.cache._entries[1].freq == 1 == function.cache_info().hits
+
+
+def test_the_globals_of_a_function_are_collected_though_they_hold_themselves() -> None:
+    class Mark:
+        pass
+
+    def make() -> Any:
+        mark, function = Mark(), memoize(lambda key: key)
+        function.__globals__.update(mark=mark, me=function.__globals__)
+        return weakref.ref(mark)
+
+    reference = make()
+    gc.collect()
+    expected = sys.version_info < (3, 14) and "free-threading" in sys.version  # functions are immortal on 3.13t
+    assert expected or reference() is None
+
+
+@needs_it
+def test_a_cache_that_is_made_again_refuses_and_stays_what_it_was() -> None:
+    cache, store = AtomicCache[int, str](lambda key: "first"), Storage[bytes](max_items=3)
+    store[1] = b"first"
+    for options in ({}, {"idle": 5.0}):
+        with pytest.raises(TypeError, match="made once"):
+            AtomicCache.__init__(cache, lambda key: "second", **options)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="made once"):
+            Storage.__init__(store, max_items=5, **options)  # type: ignore[arg-type]
+        assert cache[1] == cache.get(1) == "first" and store.get(1) == store[1] == b"first"
+        assert len(cache) == len(store) == 1

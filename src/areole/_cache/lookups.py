@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
-from .._core.accelerator import View, accelerate_get, lookup_of
+from .._core.accelerator import View, accelerate_get, accelerated, lookup_of
 from .._core.entry import Empty, Entry
 from .._core.stats import make_hit_counter
 from .._core.ttl import as_float, make_deadline
@@ -46,14 +46,13 @@ class Lookups(View, Generic[K, V]):
 
     def _use(self, state: CacheState) -> None:
         """Become a view of `state`. What a hit reads is kept here too: that saves it one attribute each."""
+        if accelerated:
+            self._attach(lookup_of(state, state.noted_by))  # first: it refuses a cache that is made again
         self._state = state
         self._entries = state.entries
         self._clock = state.clock
         self._hits = state.hits
         self._on_hit = state.on_hit
-        lookup = lookup_of(state, state.noted_by)
-        if lookup is not None:
-            self._attach(lookup)
 
     def _copy(self) -> Self:
         """Return a view of the same kind, with what a user's subclass has added; `_use` makes it one of its own."""

@@ -170,8 +170,8 @@ static inline Outcome read_entry(Lookup *self, PyObject *entry, PyObject **value
     if (outcome != HIT) { return outcome; }
     PyObject *found = read_slot(entry, self->value);
     if (found == NULL) { return ODD; }
-    if (self->note != NOTES_NOTHING) { outcome = note(self, entry); }
-    if (outcome == HIT && self->counter != NULL) { outcome = count(self); }
+    if (self->counter != NULL) { outcome = count(self); } /* first: a thread's first hit is left to Python, unnoted */
+    if (outcome == HIT && self->note != NOTES_NOTHING) { outcome = note(self, entry); }
     if (outcome != HIT) { Py_DECREF(found); return outcome; }
     *value = found;
     return HIT;
@@ -181,14 +181,16 @@ static inline Outcome read_entry(Lookup *self, PyObject *entry, PyObject **value
 static inline Outcome look_up(Lookup *self, PyObject *key, PyObject **value)
 {
     PyObject *entry;
+    int is_plain = PyUnicode_CheckExact(key) || PyLong_CheckExact(key);
+    /* the hash of a key may come back here through C alone, which nothing else counts: `__hash__ = memoize(...)` */
+    if (!is_plain && Py_EnterRecursiveCall(" in a lookup")) { return RAISED; }
 #if PY_VERSION_HEX >= 0x030D0000
     int is_there = PyDict_GetItemRef(self->entries, key, &entry);
-    if (is_there <= 0) { return is_there == 0 ? MISS : raised(); }
 #else
-    entry = PyDict_GetItemWithError(self->entries, key);
-    if (entry == NULL) { return PyErr_Occurred() ? raised() : MISS; }
-    Py_INCREF(entry);
+    int is_there = (entry = Py_XNewRef(PyDict_GetItemWithError(self->entries, key))) ? 1 : PyErr_Occurred() ? -1 : 0;
 #endif
+    if (!is_plain) { Py_LeaveRecursiveCall(); }
+    if (is_there <= 0) { return is_there == 0 ? MISS : raised(); }
     Outcome outcome = read_entry(self, entry, value);
     Py_DECREF(entry);
     return outcome;
@@ -389,9 +391,9 @@ static void front_dealloc(Front *self)
     Py_DECREF(type);
 }
 
-/* No tp_clear: only a function's `__globals__` refers to a Front, and clearing the function drops it. */
+static int front_clear(Front *self) { return PyDict_Type.tp_clear((PyObject *)self); } /* calls need none of that */
 static PyType_Slot front_slots[] = {
-    {Py_tp_traverse, front_traverse}, {Py_tp_dealloc, front_dealloc},
+    {Py_tp_traverse, front_traverse}, {Py_tp_clear, front_clear}, {Py_tp_dealloc, front_dealloc},
     {Py_tp_doc, "The globals of an accelerated function, which has in them what its calls need."}, {0, NULL},
 };
 
@@ -408,10 +410,7 @@ static Front *new_front(State *state, PyObject *whole)
     if (self == NULL) { return NULL; }
     self->whole = Py_NewRef(whole); self->view_type = (PyTypeObject *)Py_NewRef((PyObject *)state->view_type);
     /* for whoever runs the code by itself */
-    if (PyDict_Update((PyObject *)self, ((PyFunctionObject *)whole)->func_globals) < 0) {
-        Py_DECREF(self);
-        return NULL;
-    }
+    if (PyDict_Update((PyObject *)self, ((PyFunctionObject *)whole)->func_globals) < 0) { Py_CLEAR(self); }
     return self;
 }
 
@@ -505,11 +504,12 @@ static PyObject *view_attach(View *self, PyTypeObject *view_type, PyObject *cons
                              PyObject *kwnames)
 {
     State *state = PyType_GetModuleState(view_type);
-    if (state == NULL || nargs != 1 || kwnames != NULL || !Py_IS_TYPE(args[0], state->lookup_type) || self->lookup) {
-        PyErr_SetString(PyExc_TypeError, "_attach: takes a Lookup, once");
+    int is_one = state != NULL && nargs == 1 && kwnames == NULL;
+    if (!is_one || self->lookup || !(args[0] == Py_None || Py_IS_TYPE(args[0], state->lookup_type))) {
+        PyErr_SetString(PyExc_TypeError, "a cache is made once: its __init__ was called again; make another one");
         return NULL;
     }
-    self->lookup = (Lookup *)Py_NewRef(args[0]); /* the view is its maker's alone until this has returned */
+    if (args[0] != Py_None) { self->lookup = (Lookup *)Py_NewRef(args[0]); } /* it is its maker's alone till then */
     Py_RETURN_NONE;
 }
 
@@ -530,7 +530,7 @@ static void view_dealloc(View *self)
 
 static PyMethodDef view_methods[] = {
     {"_attach", (PyCFunction)(void (*)(void))view_attach, METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
-     "Have hits looked up by a Lookup, from now on."},
+     "Have hits looked up by a Lookup, from now on; None: in Python. Once."},
     {NULL, NULL, 0, NULL},
 };
 
