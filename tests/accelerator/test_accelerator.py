@@ -235,7 +235,6 @@ def test_the_globals_of_a_function_are_collected_though_they_hold_themselves() -
     assert expected or reference() is None
 
 
-@needs_it
 def test_a_cache_that_is_made_again_refuses_and_stays_what_it_was() -> None:
     cache, store = AtomicCache[int, str](lambda key: "first"), Storage[bytes](max_items=3)
     store[1] = b"first"

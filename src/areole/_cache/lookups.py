@@ -48,6 +48,8 @@ class Lookups(View, Generic[K, V]):
         """Become a view of `state`. What a hit reads is kept here too: that saves it one attribute each."""
         if accelerated:
             self._attach(lookup_of(state, state.noted_by))  # first: it refuses a cache that is made again
+        elif hasattr(self, "_state"):
+            raise TypeError("a cache is made once: its __init__ was called again; make another one")
         self._state = state
         self._entries = state.entries
         self._clock = state.clock
