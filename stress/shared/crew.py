@@ -40,7 +40,8 @@ class Crew:
         settings = self.settings[place]
         command = [*self.prefix, sys.executable, "-m", f"stress.shared.{settings.program}", settings.save()]
         self.ledger.ready[place] = 0
-        self.processes[place] = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        # A group of its own, with its forked children: one that hangs would keep our output open for ever.
+        self.processes[place] = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
 
     def start_all(self) -> None:
         for place in range(len(self.settings)):
@@ -91,9 +92,7 @@ class Crew:
         os.kill(self.processes[place].pid, number)
 
     def kill(self, place: int) -> None:
-        process = self.processes.pop(place)
-        process.kill()
-        process.wait()
+        _kill(self.processes.pop(place))
         self.lost[place] = self.running_fills(place)
         self.ledger.hold[place] = 0
 
@@ -107,8 +106,7 @@ class Crew:
             try:
                 status = process.wait(max(0.1, ends - time.monotonic()))
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                _kill(process)
                 found.append(f"blocked: the process at place {place} did not end in {PATIENCE:g} s")
             else:
                 if status:
@@ -116,3 +114,9 @@ class Crew:
         for path in sorted(Path(self.settings[0].folder).glob("found-*")):
             found += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return found
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill it with its children."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -43,12 +43,12 @@ class Reader:
         self.ledger = Ledger(settings.folder)
         self.of_fills = self.ledger.counts(settings.place, _OF_FILLS)
         self.lock_of_fills = threading.Lock()
-        self.standstill = [threading.Lock() for _ in range(settings.threads + 1)]
+        self.standstill = [threading.Lock() for _ in range(settings.threads)]
         self.is_free_threaded = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
     def run(self) -> None:
         threads = [threading.Thread(target=self.read_on, args=(i,)) for i in range(self.settings.threads)]
-        if self.settings.tasks:
+        if self.settings.tasks and not (self.settings.forks and self.is_free_threaded):  # see `fork`
             threads.append(threading.Thread(target=lambda: asyncio.run(self.read_in_tasks(self.settings.threads))))
         for thread in threads:
             thread.start()
@@ -164,7 +164,8 @@ class Reader:
     def fork(self) -> None:
         """Fork while others read and fill; the child reads too, and must end.
 
-        Without a GIL no thread is in a read meanwhile, as in stress/scenarios/fork: CPython's own locks may stay held.
+        Without a GIL no thread is in a read meanwhile, and there are no tasks, as in stress/scenarios/fork: CPython's
+        own locks may stay held. A child that needs one does not even come to its alarm.
         """
         counts = self.ledger.counts(self.settings.place, _OF_FORKS)
         time.sleep(random.random() * 0.05)
