@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import inspect
 import os
 import pickle
@@ -19,6 +18,8 @@ import pytest
 import areole
 from areole import AtomicCache, Storage
 from areole.testing import ManualClock, assert_valid
+
+from ..kit import collect
 
 memoize: Any = AtomicCache.memoize
 
@@ -137,7 +138,7 @@ def test_results_that_refer_to_their_function_are_collected_with_it() -> None:
         return weakref.ref(function), weakref.ref(function(1))
 
     references = make()
-    gc.collect()
+    collect()
     expected = sys.version_info < (3, 14) and "free-threading" in sys.version  # functions are immortal on 3.13t
     assert expected or [reference() for reference in references] == [None, None]
 
@@ -230,7 +231,7 @@ def test_the_globals_of_a_function_are_collected_though_they_hold_themselves() -
         return weakref.ref(mark)
 
     reference = make()
-    gc.collect()
+    collect()
     expected = sys.version_info < (3, 14) and "free-threading" in sys.version  # functions are immortal on 3.13t
     assert expected or reference() is None
 

@@ -18,7 +18,7 @@ import pytest
 
 from areole import AtomicCache, RecursiveFillError
 
-from ..kit import ManualClock, assert_valid, every_index, is_free_threaded
+from ..kit import ManualClock, assert_valid, collect, every_index, is_free_threaded
 
 
 class Thing:
@@ -31,7 +31,7 @@ class Unhashable(Thing):
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    gc.collect()
+    collect()
     gc.disable()
     yield
     gc.enable()
@@ -40,7 +40,7 @@ def no_collector() -> Iterator[None]:
 def is_freed(ref: weakref.ref[Any]) -> bool:
     """Say whether it has been freed: at once, by its reference count, on a build with a GIL."""
     if is_free_threaded():
-        gc.collect()  # a count may be deferred there
+        collect()  # a count may be deferred there
     return ref() is None
 
 
@@ -64,7 +64,7 @@ def test_20_000_invalidated_keys_leave_nothing_behind(at_once: bool, ttl: float 
     cache[-1]  # what the first fill of a thread makes for good
     cache.invalidate(-1)
     keys = range(20_000)
-    gc.collect()
+    collect()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -73,7 +73,7 @@ def test_20_000_invalidated_keys_leave_nothing_behind(at_once: bool, ttl: float 
                 cache[key]
             for key in some:
                 cache.invalidate(key)
-        gc.collect()
+        collect()
         left = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
@@ -147,7 +147,7 @@ def test_a_cache_is_freed_with_all_that_is_in_it() -> None:
     cache = AtomicCache(lambda key: Thing())
     ref = weakref.ref(cache["a"])
     del cache
-    gc.collect()
+    collect()
     assert ref() is None
 
 
@@ -157,7 +157,7 @@ def test_a_cycle_through_a_cache_is_collected() -> None:
         cache["a"].cache = cache
         ref = weakref.ref(cache["a"])
         del cache
-        gc.collect()
+        collect()
         assert ref() is None, index
 
 

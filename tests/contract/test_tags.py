@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 from collections.abc import Callable
 from types import CodeType
@@ -26,7 +25,7 @@ from areole import (
 from areole.testing import ManualClock, assert_valid
 
 from ..interleave import Injected, before_each, every_step, inject
-from ..kit import Gate, run_threads, start_threads, wait_until_waiting
+from ..kit import Gate, collect, run_threads, start_threads, wait_until_waiting
 
 TEMPLATES = ["all", "number:{key}"]
 
@@ -257,7 +256,7 @@ def test_an_entry_leaves_the_table_when_it_is_freed_and_tags_without_entries_are
     cache: AtomicCache[int, int] = AtomicCache(abs, tags=["all", "number:{key}"], max_items=10)
     for number in range(3000):
         cache[number]
-    gc.collect()
+    collect()
     discards = cache._state.index.tags._discards
     assert len(discards["all"].__self__) <= 20, "what was evicted is still noted"
     assert len(discards) <= 1001

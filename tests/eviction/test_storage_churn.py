@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import sys
 import tracemalloc
@@ -14,7 +13,7 @@ import pytest
 from areole import Storage
 from areole.testing import ManualClock
 
-from ..kit import check_books, count_items, every_policy, make_store
+from ..kit import check_books, collect, count_items, every_policy, make_store
 
 SETS = 160_000
 DISTINCT = 20_000
@@ -116,12 +115,12 @@ def sizes_of(store: Storage[Any]) -> dict[str, int]:
 
 
 def blocks_held() -> int:
-    gc.collect()
+    collect()
     return sys.getallocatedblocks()
 
 
 def traced() -> int:
-    gc.collect()
+    collect()
     return tracemalloc.get_traced_memory()[0]
 
 
@@ -153,7 +152,7 @@ def expire_all(store: Storage[Any], clock: ManualClock) -> int:
 
 def traced_while(work: Any) -> int:
     """Return how many bytes more are in use after `work` than before it."""
-    gc.collect()
+    collect()
     tracemalloc.start()
     try:
         before = traced()

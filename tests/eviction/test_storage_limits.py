@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import sys
 import tracemalloc
@@ -16,7 +15,7 @@ from areole._eviction.lru import FILED_A_TIME
 from areole._index.limits import OVERHEAD
 from areole.testing import ManualClock
 
-from ..kit import Told, check_books, every_policy, make_store, weight_of
+from ..kit import Told, check_books, collect, every_policy, make_store, weight_of
 
 LIMIT = 8192
 
@@ -261,7 +260,7 @@ def test_an_entry_takes_the_memory_that_it_counts_for(policy: str) -> None:
     size = 12_500  # tables of dicts grow in leaps; this is just after one, when an entry takes most
     keys = list(range(10**7, 10**7 + size))
     store = make_store(policy, max_items=size, size_limit_in_bytes=1 << 40, weigher=lambda key, value: 0)
-    gc.collect()
+    collect()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]

@@ -12,7 +12,6 @@ order, no limit is exceeded, and all threads can use the store.
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +24,7 @@ from areole import CACHE_MISS, Cache, FillDeadlockError, RecursiveFillError, Sto
 from areole.testing import ManualClock
 
 from ..interleave import EXHAUSTIVE, Injected, before_each, every_step, inject
-from ..kit import check_books, every_pair, every_policy, make_store, run_python, run_threads
+from ..kit import check_books, collect, every_pair, every_policy, make_store, run_python, run_threads
 from ..process.test_process import Finalized, KeyThatActs, KeyThatRaises
 
 Store = Storage[Any]
@@ -153,7 +152,7 @@ def test_so_may_those_of_all_values_of_a_store_that_is_let_go_of(policy: str) ->
         store.set(i, value)
         del value
     del store
-    gc.collect()
+    collect()
     assert deaths == [["died"]] * MOST and other.number_of_items == MOST
     check_works(other)
 

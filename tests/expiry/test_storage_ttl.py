@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import weakref
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import pytest
 from areole import CACHE_MISS, DEFAULT_TTL, DefaultTTLSentinel, Storage
 from areole.testing import ManualClock
 
-from ..kit import Told, check_books, every_policy, make_store, repr_without_address
+from ..kit import Told, check_books, collect, every_policy, make_store, repr_without_address
 
 pytestmark = every_policy
 
@@ -223,7 +222,7 @@ def test_a_value_with_a_deadline_is_let_go_of_as_soon_as_it_leaves(policy: str, 
     store.set("a", value, 1000)
     del value
     act(store, "a")
-    gc.collect()
+    collect()
     assert ref() is None
     check_books(store)
 

@@ -9,7 +9,6 @@ thread does is waited for by an event, or asked for again and again for `PATIENC
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from areole._platform.locks import run_locked
 from areole.testing import ManualClock
 
 from ..interleave import Injected, before_each, inject, signal_steps
-from ..kit import PATIENCE, Gate, assert_valid, run_threads, start_threads
+from ..kit import PATIENCE, Gate, assert_valid, collect, run_threads, start_threads
 
 HOUR = 3600.0
 
@@ -196,7 +195,7 @@ def test_it_is_gone_once_the_last_store_is_collected(count: int, sweeper: Sweepe
     stores.clear()
 
     def has_ended() -> bool:
-        gc.collect()  # where reference counts are deferred; again, as the thread may have held stores, for a last look
+        collect()  # where reference counts are deferred; again, as the thread may have held stores, for a last look
         return not thread.is_alive()
 
     wait_until(has_ended, "the thread goes on")

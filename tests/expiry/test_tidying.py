@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import threading
 import weakref
@@ -15,7 +14,7 @@ from areole import AtomicCache, RemovalCause, Resilience
 from areole._core.entry import Entry
 from areole._expiry.lazy_expirer import LEAST_FILLS, SHRINK_FROM, LazyExpirer
 
-from ..kit import Gate, ManualClock, assert_valid, run_threads, start_threads, wait_until_waiting
+from ..kit import Gate, ManualClock, assert_valid, collect, run_threads, start_threads, wait_until_waiting
 
 
 def filled(count: int, **options: Any) -> tuple[AtomicCache[Any, Any], ManualClock]:
@@ -182,7 +181,7 @@ def test_an_expired_value_that_is_taken_out_singly_is_kept_nowhere(
         assert len(cache._state.index.entries) <= 3 * count, "it never looked"  # type: ignore[arg-type]
     for key in left:
         remove(cache, key)
-    gc.collect()
+    collect()
     assert [ref for ref in alive[: count // 2] if ref() is not None] == []
     assert_valid(cache)
 
@@ -195,7 +194,7 @@ def test_what_a_clear_or_sweep_takes_out_is_kept_nowhere(remove: Any) -> None:
     clock.advance(10)
     cache["looks"]
     remove(cache)
-    gc.collect()
+    collect()
     assert [ref() for ref in alive if ref() is not None] == []
 
 

@@ -14,7 +14,7 @@ import pytest
 from areole import AtomicCache, FillDeadlockError, Filled, FillTimeout, RecursiveFillError, Resilience, errors
 
 from ..interleave import EXHAUSTIVE, Injected, before_each, inject, signal_steps
-from ..kit import Gate, ManualClock, assert_valid, run_threads, start_threads, wait_until_waiting
+from ..kit import Gate, ManualClock, assert_valid, collect, run_threads, start_threads, wait_until_waiting
 from .test_interrupts import check_all_works, interrupt
 
 
@@ -185,7 +185,7 @@ def test_an_error_leaves_nothing_for_the_garbage_collector() -> None:
     failing: Any = AtomicCache(fill_many=load)
     leaving_out: Any = AtomicCache(fill_many=lambda keys: {"b": 1, "c": 2})
     gathering: Any = AtomicCache(fill_many=lambda keys: {}, coalesce=0.001)
-    gc.collect()
+    collect()
     gc.disable()
     try:
         for lookup in (

@@ -16,6 +16,7 @@ from ..kit import (
     PATIENCE,
     Gate,
     assert_valid,
+    collect,
     every_index,
     run_threads,
     start_threads,
@@ -49,11 +50,11 @@ def test_a_thread_that_ended_leaves_no_caller_behind(index: str) -> None:
         return key
 
     cache = AtomicCache(fill, index=index)
-    gc.collect()
+    collect()
     before = count_callers()
     for key in range(50):
         run_threads(lambda key=key: cache[key], lambda key=key: cache[key])
-    gc.collect()
+    collect()
     assert count_callers() <= before
     assert_valid(cache)
 
@@ -88,7 +89,7 @@ def test_a_wait_that_has_ended_keeps_nothing_of_the_flight_alive(index: str) -> 
     cache.invalidate("key")
     end.set()
     assert [*join(), *join_other()] == [None, None]
-    gc.collect()
+    collect()
     assert ref() is None
     assert_valid(cache)
 

@@ -26,6 +26,7 @@ from ..kit import (
     PATIENCE,
     Gate,
     assert_valid,
+    collect,
     every_index,
     is_free_threaded,
     run_python,
@@ -361,7 +362,7 @@ def test_an_exception_that_closes_something_when_it_goes_is_never_copied(stored:
     assert Closing.closed == 0
     cache.clear()
     results.clear()
-    gc.collect()
+    collect()
     assert Closing.closed == 1
     assert_valid(cache)
 
@@ -379,7 +380,7 @@ def test_the_response_of_an_http_error_stays_open_for_who_holds_it() -> None:
     assert {result.code for result in results} == {404}
     kept = results.pop()
     results.clear()
-    gc.collect()
+    collect()
     assert kept.read() == b"body"
     kept.close()
 
@@ -424,7 +425,7 @@ def test_a_stored_exception_keeps_no_frames_and_leaves_the_callers_own_alone(opt
     assert second.args[1] is second.__cause__ and type(second.__cause__.__context__) is KeyError
     assert second.__cause__.__traceback__ is second.__cause__.__context__.__traceback__ is None
     del first, second, caught, chain
-    gc.collect()
+    collect()
     assert alive[0]() is None
     assert_valid(cache)
 
@@ -657,7 +658,7 @@ class Big:
 
 @pytest.fixture
 def no_garbage_collector() -> Iterator[None]:
-    gc.collect()
+    collect()
     gc.disable()
     yield
     gc.enable()

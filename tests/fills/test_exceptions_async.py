@@ -16,7 +16,7 @@ import areole
 from areole import AsyncAtomicCache, AtomicCache, Resilience, cached
 from areole.testing import ManualClock
 
-from ..kit import assert_valid, run, run_python, until, wait_until_waiting
+from ..kit import assert_valid, collect, run, run_python, until, wait_until_waiting
 
 OnLoop = Callable[..., Any]
 WAITERS = 5
@@ -168,7 +168,7 @@ def test_a_stored_exception_keeps_no_frames_where_its_requester_has_left(on_loop
 
     task: Any = None
     on_loop(main)
-    gc.collect()
+    collect()
     assert things[0]() is None
     assert cache._state.index.snapshot()[0].flight is not None, "it is stored"
     assert_valid(cache)
@@ -232,7 +232,7 @@ def test_a_keyboard_interrupt_in_a_fill_stops_the_loop_and_frees_the_key() -> No
 
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())
-    gc.collect()
+    collect()
     assert complaints == []
     assert run(lambda: cache["key"]) == "value"
     assert_valid(cache)
@@ -245,7 +245,7 @@ def test_a_keyboard_interrupt_in_an_executors_thread_stops_the_loop_too() -> Non
     cache = AsyncAtomicCache(fill)
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(cache["key"])
-    gc.collect()
+    collect()
     assert_valid(cache)
 
 
@@ -332,7 +332,7 @@ def test_a_failed_flight_keeps_nothing_alive_once_its_exception_is_gone() -> Non
             await cache["key"]
         await asyncio.sleep(0)
 
-    gc.collect()
+    collect()
     gc.disable()
     try:
         run_without_collecting = asyncio.run(main())

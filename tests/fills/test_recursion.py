@@ -12,7 +12,7 @@ import pytest
 
 from areole import AtomicCache
 
-from ..kit import assert_valid, run_python
+from ..kit import assert_valid, collect, run_python
 
 memoize: Any = AtomicCache.memoize
 SLACK = 5
@@ -43,7 +43,7 @@ def plain(function: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.fixture(autouse=True)
 def without_the_collector() -> Iterator[None]:
     """Let it run no finalizer, ours or another test's, where no frame is left to run it in: Python prints that."""
-    gc.collect()
+    collect()
     gc.disable()
     yield
     gc.enable()

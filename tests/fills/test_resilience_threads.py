@@ -7,7 +7,6 @@ that is never let through before it has.
 from __future__ import annotations
 
 import contextvars
-import gc
 import threading
 import weakref
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from ..kit import (
     Numbered,
     Subject,
     assert_valid,
+    collect,
     count_items,
     every_subject,
     run_threads,
@@ -506,7 +506,7 @@ def test_a_dropped_cache_leaves_no_queue_behind(busy_pool: Gate) -> None:
     del cache
     busy_pool.open()
     settle()
-    gc.collect()
+    collect()
     assert dropped() is None
 
 

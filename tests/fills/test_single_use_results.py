@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import inspect
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
@@ -18,7 +17,7 @@ import pytest
 from areole import AsyncAtomicCache, AtomicCache, Cache, Resilience, Storage, cached
 from areole.testing import assert_valid
 
-from ..kit import PATIENCE
+from ..kit import PATIENCE, collect
 
 
 async def coroutine() -> str:
@@ -153,7 +152,7 @@ def test_a_result_that_can_be_used_once_is_refused_on_a_miss(
         assert text.startswith(says + SAYS[make.__name__])
         assert text.endswith("; allow_single_use=True lets it pass")
         del caught
-        gc.collect()
+        collect()
 
 
 @every_way

@@ -7,7 +7,6 @@ aiocache, async-lru, all measured); waking a waiter whose loop has closed stops 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import threading
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from ..kit import (
     AsyncGate,
     Gate,
     assert_valid,
+    collect,
     every_index,
     run,
     run_python,
@@ -185,7 +185,7 @@ def test_a_thread_takes_over_when_the_loop_that_leads_is_closed_in_the_midst_of_
     assert calls == ["key"] * 2
     assert_valid(cache)
     bury(asking, *filling)
-    gc.collect()
+    collect()
     assert_valid(cache)
 
 

@@ -22,6 +22,7 @@ from areole._index import atomic
 from areole._platform import locks as areole_locks
 from areole._platform import refcount as _refcount
 
+from ..kit import collect
 from . import EXHAUSTIVE, BadSchedule, Deadlock, WithInvariant, explore, point, replay, sample
 from .__main__ import main
 from .hunt import find_fault
@@ -123,7 +124,7 @@ def test_caches_that_only_a_collection_frees_do_not_turn_an_atomic_race_into_one
         names.append(cache._state.index.name)
         return *threads, check
 
-    gc.collect()
+    collect()
     monkeypatch.setattr(atomic, "MAX_ATOMIC_DICTS", atomic._atomic_dicts.get() + 9)
     assert explore(scenario, 1, at_least=20)
     assert set(names) == {"atomic"}

@@ -6,6 +6,7 @@ Which module has what is in its first line.
 from areole.testing import ManualClock, assert_valid
 
 from .fills import Fill, unhashable_list
+from .garbage import collect
 from .loops import LOOPS, AsyncGate, assert_no_complaints, run, until
 from .parameters import every_index, every_pair, every_policy, pairwise, repr_without_address
 from .processes import is_free_threaded, run_python
@@ -38,6 +39,7 @@ __all__ = [
     "assert_no_complaints",
     "assert_valid",
     "check_books",
+    "collect",
     "count_items",
     "deadlines_of",
     "every_index",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 import math
 import os
@@ -16,7 +15,7 @@ import pytest
 from areole import AtomicCache
 from areole._index import atomic as _index
 
-from ..kit import assert_valid
+from ..kit import assert_valid, collect
 
 
 @pytest.mark.parametrize("argument", ["on_removal", "clock"])
@@ -112,7 +111,7 @@ for _ in range(3):
 
 def test_past_256_atomic_caches_the_others_have_a_dict_and_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_index, "MAX_ATOMIC_DICTS", 256)  # conftest raises it on 3.13t
-    gc.collect()
+    collect()
     caches = [AtomicCache(str, index="atomic") for _ in range(276)]
     kinds = [cache._state.index.name for cache in caches]
     assert kinds.count("atomic") <= 256
@@ -122,7 +121,7 @@ def test_past_256_atomic_caches_the_others_have_a_dict_and_work(monkeypatch: pyt
         assert (cache[n], cache.invalidate(n), n in cache) == (str(n), True, False)
         assert_valid(cache)
     del caches, cache
-    gc.collect()
+    collect()
 
 
 def test_names_tell_caches_apart_and_are_the_fills_own_by_default() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from areole import AtomicCache
 from areole.testing import ManualClock
 
-from ..kit import check_books, every_policy
+from ..kit import check_books, collect, every_policy
 
 memoize: Any = AtomicCache.memoize
 
@@ -205,7 +204,7 @@ def test_a_method_with_a_limit_keeps_no_instance_alive() -> None:
         table.row(n)
     ref = weakref.ref(table)
     del table
-    gc.collect()
+    collect()
     assert ref() is None
 
 

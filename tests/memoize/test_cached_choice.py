@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 import weakref
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import pytest
 from areole import AsyncAtomicCache, AtomicCache, Cache, Storage, cached
 from areole.testing import assert_valid
 
-from ..kit import run_threads
+from ..kit import collect, run_threads
 
 CHOSEN: ContextVar[Any] = ContextVar("chosen", default=None)
 
@@ -171,10 +170,10 @@ def test_a_cache_that_was_chosen_and_a_function_keep_each_other_alive_by_nothing
     CHOSEN.set(None)
     freed = weakref.ref(other)
     del other, cache
-    gc.collect()
+    collect()
     assert freed() is None and len(one) == 1
     del add
-    gc.collect()
+    collect()
     one.sweep()
     assert len(one) == 0
     assert_valid(one)

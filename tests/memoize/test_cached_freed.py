@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 import threading
 import weakref
@@ -16,7 +15,7 @@ from areole import AsyncAtomicCache, AtomicCache, Cache, RemovalCause, Resilienc
 from areole._expiry import freed_functions as freed_functions
 from areole._expiry.freed_functions import LOOKED_AT_EACH, LOOKED_AT_ONCE, REMOVED_AT_ONCE
 
-from ..kit import assert_valid, is_free_threaded, run_threads
+from ..kit import assert_valid, collect, is_free_threaded, run_threads
 
 MAKERS: dict[str, Callable[..., Any]] = {
     "Storage": lambda **options: Storage(**options),
@@ -45,15 +44,14 @@ def define(cache: Any, count: int = 10) -> Any:
     return function
 
 
-def collect() -> None:
-    """Free what can be freed: on free-threaded builds reference counts may be deferred, and one run is not enough."""
-    for _ in range(3 if is_free_threaded() else 1):
-        gc.collect()
+def free_all() -> None:
+    """On free-threaded builds reference counts may be deferred, and one run of the collector is not enough."""
+    collect(3 if is_free_threaded() else 1)
 
 
 def drop(cache: Any, count: int = 10) -> None:
     define(cache, count)
-    collect()
+    free_all()
 
 
 @every_maker
@@ -82,7 +80,7 @@ def test_an_async_def_too(maker: str) -> None:
 
     define_it()
     assert len(cache) == 1
-    collect()
+    free_all()
     cache.sweep()
     assert len(cache) == 0
     assert_valid(cache)
@@ -104,7 +102,7 @@ def test_one_in_a_class_too(maker: str) -> None:
 
     define_it()
     assert len(cache) == 1
-    collect()
+    free_all()
     cache.sweep()
     assert len(cache) == 0
     assert_valid(cache)
@@ -121,7 +119,7 @@ def test_a_recursive_function_is_freed_by_the_collector() -> None:
         assert fibonacci(10) == 55
 
     define_it()
-    collect()
+    free_all()
     store.set("a", 1)
     assert list(store) == ["a"]
     assert_valid(store)
@@ -131,11 +129,11 @@ def test_a_recursive_function_is_freed_by_the_collector() -> None:
 def test_who_has_a_helper_can_still_read_the_results(helper: str) -> None:
     store = Storage[Any]()
     kept = getattr(define(store), helper)
-    collect()
+    free_all()
     store.sweep()
     assert len(store) == 10
     del kept
-    collect()
+    free_all()
     store.sweep()
     assert len(store) == 0
 
@@ -251,7 +249,7 @@ def test_an_operation_looks_through_a_bounded_number_of_entries(monkeypatch: pyt
     looked_at: list[Any] = []
     is_left = freed_functions._is_left
     monkeypatch.setattr(freed_functions, "_is_left", lambda key: looked_at.append(key) or is_left(key))
-    collect()
+    free_all()
     for done in range(1, parts + 1):
         store.set(0, 0)
         assert len(looked_at) == done * LOOKED_AT_ONCE
@@ -301,11 +299,11 @@ def test_nothing_is_kept_for_what_was_cleared() -> None:
         return [weakref.ref(function(n)) for n in range(3 * REMOVED_AT_ONCE)]
 
     refs = define_it()
-    collect()
+    free_all()
     store.set("a", 1)  # has found them all, and removed some
     assert 0 < sum(ref() is not None for ref in refs) < len(refs)
     store.clear()
-    collect()
+    free_all()
     assert [ref for ref in refs if ref() is not None] == []
     assert_valid(store)
 
@@ -330,7 +328,7 @@ def test_a_key_that_raises_does_no_harm_to_the_operation() -> None:
         function(key)
 
     define_it()
-    collect()
+    free_all()
     Key.raises = True
     assert store.set("a", 1) and store.get("a") == 1
 
@@ -352,7 +350,7 @@ def test_a_finalizer_may_store_in_the_middle_of_an_operation() -> None:
             function(n)
 
     define_it()
-    collect()
+    free_all()
     store.set("a", 1)
     assert sorted(store) == ["a", "from the finalizer"]
     assert_valid(store)
@@ -367,7 +365,7 @@ def test_threads_that_define_and_drop_functions_leave_nothing() -> None:
             define(store, 5)
 
     assert run_threads(*[work] * 4) == [None] * 4
-    collect()
+    free_all()
     store.sweep()
     assert len(store) == 10 and [kept(n) for n in range(10)] == [[n] for n in range(10)]
     assert_valid(store)

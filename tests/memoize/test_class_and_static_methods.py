@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import weakref
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import pytest
 
 from areole import AtomicCache
 
-from ..kit import assert_valid
+from ..kit import assert_valid, collect
 
 memoize: Any = AtomicCache.memoize
 both_orders = pytest.mark.parametrize("is_above", [True, False], ids=["memoize above", "memoize below"])
@@ -92,7 +91,7 @@ def test_a_class_is_not_kept_alive_by_its_classmethod(is_above: bool) -> None:
     derived.give.cache_clear()
     ref, other = weakref.ref(derived), weakref.ref(type("Unused", (), {}))
     del derived
-    gc.collect()
+    collect()
     if other() is not None:
         pytest.skip("classes are immortal here: 3.13t makes them so once a thread has been started")
     assert ref() is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import inspect
 import pickle
 import sys
@@ -17,7 +16,7 @@ import pytest
 from areole import AsyncAtomicCache, AtomicCache
 from areole.testing import ManualClock
 
-from ..kit import AsyncGate, assert_valid, run, run_threads, until
+from ..kit import AsyncGate, assert_valid, collect, run, run_threads, until
 
 OnLoop = Callable[..., Any]
 
@@ -201,7 +200,7 @@ def test_methods_have_results_of_their_own_that_go_with_the_instance(on_loop: On
     assert_valid(b.price.cache)
     ref = weakref.ref(a)
     a = b
-    gc.collect()
+    collect()
     assert ref() is None
 
 

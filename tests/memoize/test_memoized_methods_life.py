@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import gc
 import pickle
 import weakref
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 from areole import AtomicCache
 
-from ..kit import is_free_threaded, run_threads
+from ..kit import collect, is_free_threaded, run_threads
 
 memoize: Any = AtomicCache.memoize
 
@@ -45,7 +44,7 @@ class BigScale(Scale):
 def is_freed(ref: weakref.ref[Any]) -> bool:
     """Say whether it has been freed: at once, by its reference count, on a build with a GIL."""
     if is_free_threaded():
-        gc.collect()
+        collect()
     return ref() is None
 
 
@@ -112,7 +111,7 @@ def test_an_instance_that_its_own_results_refer_to_is_collected() -> None:
     assert node.me() is node
     ref = weakref.ref(node)
     del node
-    gc.collect()
+    collect()
     assert ref() is None
 
 
@@ -127,7 +126,7 @@ def test_a_new_instance_at_the_address_of_a_dead_one_gets_none_of_its_results() 
         assert instance.times(1) == n
     assert reused, "no address was used again: the test shows nothing"
     del instance
-    gc.collect()
+    collect()
     assert len(Scale.times.cache_info.__self__.living.records) < 10
 
 
@@ -159,13 +158,13 @@ def test_a_finalizer_may_call_the_method() -> None:
         if name == "called before":
             dying.who()
         del dying
-        gc.collect()
+        collect()
         assert said.pop() == name
     dying = Dying("in a cycle")
     dying.who()
     dying.myself = dying  # type: ignore[attr-defined]
     del dying
-    gc.collect()
+    collect()
     assert said == ["in a cycle"]
     assert Dying.who.cache_info().currsize == 0
     assert Dying.who.cache_info.__self__.living.records == {}

@@ -28,7 +28,7 @@ from areole import AtomicCache, Storage, cached
 from areole._memoize.instances import has_plain_attributes
 from areole.testing import assert_valid
 
-from ..kit import run_threads
+from ..kit import collect, run_threads
 
 memoize: Any = AtomicCache.memoize
 
@@ -129,7 +129,7 @@ def test_it_can_be_patched_on_an_instance_and_referred_to_weakly() -> None:
     ref = weakref.WeakMethod(instance.price)
     assert ref()(1) == 1 and ref() == instance.price  # type: ignore[misc]
     del instance
-    gc.collect()
+    collect()
     assert ref() is None
 
 
@@ -424,12 +424,12 @@ def test_instances_that_share_a_dict_have_results_of_their_own_and_one_fill_each
     one.who(1)
     refs = [weakref.ref(one), weakref.ref(other)]
     del one
-    gc.collect()
+    collect()
     assert refs[0]() is None
     found = [other.who(1), len(other.calls), len(Borg.who.cache)]
     assert found == [["other", 1], 1, 1], "it does not move when the place becomes free, and nothing of `one` is left"
     del other, bound
-    gc.collect()
+    collect()
     assert refs[1]() is None
     assert len(Borg.who.cache) == 0
 
@@ -551,7 +551,7 @@ def test_no_subclass_is_kept_alive_by_a_method_of_its_base() -> None:
         return weakref.ref(below)
 
     below = make_and_call()
-    gc.collect()
+    collect()
     kept = below()  # after a `gc.freeze`, as in conftest, 3.13t collects no class, memoized or not
     referrers = [] if kept is None else [each for each in gc.get_referrers(kept) if each is not kept.__mro__]
     assert referrers == []
@@ -750,7 +750,7 @@ def test_results_in_a_table_do_not_show() -> None:
     assert instance.total.peek(1) == 1 and instance.total.cache_info().currsize == 1
     ref = weakref.ref(instance)
     del instance
-    gc.collect()
+    collect()
     assert ref() is None
     assert InTable.total.cache_parameters()["results"] == "table"
     with pytest.raises(ValueError, match="results must be 'instance' or 'table', not 'here'"):
@@ -813,7 +813,7 @@ def test_subclasses_of_int_and_tuple_with_a_dict_go_with_their_results() -> None
         assert type(instance)(*(instance if isinstance(instance, tuple) else [5])).give() is not instance.give()
         instance.last = type("Last", (), {"__del__": lambda self: gone.append(1)})()  # type: ignore[union-attr]
     del instance
-    gc.collect()
+    collect()
     assert gone == [1, 1]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from areole import AtomicCache, SharedCache, Storage
 from areole._state.live_caches import live_caches
 
-from ..kit import run_threads
+from ..kit import collect, run_threads
 from .kit import NUMBERS, used_cache
 
 pytest.importorskip("prometheus_client")
@@ -105,7 +104,7 @@ def test_a_label_stays_with_its_cache_and_goes_with_it() -> None:
     before = {label: limit for label, limit in limits().items() if label.startswith("one name")}
     assert before == {"one name": 1, "one name #2": 2, "one name #3": 3}
     del first
-    gc.collect()
+    collect()
     after = {label: limit for label, limit in limits().items() if label.startswith("one name")}
     assert after == {"one name #2": 2, "one name #3": 3}
     assert second.name == third.name == "one name"
@@ -128,7 +127,7 @@ def test_the_cache_of_an_instance_is_not_registered_and_nothing_keeps_one_alive(
     cache = AtomicCache(str, name="to be freed")
     scraped()
     del cache
-    gc.collect()
+    collect()
     assert "to be freed" not in labels_in(scraped())
 
 

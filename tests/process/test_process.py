@@ -9,7 +9,6 @@ extension turns the GIL back on (moka-py 0.3).
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import sys
 import sysconfig
@@ -25,7 +24,7 @@ import areole
 from areole import AtomicCache, FillDeadlockError, RecursiveFillError
 
 from ..interleave import Injected, before_each, inject, shared_steps
-from ..kit import ManualClock, assert_valid, every_index, run_python, run_threads
+from ..kit import ManualClock, assert_valid, collect, every_index, run_python, run_threads
 
 AnyCache = AtomicCache[Any, Any]
 
@@ -354,7 +353,7 @@ def test_a_cache_that_is_dropped_is_collected(index: str) -> None:
     assert_valid(cache)
     ref = weakref.ref(cache)
     del cache, ask
-    gc.collect()
+    collect()
     assert ref() is None
 
 
@@ -371,7 +370,7 @@ def test_a_memoized_function_that_is_dropped_is_collected_with_its_cache(index: 
     function("key")
     refs = weakref.ref(function), weakref.ref(function.cache)
     del function
-    gc.collect()
+    collect()
     assert [ref() for ref in refs] == [None, None]
 
 

@@ -6,7 +6,6 @@ Those that test_cached_shared, its asynchronous twin and test_cached_shared_name
 from __future__ import annotations
 
 import functools
-import gc
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
@@ -16,7 +15,7 @@ import pytest
 
 from areole import FillDeadlockError, SharedCache, cached
 
-from ..kit import run_threads
+from ..kit import collect, run_threads
 from .kit import Engine, Subject, every_engine, opened
 
 pytestmark = every_engine
@@ -148,7 +147,7 @@ def test_results_keep_no_instance_alive(shop: SharedCache[Any]) -> None:
     freed = weakref.ref(stall)
     assert stall.price("a") == "tea a"
     del stall
-    gc.collect()
+    collect()
     assert freed() is None and Stall().price.peek("a") == "tea a"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,7 +19,7 @@ from areole.shared import outbox as outboxes
 from areole.shared import plane as planes
 from areole.shared.renewer import _Renewer
 
-from ..kit import PATIENCE, Gate, run, start_threads
+from ..kit import PATIENCE, Gate, collect, run, start_threads
 from .model import LOST, START
 from .schedules import Fault, explore
 from .servers import redis_server, require_redis_py, wait_until
@@ -440,7 +439,7 @@ def test_what_was_queued_is_sent_though_the_cache_that_failed_is_gone_or_closed(
             if ends == "closed":
                 other.kill_many = lambda names: raise_closed()  # type: ignore[method-assign, misc]
             del kept, cache
-            gc.collect()
+            collect()
             store.is_down = other.is_down = False
             wait_until(lambda store=store: store.get(RAW) is None, "the delete", PATIENCE)  # type: ignore[misc]
 

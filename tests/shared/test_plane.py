@@ -7,7 +7,6 @@ whose messages a test holds back, loses, or lets come.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import threading
 import time
@@ -30,7 +29,7 @@ from areole.shared import kept
 from areole.shared import plane as planes
 from areole.testing import ManualClock
 
-from ..kit import PATIENCE, Gate, start_threads, wait_until_waiting
+from ..kit import PATIENCE, Gate, collect, start_threads, wait_until_waiting
 from .servers import RedisServer, redis_server
 
 
@@ -661,7 +660,7 @@ def test_a_plane_ends_with_its_backend() -> None:
     thread = plane._thread
     assert thread is not None and thread.is_alive()
     del side
-    gc.collect()
+    collect()
     assert backend() is None
     thread.join(PATIENCE)
     assert not thread.is_alive() and not plane.is_live()

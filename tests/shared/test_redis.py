@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 import warnings
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from areole.backends import AsyncRedisBackend, RedisBackend
 from areole.backends.redis_links import Links
 from areole.errors import BackendError, CacheClosedError, SettingsError
 
-from ..kit import run, run_python, run_threads
+from ..kit import collect, run, run_python, run_threads
 from . import servers
 
 pytestmark = pytest.mark.usefixtures("redis_py")
@@ -447,10 +446,10 @@ def test_a_loop_that_ends_leaves_no_noise(server: servers.RedisServer, how: Any,
 
         for _ in range(3):
             how(main if how is closed_without_asyncgens else main())
-            gc.collect()
+            collect()
         if is_dropped:
             del main, backend
-        gc.collect()
+        collect()
     if is_dropped:
         servers.wait_until(lambda: connections(server) == 0, "their sockets are closed")
     else:
@@ -463,7 +462,7 @@ def test_a_backend_that_is_dropped_on_a_loop_closes_its_connections(server: serv
         await backend.get("k")
         assert connections(server) == 1
         del backend
-        gc.collect()
+        collect()
         for _ in range(200):
             await asyncio.sleep(0.01)
             if connections(server) == 0:

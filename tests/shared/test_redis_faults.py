@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
 import sys
 import threading
@@ -21,7 +20,7 @@ from areole.backends.protocol import HEAD_BYTES
 from areole.errors import BackendError, BackendTimeout
 
 from ..interleave.tracing import apart
-from ..kit import run, run_threads
+from ..kit import collect, run, run_threads
 from . import servers
 from .proxy import Proxy, Scripted
 
@@ -193,7 +192,7 @@ def test_an_interrupt_between_any_two_lines_leaves_no_answer_to_others(
                 break
             assert backend.get("b") == b"of b", f"interrupted at line {line}"
         assert line > 50, "it was not traced"
-        gc.collect()
+        collect()
 
 
 def test_an_interrupt_between_sending_and_reading_leaves_no_late_answer(proxy: Proxy) -> None:

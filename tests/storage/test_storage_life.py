@@ -17,7 +17,7 @@ from areole import CACHE_MISS, DEFAULT_TTL, Cache, CacheClosedError, Storage
 from areole.serializers import pickle_deserializer, pickle_serializer
 from areole.testing import assert_valid
 
-from ..kit import check_books, every_policy, is_free_threaded, make_store, repr_without_address
+from ..kit import check_books, collect, every_policy, is_free_threaded, make_store, repr_without_address
 
 REFUSED = [
     *[("size_limit_in_bytes", value, "at least 4096") for value in (4095, 0, -1, 8192.0, "8192", True, math.nan)],
@@ -270,7 +270,7 @@ def test_a_store_that_nobody_has_is_freed_at_once(kind: Any, options: Any) -> No
     try:
         del store
         if is_free_threaded():  # its reference counts are deferred there
-            gc.collect()
+            collect()
         assert ref() is None
     finally:
         gc.enable()
