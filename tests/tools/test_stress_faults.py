@@ -21,6 +21,7 @@ SLOW = {
     "flights_outlive_a_fork",
     "plane_without_a_heartbeat",
     "redis_renew_brings_a_void_token_back",
+    "replaced_unseen_is_not_told",
     "wait_lets_go_in_two_steps",
 }
 """These take more than some seconds: `python -m stress faults` alone looks for them."""
