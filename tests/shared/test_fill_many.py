@@ -14,7 +14,7 @@ import pytest
 from areole import AsyncAtomicCache, AtomicCache, BackendError, Resilience, SharedCache, Storage, sources
 from areole.backends import MemoryBackend
 from areole.backends.in_executor import InPlace
-from areole.errors import KeyLeftOutError
+from areole.errors import BackendTimeout, KeyLeftOutError
 
 from ..interleave import EXHAUSTIVE, Injected, before_each, inject, signal_steps
 from ..kit import PATIENCE, Gate, ManualClock, assert_valid, run, start_threads, until
@@ -154,6 +154,43 @@ def test_what_fails_for_one_key_fails_for_no_other_and_no_token_is_left(backend:
     backend.fails = lambda method, key: False
     assert shop.get_many(["e", "f", "g"]) == {"e": "ee", "g": "gg"}
     assert all(stands_free(backend, key) for key in ("none", "c", "d"))
+
+
+class Late(Many):
+    """Does not answer when it is asked for many tokens, and does that later; or at once, and its answer is lost."""
+
+    is_done = False
+
+    def take_many(self, asked: Any, /) -> Any:
+        self.later = list(asked)
+        if self.is_done:
+            super().take_many(asked)
+        raise BackendTimeout("take_many: no answer")
+
+
+def test_a_token_that_a_late_server_takes_after_a_delete_stores_nothing() -> None:
+    """Broken: 1. A takes tokens, unanswered, and again alone 2. B deletes 3. the server does the first: A's stands."""
+    with Late() as backend:
+        shop, other = open_shop(backend), open_shop(backend)
+        shop.set("z", "there")  # under a version
+
+        def delete_and_be_late() -> None:
+            other.delete("a")
+            for each in backend.later:
+                backend.take(*each)
+
+        assert shop.get_or_fill_many(["a", "b"], Source(delete_and_be_late)) == {"a": "aa", "b": "bb"}
+        assert other.get_many(["a", "b"]) == {"b": "bb"}
+
+
+def test_a_token_that_was_taken_though_the_answer_was_lost_is_given_back_by_a_fill_that_fails() -> None:
+    with Late() as backend:
+        backend.is_done = True
+        shop = open_shop(backend)
+        shop.set("z", "there")
+        with pytest.raises(ZeroDivisionError):
+            shop.get_or_fill_many(["a", "b"], lambda keys: 1 // 0)  # type: ignore[arg-type]
+        assert stands_free(backend, "a") and stands_free(backend, "b")
 
 
 def test_where_the_store_fails_and_that_is_a_miss_all_are_filled(backend: Counting) -> None:

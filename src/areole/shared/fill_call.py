@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -35,6 +36,7 @@ class FillCall:
         "left",
         "name",
         "old",
+        "own",
         "previous",
         "raw",
         "seconds",
@@ -68,6 +70,7 @@ class FillCall:
         self.is_refresh = is_refresh
         self.previous = previous  # the keyword by which the fill takes the value that it is to replace
         self.old: Any = Empty  # that value: the one that `raw` is
+        self.own = b""  # the token that it takes as it leads, which stands if no other process has made one
         self.tags_of = tags_of
         self.tag_names: Sequence[str] = ()  # of the value that was filled, also where it could not be stored
         self.began = moment()
@@ -79,6 +82,10 @@ class FillCall:
         self.seconds: float | None = 0.0  # for how many the value is fresh in front of the store; None: for ever
         self.left: float | None = 0.0  # and for how many it is of use there, with its stale time
         self.is_stale = self.is_left = False
+
+    def take_another_token(self) -> bytes:
+        self.own = os.urandom(16)
+        return self.own
 
     def measure(self, left: Any, stale: float) -> None:
         """Note the times of what was found, of which the store has said how many seconds are left."""

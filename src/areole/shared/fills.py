@@ -156,6 +156,7 @@ class FillOperations(Operations):
     def lead(self, call: FillCall) -> Steps[Outcome]:
         """Do what the leader of a flight does; its flight is open for others until this returns."""
         outcome = Outcome(call)
+        call.take_another_token()
         tags = (COUNT, *call.tags_of()) if call.tags_of is not None and self.state.has_versions else ()
         outcome.tag_names = tags[1:]
         try:
@@ -177,7 +178,7 @@ class FillOperations(Operations):
         version = yield from self.current_version(call.version)
         while True:
             sent = moment()
-            raw, token = yield self.call(self.backend.take, call.name, outcome.own, self.state.lease, call.raw)
+            raw, token = yield self.call(self.backend.take, call.name, call.own, self.state.lease, call.raw)
             if raw is not None:
                 call.old, call.raw, call.version = yield from self.look(call.name)
                 if call.old is not Empty and not call.is_refresh:
@@ -187,10 +188,10 @@ class FillOperations(Operations):
                 version = yield from self.current_version(call.version)
                 continue
             left = ends - time.monotonic()
-            if token != outcome.own and call.may_leave:
+            if token != call.own and call.may_leave:
                 outcome.value, outcome.is_left = call.old, True
                 return None, version
-            if token == outcome.own or left <= 0:
+            if token == call.own or left <= 0:
                 # It may have been cleared while this one waited, and then the value would be one of before that.
                 return token, version if pause == FIRST_PAUSE else (yield from self.current_version())
             yield self.mode.sleep(min(pause, left))
@@ -206,7 +207,7 @@ class FillOperations(Operations):
         except GeneratorExit:  # nobody runs these steps any more: the lease ends
             raise
         except BaseException:
-            if token == outcome.own:  # one that was joined is that of a fill that still runs
+            if token == call.own:  # one that was joined is that of a fill that still runs
                 yield from self._release(call.name, token)
             raise
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -76,7 +75,6 @@ class Outcome:
         "late_tags",
         "leader",
         "left",
-        "own",
         "payload",
         "seconds",
         "tag_names",
@@ -88,7 +86,6 @@ class Outcome:
 
     def __init__(self, leader: object) -> None:
         self.leader = leader
-        self.own = os.urandom(16)  # the token that stands, if no other process has made one
         self.began = moment()
         self.fresh_at: int | None = None
         self.is_filled = False  # False: it was found, which is no answer to a refresh

@@ -126,17 +126,28 @@ def _ask(mode: Any, all_steps: dict[FillCall, Steps[Any]], asked: dict[FillCall,
             answers = yield mode.call(many, [each.args for each in those.values()])
         except BackendError:  # which one key may have brought upon the others
             for call, each in those.items():
-                go_ons[call] = yield from _ask_alone(mode, all_steps[call], each)
+                go_ons[call] = yield from _ask_alone(mode, call, all_steps[call], each)
         else:
             go_ons |= {call: partial(all_steps[call].send, answer) for call, answer in zip(those, answers, strict=True)}
     return go_ons
 
 
-def _ask_alone(mode: Any, steps: Steps[Any], asked: Asked) -> Steps[Callable[[], Any]]:
+def _ask_alone(mode: Any, call: FillCall, steps: Steps[Any], asked: Asked) -> Steps[Callable[[], Any]]:
+    """Ask for one key what was asked for many in vain; for another token, as a late server may do that yet:
+
+    1. A asks for its tokens, and gets no answer     3. B deletes the key: the token is void
+    2. A asks for each alone, and fills              4. the server does what 1 has asked: the token stands again,
+                                                        and A stores what it has read before 3.
+    """
+    key, own, *more = asked.args
+    is_token = own == call.own
     try:
-        return partial(steps.send, (yield mode.call(asked.method, *asked.args)))
+        answer = yield mode.call(asked.method, key, call.take_another_token() if is_token else own, *more)
     except BackendError as error:
         return partial(steps.throw, error)
+    if is_token and own in answer:  # that was done already, and is not done again
+        call.own = own
+    return partial(steps.send, answer)
 
 
 def _go_on(call: FillCall, steps: Steps[Any], go_on: Callable[[], Any]) -> Steps[Any]:
