@@ -480,3 +480,47 @@ def test_the_value_that_a_publication_replaces_is_reported_though_a_handler_sets
         return injected
 
     before_each(signal_steps, set_meanwhile)
+
+
+class PoppedFrom(Storage[int]):
+    """A store whose `popitem` fails instead of looking for ever."""
+
+    looks = 0
+
+    def _some_entry(self) -> Any:
+        self.looks += 1
+        assert self.looks < 20, "popitem finds again and again what it cannot remove"
+        return super()._some_entry()
+
+
+@every_policy
+@pytest.mark.parametrize("operation", ["set", "sweep"])
+def test_popitem_in_a_handler_ends_and_gives_what_is_there(policy: str, operation: str) -> None:
+    """Broken: 1. an eviction takes an entry out of the dict 2. popitem finds it in the policy, which has it, for ever.
+
+    Or before step 2 nested code has removed an entry, of which the policy learns as the operation ends.
+    """
+
+    def pop_meanwhile(at: int) -> Injected:
+        told, popped, clock = Told(), list[int](), ManualClock()
+        store = PoppedFrom(
+            max_items=2, policy=policy, on_removal=told, clock=clock, expiration_thread_max_checks_per_iteration=0
+        )
+        store.update({"a": 0, "b": 1})
+        store.expire_in("a", 1)
+        clock.advance(2)
+
+        def pop() -> None:
+            with suppress(KeyError):
+                popped.extend(store.popitem()[1] for _ in range(3))
+
+        injected = inject({"set": partial(store.set, "c", 2), "sweep": store.sweep}[operation], pop, at)
+        assert not isinstance(injected.result, BaseException), repr(injected)
+        check_books(store)
+        store.clear()
+        reported = [value for _, value, _ in told.take()]
+        assert len(reported) == len(set(reported)) and set(popped) <= set(reported), f"{injected}: {reported}"
+        assert operation == "sweep" or 2 in reported, f"{injected}: {reported}"
+        return injected
+
+    before_each(signal_steps, pop_meanwhile)

@@ -137,8 +137,12 @@ class StorageMapping(Generic[T]):
         raise KeyError(f"{self._state.name}: popitem: it is empty")
 
     def _some_entry(self) -> Entry | None:
-        """Return one that is stored; under the lock, as nothing may change meanwhile."""
-        return next(iter(self._index.policy), None)
+        """Return one that is stored; under the lock, as nothing may change meanwhile.
+
+        Inside another operation of this thread from the dict, as the policy may have what is out of that already.
+        """
+        stored: Any = self._index.policy if self._index.is_accounted else self._index.snapshot()
+        return next((entry for entry in stored if entry.is_published), None)
 
     def _read_removed(self, entry: Entry, now: float) -> Any:
         """Report an entry that was taken out; return its value, or Empty if it had none that was live."""

@@ -130,6 +130,11 @@ class Accounting(DictIndex):
     def _reset_max_entry_weight(self) -> None:
         self._max_entry_weight = sys.maxsize if self.max_entry_weight is None else int(self.max_entry_weight)
 
+    @property
+    def is_accounted(self) -> bool:
+        """Whether the accounting, and with it the policy, says what is in the dict; asked under the lock."""
+        return not (self._dirty or self._nested)
+
     # ---- operations
 
     def _do(self, step: Callable[..., R], *args: Any) -> tuple[R, list[Removal]]:
