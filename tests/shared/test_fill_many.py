@@ -29,9 +29,12 @@ class Counting(MemoryBackend):
         super().__init__()
         self.asked: Counter[str] = Counter()
         self.fails: Callable[[str, str], bool] = lambda method, key: False
+        self.unreadable: Any = ()
 
     def get_many(self, keys: Any, /) -> Any:
         self.asked["get_many"] += 1
+        if any(key.endswith(self.unreadable) for key in keys):
+            raise BackendError("get_many")
         return super().get_many(keys)
 
     def take(self, key: str, /, *args: Any) -> Any:
@@ -193,6 +196,17 @@ def test_a_token_that_was_taken_though_the_answer_was_lost_is_given_back_by_a_fi
         assert stands_free(backend, "a") and stands_free(backend, "b")
 
 
+def test_a_tag_that_cannot_be_read_fails_the_keys_that_have_it_and_no_other(backend: Counting) -> None:
+    shop, calls = open_shop(backend), Source()
+    cache: Any = AtomicCache(fill_many=calls, shared=shop, tags=["of:{key}"])
+    backend.unreadable = "of:f"
+    with pytest.raises(BackendError):
+        cache.fetch_many(["e", "f", "g"])
+    assert calls.calls == [["e", "g"]]
+    backend.unreadable = ()
+    assert list(cache) == ["e", "g"] and shop.get_many(["e", "f", "g"]) == {"e": "ee", "g": "gg"}
+
+
 def test_where_the_store_fails_and_that_is_a_miss_all_are_filled(backend: Counting) -> None:
     shop, source = open_shop(backend, on_error="miss"), Source()
     backend.fails = lambda method, key: key.endswith(":b")
@@ -286,6 +300,26 @@ def test_an_invalidated_tag_of_one_key_during_the_call_wins_for_that_key_in_both
     other.invalidate_tags("of:b")
     assert len(cache) == 0 and shop.get("b") is None
     assert_valid(cache)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_versions_of_all_tags_of_a_batch_are_read_at_once_before_the_call_and_after_it(is_async: bool) -> None:
+    with Counting() as backend:
+        shop, source = open_shop(backend), Source()
+        kind: Any = AsyncAtomicCache if is_async else AtomicCache
+        cache = kind(fill_many=source, shared=shop, tags=["all", "of:{key}"])
+
+        def fetch(keys: list[Any]) -> Any:
+            return asyncio.run(cache.fetch_many(keys)) if is_async else cache.fetch_many(keys)
+
+        fetch(keys := list(range(20)))  # so that each tag has a version
+        shop.delete_many(keys)
+        asked = []
+        source.before = lambda: asked.append(backend.asked["get_many"])
+        backend.asked.clear()
+        assert len(fetch(keys)) == 20 and asked == [2] and backend.asked["get_many"] == 3
+        shop.invalidate_tags("of:3")
+        assert sorted(cache) == sorted(shop.get_many(keys)) == [key for key in keys if key != 3]
 
 
 def test_a_key_that_is_left_out_fails_alone_and_is_kept_for_its_negative_ttl(backend: Counting) -> None:

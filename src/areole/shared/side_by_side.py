@@ -22,7 +22,7 @@ __all__ = ["Asking", "FillMany", "side_by_side"]
 FillMany: TypeAlias = Callable[[list[Any]], Any]
 GoOns: TypeAlias = dict[FillCall, Callable[[], Any]]
 
-MANY: Final = {"take": "take_many", "store_if_mine": "store_many_if_mine"}
+MANY: Final = {"take": "take_many", "store_if_mine": "store_many_if_mine", "get_many": "get_many"}
 """Methods of a backend, and those that do the same for many keys by one request, where it has them."""
 
 AT_ITS_FILL: Final = Empty
@@ -123,13 +123,22 @@ def _ask(mode: Any, all_steps: dict[FillCall, Steps[Any]], asked: dict[FillCall,
     for many in dict.fromkeys(each.many for each in asked.values()):
         those = {call: each for call, each in asked.items() if each.many == many}
         try:
-            answers = yield mode.call(many, [each.args for each in those.values()])
+            answers = yield from _ask_together(mode, many, list(those.values()))
         except BackendError:  # which one key may have brought upon the others
             for call, each in those.items():
                 go_ons[call] = yield from _ask_alone(mode, call, all_steps[call], each)
         else:
             go_ons |= {call: partial(all_steps[call].send, answer) for call, answer in zip(those, answers, strict=True)}
     return go_ons
+
+
+def _ask_together(mode: Any, many: Callable[..., Any], asked: list[Asked]) -> Steps[list[Any]]:
+    """Return the answer to each. Reads of many names each, as of versions, become one read of all these names."""
+    if many != asked[0].method:
+        return (yield mode.call(many, [each.args for each in asked]))  # type: ignore[no-any-return]
+    names = list(dict.fromkeys(name for each in asked for name in each.args[0]))
+    found = dict(zip(names, (yield mode.call(many, names)), strict=True))
+    return [[found[name] for name in each.args[0]] for each in asked]
 
 
 def _ask_alone(mode: Any, call: FillCall, steps: Steps[Any], asked: Asked) -> Steps[Callable[[], Any]]:
@@ -139,10 +148,12 @@ def _ask_alone(mode: Any, call: FillCall, steps: Steps[Any], asked: Asked) -> St
     2. A asks for each alone, and fills              4. the server does what 1 has asked: the token stands again,
                                                         and A stores what it has read before 3.
     """
-    key, own, *more = asked.args
-    is_token = own == call.own
+    (what, *more), own = asked.args, call.own
+    is_token = more[:1] == [own]
     try:
-        answer = yield mode.call(asked.method, key, call.take_another_token() if is_token else own, *more)
+        if is_token:
+            more[0] = call.take_another_token()
+        answer = yield mode.call(asked.method, what, *more)
     except BackendError as error:
         return partial(steps.throw, error)
     if is_token and own in answer:  # that was done already, and is not done again
