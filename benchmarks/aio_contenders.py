@@ -97,6 +97,16 @@ def _aiocache_get(fill: Ask) -> Ask:
     return ask
 
 
+def _cashews(fill: Ask) -> Ask:
+    """Its memory cache, with the lock that it offers against a stampede."""
+    import cashews
+
+    cache = cashews.Cache()
+    cache.setup("mem://")
+    wrapped: Ask = cache.cache(ttl=3600, key="{key}", lock=True)(fill)
+    return wrapped
+
+
 def _moka(fill: Ask) -> Ask:
     import moka_py
 
@@ -123,6 +133,7 @@ def async_contenders() -> list[AsyncContender]:
         AsyncContender("aiocache cached", "aiocache", _aiocache),
         AsyncContender("aiocache cached_stampede", "aiocache", _aiocache_stampede),
         AsyncContender("aiocache get", "aiocache", _aiocache_get, in_stampede=False),
+        AsyncContender("cashews", "cashews", _cashews),
         AsyncContender("moka-py", "moka-py", _moka),
         AsyncContender("theine", "theine", _theine),
     ]

@@ -22,6 +22,7 @@ __all__ = [
     "LOCKED_SET",
     "LOOPS",
     "METHOD",
+    "NONE",
     "ONE",
     "SET",
     "THREE",
@@ -41,6 +42,7 @@ Keys: TypeAlias = Iterable[int]
 Fill: TypeAlias = Callable[[int], Any]
 
 EMPTY = "empty loop"
+NONE = "f()"
 ONE = "f(k)"
 THREE = "f(k, 1, 2)"
 KEYWORDS = "f(k, b=1, c=2)"
@@ -55,6 +57,11 @@ LOCKED_SET = "with lock: cache[k] = k"
 def _empty(target: Any, keys: Keys) -> None:
     for _ in keys:
         pass
+
+
+def _call_none(target: Any, keys: Keys) -> None:
+    for _ in keys:
+        target()
 
 
 def _call_one(target: Any, keys: Keys) -> None:
@@ -108,6 +115,7 @@ def _set_locked(target: Any, keys: Keys) -> None:
 
 LOOPS: dict[str, Loop] = {
     EMPTY: _empty,
+    NONE: _call_none,
     ONE: _call_one,
     THREE: _call_three,
     KEYWORDS: _call_keywords,
@@ -133,6 +141,10 @@ def loop_of_its_own(shape: str) -> Loop:
 
 def _negative(k: int) -> int:
     return -k
+
+
+def _one() -> int:
+    return -1
 
 
 def _negative_of_three(k: int, b: int, c: int) -> int:
@@ -161,7 +173,7 @@ class Contender:
             return self.mapping(_negative)
         if shape == METHOD:
             return _holder_of(self.memoize)()
-        return self.memoize(_negative if shape == ONE else _negative_of_three)
+        return self.memoize({NONE: _one, ONE: _negative}.get(shape, _negative_of_three))
 
     def warm(self, shape: str, target: Any, keys: Keys) -> None:
         """Fill `target` with `keys`."""
@@ -192,16 +204,6 @@ class EmptyLoop(Contender):
         return None
 
 
-class NoCache(Contender):
-    """The function itself: what a fill costs without a cache."""
-
-    name = "no cache"
-    shapes = (ONE,)
-
-    def memoize(self, function: Callable[..., Any]) -> Any:
-        return function
-
-
 class BareDict(Contender):
     name = "dict"
     shapes = (ITEM,)
@@ -216,7 +218,7 @@ class BareDict(Contender):
 
 class LruCache(Contender):
     name = "lru_cache"
-    shapes = (ONE, THREE, KEYWORDS, METHOD)
+    shapes = (NONE, ONE, THREE, KEYWORDS, METHOD)
 
     def memoize(self, function: Callable[..., Any]) -> Any:
         return functools.lru_cache(maxsize=None)(function)
@@ -355,13 +357,13 @@ def all_contenders() -> list[Contender]:
         EmptyLoop(),
         BareDict(),
         LruCache(),
-        Areole("areole", (ONE, THREE, KEYWORDS, METHOD, ITEM), index="dict"),
+        Areole("areole", (NONE, ONE, THREE, KEYWORDS, METHOD, ITEM), index="dict"),
         Areole("areole atomic", (ONE, THREE, KEYWORDS, ITEM), index="atomic"),
-        Areole("areole ttl", (ONE, THREE, ITEM), index="dict", ttl=3600),
+        Areole("areole ttl", (NONE, ONE, THREE, ITEM), index="dict", ttl=3600),
         AreoleResilient("areole resilient", (ONE, ITEM), index="dict", ttl=3600),
         Areole("areole stats", (ONE, ITEM), index="dict", stats=True),
         Areole("areole atomic stats", (ONE, ITEM), index="atomic", stats=True),
-        Cereggii("cereggii", (ONE, THREE, KEYWORDS, ITEM)),
+        Cereggii("cereggii", (NONE, ONE, THREE, KEYWORDS, ITEM)),
         Cereggii("cereggii ttl", (ONE, THREE, ITEM), ttl=3600),
     ]
 

@@ -1,4 +1,4 @@
-"""Measure hits of areole beside functools.lru_cache, a bare dict and cereggii; then fills and memory.
+"""Measure hits of areole beside functools.lru_cache, a bare dict, cereggii and others; then fills and memory.
 
     python -m benchmarks.hits              about a minute; --quick: about 10 seconds
     python -m benchmarks.hits --stats      only what counting hits costs (stats=True)
@@ -24,6 +24,7 @@ from .build import Build, this_build
 from .command import finish, installed, introduce, make_parser
 from .contenders import ITEM, LOOPS, METHOD, ONE, SET, Contender, all_contenders, counting_pairs
 from .crew import Crew
+from .decorators import decorators
 from .measure import (
     QUICK,
     Plan,
@@ -83,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.cached:
         results = run_cached(plan)
     else:
-        results = run_counting(plan) if options.stats else run(plan, all_contenders())
+        results = run_counting(plan) if options.stats else run(plan, [*all_contenders(), *decorators()])
     return finish(results, options)
 
 

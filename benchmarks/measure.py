@@ -22,12 +22,12 @@ from .contenders import (
     Areole,
     Contender,
     Loop,
-    NoCache,
     cached_pairs,
     counting_pairs,
     loop_of_its_own,
 )
 from .crew import Crew
+from .decorators import NoCache
 from .samples import Case, Samples
 
 __all__ = [

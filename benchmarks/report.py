@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .build import Build
-from .contenders import EMPTY, ITEM, KEYWORDS, METHOD, ONE, THREE
+from .contenders import EMPTY, ITEM, KEYWORDS, METHOD, NONE, ONE, THREE
 from .samples import Case, Samples, Spread
 from .targets import LRU_ONE, Target, cached_cases, counted_cases
 
@@ -20,7 +20,7 @@ __all__ = [
     "thread_table",
 ]
 
-ORDER = (EMPTY, ONE, THREE, KEYWORDS, METHOD, ITEM)
+ORDER = (EMPTY, NONE, ONE, THREE, KEYWORDS, METHOD, ITEM)
 
 
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
