@@ -62,6 +62,7 @@ class Lookups(View, Generic[K, V]):
         if type(self).__module__.startswith(_PACKAGE):
             return made  # it is no user's
         attributes: Any = object.__getstate__(self)  # whatever the subclass says of pickling
+        del attributes[1]["_state"]  # by it `_use` knows what has been made
         for name, value in attributes[1].items():
             setattr(made, name, value)
         if attributes[0]:
