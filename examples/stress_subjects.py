@@ -1,6 +1,6 @@
 """Two caches that areole has no adapter for, asked what they survive; docs/stress.md says how to write your own.
 
-python -m stress.contenders --subject examples.stress_subjects:DiskCache
+python -m stress run --subject examples.stress_subjects:DiskCache
 python -m stress.contenders --subject examples.stress_subjects:CashewsMemory
 """
 
@@ -24,9 +24,10 @@ class DiskCache:
 
 
 class CashewsMemory:
-    """The memory cache of cashews, with the lock that it offers against a stampede."""
+    """The memory cache of cashews, with the lock that it offers against a stampede: it promises one fill of a key."""
 
     is_async = True
+    not_promised = ()
 
     def __init__(self, function: Callable[[Any], Any], ttl: float = 60) -> None:
         from cashews import Cache
@@ -34,11 +35,14 @@ class CashewsMemory:
         self.cache = Cache()
         self.cache.setup("mem://")
 
-        async def of_key(key: Any) -> Any:
+        async def of_name(name: str, key: Any) -> Any:
             return await function(key)
 
-        self.call = self.cache.cache(ttl=ttl, key="{key}", lock=True)(of_key)
+        self.of_name = self.cache.cache(ttl=ttl, key="{name}", lock=True)(of_name)
         self.clear = self.cache.clear
 
+    async def call(self, key: Any) -> Any:
+        return await self.of_name(repr(key), key)
+
     async def invalidate(self, key: Any) -> None:
-        await self.cache.delete(str(key))
+        await self.cache.delete(repr(key))

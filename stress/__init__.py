@@ -4,7 +4,8 @@ Where to read, from the bottom up:
 
     worker          one thread of a run: its random choices, its pauses, its log
     oracle          what a run may show and what it may not, and why
-    subject         a cache as the scenarios use it: by key, as a memoized function, as a store
+    stranger        a cache that is none of ours: `--subject package.module:factory`
+    subject         a cache as the scenarios use it: by key, as a memoized function, as a store; or a stranger's
     case            what every scenario has; the result of a run
     keys            keys that share a hash
     replaced_locks  locks in the place of the library's own; interrupted_locks: interrupted as they are taken

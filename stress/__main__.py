@@ -85,7 +85,7 @@ def _positive(parse: type[int] | type[float]) -> Callable[[str], int | float]:
 def _list_scenarios() -> None:
     for name in SCENARIOS:
         print(f"{name:<20}{describe(name)}")
-    options = "[--seconds S] [--threads N] [--seed N] [--index I] [--policy P] [--json [FILE]]"
+    options = "[--seconds S] [--threads N] [--seed N] [--index I] [--policy P] [--subject S] [--json [FILE]]"
     print(f"\npython -m stress run --all | NAME[/VARIANT]... {options}")
     print("python -m stress soak --minutes M        python -m stress faults        --help says more")
 

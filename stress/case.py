@@ -6,15 +6,23 @@ import random
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from .stranger import is_stranger, load
 from .subject import INDEXES
 
 __all__ = ["Case", "Result", "seeded"]
 
 
 class Case:
-    """A scenario is a class, and one of these runs on one variant: an index, or an eviction policy."""
+    """A scenario is a class, and one of these runs on one variant: an index, an eviction policy, or a stranger's cache.
+
+    The last is none of `variants`: `--subject` names it, as "package.module:factory".
+    """
 
     variants: ClassVar[tuple[str, ...]] = INDEXES
+    only_ours: ClassVar[str] = ""
+    """Why no stranger's cache can be run; empty if one can that has what `needs` says."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Options that the stranger's factory has to take, and operations that its cache has to have."""
 
     @classmethod
     def name(cls) -> str:
@@ -29,6 +37,8 @@ class Case:
     @classmethod
     def why_variant_skipped(cls, variant: str) -> str:
         """Say why this cannot be run here on that variant."""
+        if is_stranger(variant):
+            return cls.only_ours or load(variant).lacks(cls.needs)
         return cls.why_skipped()
 
 
@@ -65,7 +75,8 @@ class Result:
     @property
     def command(self) -> str:
         """What makes this run again, with the same choices, if not the same interleaving."""
-        return f"python -m stress run {self.scenario}/{self.variant} --threads {self.threads} --seed {self.seed}"
+        on = f" --subject {self.variant}" if is_stranger(self.variant) else f"/{self.variant}"
+        return f"python -m stress run {self.scenario}{on} --threads {self.threads} --seed {self.seed}"
 
 
 def seeded(*parts: object) -> random.Random:

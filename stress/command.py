@@ -15,6 +15,7 @@ from .oracle import KINDS
 from .report import Progress, print_findings
 from .scenarios import SCENARIOS
 from .shared.disturbances import ENGINES
+from .stranger import OPERATIONS, load
 from .subject import INDEXES, POLICIES
 
 __all__ = ["Run", "add_choice_of_runs", "choose_runs", "open_output", "run_one"]
@@ -26,6 +27,9 @@ Run = tuple[type[Case], str]
 def add_choice_of_runs(command: argparse.ArgumentParser) -> None:
     command.add_argument("names", metavar="NAME[/VARIANT]", nargs="*", help="scenarios, or one variant of them")
     command.add_argument("--all", action="store_true", help="all scenarios")
+    command.add_argument(
+        "--subject", metavar="MODULE:FACTORY", help="a cache of your own (docs/stress.md); all scenarios"
+    )
     command.add_argument("--index", choices=(*INDEXES, "both"), default="both")
     command.add_argument("--policy", choices=(*POLICIES, "both"), default="both")
     command.add_argument("--engine", choices=(*ENGINES, "both"), default="both", help="of shared caches")
@@ -33,6 +37,8 @@ def add_choice_of_runs(command: argparse.ArgumentParser) -> None:
 
 def choose_runs(options: argparse.Namespace, refuse: Callable[[str], object]) -> list[Run]:
     """Return what is asked for: by name, as far as the index and the policy fit; each once."""
+    if options.subject:
+        return _runs_of_stranger(options, refuse)
     wanted = list(SCENARIOS) if options.all else options.names
     known = {f"{name}/{variant}" for name in SCENARIOS for variant in SCENARIOS[name].variants} | set(SCENARIOS)
     unknown = [name for name in wanted if name not in known]
@@ -47,6 +53,18 @@ def choose_runs(options: argparse.Namespace, refuse: Callable[[str], object]) ->
     if not runs:
         refuse("nothing that you name runs on that index or policy")
     return runs
+
+
+def _runs_of_stranger(options: argparse.Namespace, refuse: Callable[[str], object]) -> list[Run]:
+    """Return the scenarios that are named, or all, on the cache of `--subject`."""
+    try:
+        load(options.subject).lacks(OPERATIONS)
+    except ValueError as error:
+        refuse(str(error))
+    unknown = [name for name in options.names if name not in SCENARIOS]
+    if unknown:
+        refuse(f"with --subject, name scenarios alone; there are: {', '.join(SCENARIOS)}; not {unknown}")
+    return [(SCENARIOS[name], options.subject) for name in SCENARIOS if name in (options.names or SCENARIOS)]
 
 
 def _fits(variant: str, options: argparse.Namespace) -> bool:

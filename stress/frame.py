@@ -24,6 +24,7 @@ from .case import Case, Result
 from .child import ChildScenario, run_children
 from .oracle import KINDS, Findings
 from .scenario import Scenario
+from .stranger import is_stranger, load
 from .vitals import memory
 from .worker import Worker
 
@@ -48,7 +49,7 @@ class _Run:
         until_found: Collection[str],
     ) -> None:
         name = scenario.name()
-        self.findings = Findings()
+        self.findings = Findings(load(variant).not_promised if is_stranger(variant) else ())
         self.scenario = scenario(variant, self.findings)
         self.scenario.threads = threads
         self.result = Result(name, variant, seed, threads)
@@ -164,7 +165,8 @@ class _Run:
         result.fills = sum(worker.fills_run for worker in self.workers)
         counts, result.messages = self.findings.so_far()
         for kind in KINDS:
-            setattr(result, kind, counts[kind])
+            setattr(result, kind, counts.pop(kind, 0))
+        result.also = dict(counts)
         result.memory = memory()
         return result
 

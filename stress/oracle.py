@@ -48,6 +48,9 @@ may follow another takes n - 1 removals between n claims, one invalidate for one
 of n - 1 overlapping invalidations is allowed, and no more. A `clear` may take out a key more than once, and counts as
 many; so does the invalidation of a tag, which looks again where a refresh has replaced what it had found.
 
+A stranger's cache (`--subject`) may not promise one fill of a key at a time. There a call that has run a fill may get
+the value of another, of two fills that overlap either may be stored last, and doubled is counted apart.
+
 Stale, by the ttl: see scenarios/expiry. Stale errors: see scenarios/failures.
 """
 
@@ -56,8 +59,9 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from cereggii import AtomicInt64
 
@@ -73,16 +77,19 @@ _KEPT: Final = 4  # messages of one kind
 class Findings:
     """The violations of a run: how many of each kind, and what the first different ones were."""
 
-    def __init__(self) -> None:
+    def __init__(self, not_promised: Collection[str] = ()) -> None:
+        self.not_promised = not_promised  # kinds that are counted, and are no violation
         self.counts: Counter[str] = Counter()
-        self._kept: dict[str, list[str]] = {kind: [] for kind in (*KINDS, "note")}
+        self._kept: defaultdict[str, list[str]] = defaultdict(list)
         self._lock = threading.Lock()  # makes one step of counting and keeping the message
 
     def add(self, kind: str, message: str) -> None:
         assert kind in KINDS, kind
+        kept = 1 if kind in self.not_promised else _KEPT
+        kind += ", not promised" * (kind in self.not_promised)
         with self._lock:
             self.counts[kind] += 1
-            if message not in self._kept[kind] and len(self._kept[kind]) < _KEPT:
+            if message not in self._kept[kind] and len(self._kept[kind]) < kept:
                 self._kept[kind].append(message)
 
     def note(self, message: str) -> None:
@@ -165,6 +172,11 @@ class Fill:
         self._oracle = oracle
         self.began = oracle.stamp()
 
+    def __reduce__(self) -> tuple[Callable[[int, int], Fill], tuple[int, int]]:
+        """A cache that pickles or copies its values gives this very one back."""
+        self._oracle.pickled[self.began] = self
+        return _unpickle, (id(self._oracle), self.began)
+
     def __enter__(self) -> Fill:
         return self
 
@@ -176,6 +188,13 @@ class Fill:
     def __repr__(self) -> str:
         times = f"called {self.call.began}, ran {self.began} to {self.ended}"
         return f"<fill of {self.key!r}, version {self.version}, {times}{', failed' if self.failed else ''}>"
+
+
+_oracles: WeakValueDictionary[int, Oracle] = WeakValueDictionary()
+
+
+def _unpickle(oracle: int, began: int) -> Fill:
+    return _oracles[oracle].pickled[began]
 
 
 class Removal(NamedTuple):
@@ -199,6 +218,9 @@ class Oracle:
         self.lines: dict[Any, Line] = {}
         self.round_began = 0
         self.nothing_leaves = False  # in this round: no removals, no ttl
+        self.fills_once = "doubled" not in findings.not_promised
+        self.pickled: dict[int, Fill] = {}  # by when they began
+        _oracles[id(self)] = self
         self._stamps = AtomicInt64(0)
 
     def stamp(self) -> int:
@@ -207,7 +229,7 @@ class Oracle:
 
     def start_round(self, keys: Iterable[Any], nothing_leaves: bool = False) -> None:
         """Called while no operation is running, with a cold cache."""
-        self.nothing_leaves = nothing_leaves
+        self.nothing_leaves = nothing_leaves and self.fills_once
         self.lines = {key: Line() for key in keys}
         self.round_began = self.stamp()
 
@@ -253,7 +275,8 @@ class Oracle:
         if type(value) is not Fill or value.key != call.key or value.failed or not value.ended:
             self.findings.add("wrong", f"{call.key!r} gave {value!r}")
             return False
-        if call.led is not None and value is not call.led and not (falls_back and call.led.failed):
+        has_other = call.led is not None and value is not call.led and not (falls_back and call.led.failed)
+        if has_other and self.fills_once:
             self.findings.add("wrong", f"a call ran {call.led!r} and got {value!r}")
         if value.version < call.floor:
             self.findings.add("stale", f"{value!r} for a call begun at {call.began}, with the floor {call.floor}")

@@ -59,7 +59,7 @@ class Progress:
         if result.memory is not None:
             text += f"  {result.memory:,.0f} MB"
         text += "".join(f"  {count:,} {name}" for name, count in result.also.items())
-        line = f"{self._count:>6} {result.scenario + '/' + result.variant:<20}{text}"
+        line = f"{self._count:>6} {_run_of(result):<20} {text}"
         print(f"\x1b[K{line}" if self._rewrites else line, end=end, file=self._out, flush=True)
 
 
@@ -74,15 +74,29 @@ def print_findings(result: Result, out: TextIO) -> None:
 
 
 def print_table(results: list[Result], out: TextIO) -> None:
-    """Print a row for each run, and what was skipped."""
-    rows = [[_cell(getattr(result, "variant" if name == "on" else name)) for name in _COLUMNS] for result in results]
-    for result, row in zip(results, rows, strict=True):
-        if result.skipped:
-            row[2:] = ["-"] * len(row[2:])
+    """Print a row for each run, what else was counted, and what was skipped."""
+    rows = [
+        [result.scenario, _short(result.variant), *(_cell(getattr(result, name)) for name in _COLUMNS[2:])]
+        for result in results
+        if not result.skipped
+    ]
     print(format_table(_COLUMNS, rows, left=2), file=out)
     for result in results:
+        if result.also:
+            also = ", ".join(f"{count:,} {name}" for name, count in result.also.items())
+            print(f"also counted: {_run_of(result)}: {also}", file=out)
+    for result in results:
         if result.skipped:
-            print(f"skipped: {result.scenario}/{result.variant}: {result.skipped}", file=out)
+            print(f"skipped: {_run_of(result)}: {result.skipped}", file=out)
+
+
+def _run_of(result: Result) -> str:
+    return f"{result.scenario}/{_short(result.variant)}"
+
+
+def _short(variant: str) -> str:
+    """Return the name of a stranger's factory without its module."""
+    return variant.rpartition(":")[2]
 
 
 def format_table(columns: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:

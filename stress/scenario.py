@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from .case import Case
 from .oracle import Fill, Findings, Oracle
-from .subject import MAKERS, POLICIES, Subject, make_store, rough_clock
+from .stranger import is_stranger
+from .subject import POLICIES, Maker, Subject, makers_of, rough_clock
 from .worker import Worker, current_worker
 
 __all__ = ["Scenario"]
@@ -20,9 +21,9 @@ _ROUNDS_OF_A_CACHE = 64
 class Scenario(Case):
     """A round is `start_round`, `play` in every thread at once, `check_round`.
 
-    The rounds take turns between `cache[key]` and a memoized function, and under a policy also a Storage. All are new
-    every 64 rounds: what happens the first time that a key is seen matters too. `start_round` and `check_round` run at
-    rest, in any one thread.
+    The rounds take turns between `cache[key]` and a memoized function, and under a policy also a Storage; or all are of
+    a stranger's cache. All are new every 64 rounds: what happens the first time that a key is seen matters too.
+    `start_round` and `check_round` run while all are idle, in any one thread.
     """
 
     keys: ClassVar[tuple[str, ...]] = ("a", "b", "c", "d")
@@ -30,6 +31,8 @@ class Scenario(Case):
     """Of each thread, in a round."""
     pauses: ClassVar[float] = 0.3
     """How many of the fills let others run."""
+    more_makers: ClassVar[tuple[Maker, ...]] = ()
+    """Those of caches of ours that only some scenarios use."""
 
     def __init__(self, variant: str, findings: Findings) -> None:
         self.variant = variant
@@ -74,6 +77,7 @@ class Scenario(Case):
         self.round = number
         if number % _ROUNDS_OF_A_CACHE == 1:
             self.subjects = []
+            self.oracle.pickled.clear()
             gc.collect()  # a memoized function is part of cycles, and there may not be many AtomicDicts at a time
             self.subjects = self.make_subjects()
         self.subject = self.subjects[number % len(self.subjects)]
@@ -81,10 +85,9 @@ class Scenario(Case):
         self.oracle.start_round(self.keys, self.nothing_leaves())
 
     def make_subjects(self) -> list[Subject]:
-        makers = (*MAKERS, make_store) if self.variant in POLICIES else MAKERS
-        return [self.make_subject(maker) for maker in makers]
+        return [self.make_subject(maker) for maker in makers_of(self.variant, *self.more_makers)]
 
-    def make_subject(self, maker: Callable[..., Subject], **options: Any) -> Subject:
+    def make_subject(self, maker: Maker, **options: Any) -> Subject:
         """Make one whose every callable notices when it is called under the cache's lock (invariant 6)."""
         made: list[Subject] = []
         options = {"clock": rough_clock(time.monotonic)} | options
@@ -112,8 +115,12 @@ class Scenario(Case):
 
     @property
     def is_calm(self) -> bool:
-        """True for two rounds in four, so for each of `MAKERS` in turn: a scenario may leave something out there."""
+        """True for two rounds in four, so for each cache in turn: a scenario may leave something out there."""
         return self.round % 4 > 1
+
+    @property
+    def is_ours(self) -> bool:
+        return not is_stranger(self.variant)
 
     def worker(self) -> Worker:
         worker = current_worker()
@@ -130,7 +137,12 @@ class Scenario(Case):
         self.oracle.ask(worker, self.subject.refresh, key, refreshes=True)
 
     def invalidate(self, worker: Worker, key: Any) -> None:
-        self.oracle.invalidate(worker, self.subject.invalidate, key, self.subject.removes_again)
+        """Remove a key; read it, where nothing can be removed."""
+        if self.subject.removes:
+            self.oracle.invalidate(worker, self.subject.invalidate, key, self.subject.removes_again)
+        else:
+            self.read(worker, key)
 
     def clear(self, worker: Worker) -> None:
-        self.oracle.clear(worker, self.subject.clear)
+        if self.subject.clears:
+            self.oracle.clear(worker, self.subject.clear)

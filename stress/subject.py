@@ -1,4 +1,4 @@
-"""Subject: a cache as the scenarios use it, whatever it is. Ours by key, as a memoized function, or as a store."""
+"""Subject: a cache as the scenarios use it. Ours by key, as a memoized function, or as a store; or a stranger's."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from areole import AtomicCache, CacheInfo, Storage
 from areole._index import atomic as _index
 from areole.testing import assert_valid
 
+from .stranger import StrangerCache, is_stranger, load
 from .worker import current_worker
 
 __all__ = [
     "INDEXES",
-    "MAKERS",
     "POLICIES",
     "Subject",
     "make_keyed",
@@ -22,6 +22,7 @@ __all__ = [
     "make_store",
     "make_subject",
     "make_tagged",
+    "makers_of",
     "rough_clock",
 ]
 
@@ -40,13 +41,18 @@ class Subject:
     clear: Callable[[], Any]
     put: Callable[[Any, Any], Any]
     check: Callable[[], None]
-    info: Callable[[], CacheInfo]
+    info: Callable[[], CacheInfo] | None
+    """None, where the cache counts nothing that is known here."""
     size: Callable[[], tuple[int, int]]
     """How many items are stored, and what they weigh: as they were at one moment."""
     is_locked_by_me: Callable[[], bool]
     """Whether this thread holds the cache's lock."""
     removes_again: bool = False
     """Whether one `invalidate` may also remove what was filled while it ran."""
+    removes: bool = True
+    """Whether there is an `invalidate`."""
+    clears: bool = True
+    """Whether there is a `clear` that may be called while others use the cache."""
 
 
 def make_keyed(fill: Callable[[Any], Any], variant: str, **options: Any) -> Subject:
@@ -97,7 +103,36 @@ def make_tagged(fill: Callable[[Any], Any], variant: str, **options: Any) -> Sub
     return replace(made, removes_again=True)
 
 
-MAKERS = (make_keyed, make_memoized)
+def make_stranger(fill: Callable[[Any], Any], variant: str, **options: Any) -> Subject:
+    """Make a stranger's cache. It gets those of the options that it takes, has no refresh, and is not looked into."""
+    cache = StrangerCache(load(variant), fill, **options)
+    return Subject(
+        cache.read,
+        cache.peek,
+        cache.read,
+        cache.invalidate,
+        cache.clear,
+        lambda key, value: cache.invalidate(key),
+        check=cache.check,
+        info=None,
+        size=lambda: (0, 0),
+        is_locked_by_me=lambda: False,
+        removes=cache.offers("invalidate"),
+        clears=cache.offers("clear"),
+    )
+
+
+Maker = Callable[..., Subject]
+"""Called with the fill, the variant, and options of an AtomicCache."""
+
+
+def makers_of(variant: str, *more: Maker) -> tuple[Maker, ...]:
+    """Return what makes the caches of a variant. All of ours are made, and `more`; a stranger has one."""
+    if is_stranger(variant):
+        return (make_stranger,)
+    return (make_keyed, make_memoized, *([make_store] if variant in POLICIES else []), *more)
+
+
 _STORE_OPTIONS: Final = {"max_bytes": "size_limit_in_bytes", "ttl": "default_ttl"}
 
 

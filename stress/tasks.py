@@ -26,6 +26,7 @@ class TaskScenario(Scenario):
     """
 
     variants = INDEXES
+    only_ours = "threads and event loops share one AsyncAtomicCache"
     operations = 6
     """Of each task, or thread, in a round."""
 

@@ -36,6 +36,7 @@ class BatchKilled(BaseException):
 
 
 class Batches(Scenario):
+    only_ours = "a stranger is asked for no batches"
     variants = ("dict",)
     operations = 30
 

@@ -29,6 +29,7 @@ LARGEST = 9000
 
 
 class ByteLimit(Scenario):
+    only_ours = "its values are weighed by a weigher; python -m stress.contenders has a row for it: bytes_limit"
     variants = POLICIES
     keys: ClassVar[tuple[str, ...]] = tuple("abcdefghijkl")
 

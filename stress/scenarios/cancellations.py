@@ -25,6 +25,7 @@ __all__ = ["Cancellations"]
 
 
 class Cancellations(TaskScenario):
+    only_ours = f"{TaskScenario.only_ours}; python -m stress.contenders has a row for it: loop_cancelled_leader"
     keys = ("a", "b")
     pauses = 0.9
 

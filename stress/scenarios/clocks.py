@@ -32,6 +32,7 @@ LEAPS = (1.0, 5.0, 11.0, -1.0, -20.0, TEN_YEARS, -TEN_YEARS, -3 * TEN_YEARS)
 
 class Clocks(Scenario):
     variants = ("dict", *POLICIES)
+    needs = ("ttl", "clock", "get")
 
     def __init__(self, variant: str, findings: Findings) -> None:
         super().__init__(variant, findings)

@@ -27,6 +27,7 @@ __all__ = ["Eviction"]
 
 class Eviction(Scenario):
     variants = POLICIES
+    needs = ("max_items", "count")
     keys = ("a", "b", "c")
     limit = 1
 

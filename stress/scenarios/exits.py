@@ -27,6 +27,7 @@ __all__ = ["Exits"]
 
 
 class Exits(ChildScenario):
+    only_ours = "it starts areole's own background threads"
     variants = (*INDEXES, *POLICIES)
     seconds_each = 0.0  # one exit, and then the next child's
 

@@ -33,6 +33,9 @@ KEYS = 5
 
 
 class Interrupts(ChildScenario):
+    only_ours = (
+        "no other cache promises to outlive that; python -m stress.contenders has a row for it: interrupted_wait"
+    )
     variants = (*INDEXES, *POLICIES)
 
     @classmethod

@@ -17,15 +17,15 @@ while it ran may stay or not; at most one more fill of the key for each invalida
 from __future__ import annotations
 
 from ..scenario import Scenario
-from ..subject import Subject, make_tagged
+from ..subject import make_tagged
 from ..worker import Worker
 
 __all__ = ["Invalidate"]
 
 
 class Invalidate(Scenario):
-    def make_subjects(self) -> list[Subject]:
-        return [*super().make_subjects(), self.make_subject(make_tagged)]
+    needs = ("invalidate",)
+    more_makers = (make_tagged,)
 
     def step(self, worker: Worker) -> None:
         key, drawn = worker.choices.choice(self.keys), worker.choices.random()

@@ -50,6 +50,7 @@ Operation = Callable[[], Any]
 
 
 class Locks(ChildScenario):
+    only_ours = "it replaces the locks of areole's own modules"
     variants = (*INDEXES, *POLICIES, "ttl", "async")
     seconds_each = 4.0
 

@@ -33,6 +33,7 @@ INSTANCES = 3000
 
 
 class ManyCaches(Scenario):
+    only_ours = "half of them are our methods; python -m stress.contenders has a row for it: many_instances"
     operations = 200
 
     def __init__(self, variant: str, findings: Findings) -> None:

@@ -24,6 +24,7 @@ __all__ = ["Primes", "nth_prime"]
 
 
 class Primes(Scenario):
+    needs = ("invalidate",)
     operations = 25
 
     def __init__(self, variant: str, findings: Findings) -> None:

@@ -74,6 +74,7 @@ class Value(Acting):
 
 
 class Reentrant(Scenario):
+    only_ours = "it knows areole's errors; python -m stress.contenders has rows for it: reentrant_keys, finalizer"
     variants = (*INDEXES, *POLICIES)
     names: ClassVar[tuple[str, ...]] = ("a", "b", "c", "d")
     operations = 15

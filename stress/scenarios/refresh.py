@@ -21,18 +21,17 @@ from __future__ import annotations
 
 from ..oracle import Fill
 from ..scenario import Scenario
-from ..subject import Subject, make_tagged
+from ..subject import make_tagged
 from ..worker import Worker
 
 __all__ = ["Refresh"]
 
 
 class Refresh(Scenario):
+    only_ours = "a stranger is asked for no refresh"
+    more_makers = (make_tagged,)
     keys = ("a", "b")
     pauses = 0.6
-
-    def make_subjects(self) -> list[Subject]:
-        return [*super().make_subjects(), self.make_subject(make_tagged)]
 
     def nothing_leaves(self) -> bool:
         return self.is_calm

@@ -182,6 +182,7 @@ class Watched:
 
 
 class Removals(ChildScenario):
+    only_ours = "it needs a listener for removals"
     variants = (*INDEXES, *POLICIES, "ttl", "async")
     seconds_each = 4.0
 

@@ -46,6 +46,7 @@ class FillFailed(Exception):
 
 
 class Resiliences(Scenario):
+    only_ours = "Resilience is areole's own"
     variants = POLICIES
     operations = 30
 

@@ -57,11 +57,17 @@ from ..shared.disturbances import DISTURBANCES, none
 from ..shared.ledger import Ledger
 from ..shared.reader import NUMBERS
 from ..shared.settings import Settings, make_cache
+from ..stranger import is_stranger
 
 __all__ = ["Shared"]
 
 
+def _has_redis() -> bool:
+    return bool(shutil.which("redis-server") and find_spec("redis"))
+
+
 class Shared(ChildScenario):
+    only_ours = "its processes share a SharedCache"
     variants = tuple(
         f"{engine}-{name}" if name else engine for name, each in DISTURBANCES.items() for engine in each.engines
     )
@@ -71,9 +77,9 @@ class Shared(ChildScenario):
 
     @classmethod
     def why_variant_skipped(cls, variant: str) -> str:
-        if variant.startswith("redis") and not (shutil.which("redis-server") and find_spec("redis")):
+        if variant.startswith("redis") and not is_stranger(variant) and not _has_redis():
             return "there is no redis-server, or no redis-py, here"
-        return ""
+        return super().why_variant_skipped(variant)
 
     def play(self) -> None:
         self.engine, _, name = self.variant.partition("-")

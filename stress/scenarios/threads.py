@@ -19,6 +19,7 @@ from typing import Any
 
 from ..oracle import Fill
 from ..scenario import Scenario
+from ..stranger import is_stranger, load
 from ..subject import Subject
 from ..worker import Worker
 
@@ -29,6 +30,11 @@ class Threads(Scenario):
     operations = 15
     pauses = 0.1
 
+    @classmethod
+    def why_variant_skipped(cls, variant: str) -> str:
+        is_async = is_stranger(variant) and load(variant).is_async
+        return "its callers are tasks, which no thread ends" if is_async else super().why_variant_skipped(variant)
+
     def make_subject(self, maker: Any, **options: Any) -> Subject:
         return super().make_subject(maker, stats=True, **options)
 
@@ -36,9 +42,9 @@ class Threads(Scenario):
         super().start_round(number)
         self.counted_before = self.count()
 
-    def count(self) -> int:
-        info = self.subject.info()
-        return (info.hits or 0) + info.misses
+    def count(self) -> int | None:
+        info = self.subject.info and self.subject.info()
+        return (info.hits or 0) + info.misses if info else None
 
     def fill(self, key: Any) -> Fill:
         worker = self.worker()
@@ -70,6 +76,7 @@ class Threads(Scenario):
     def check_round(self, workers: list[Worker]) -> None:
         super().check_round(workers)
         asked = sum(len(worker.answers) for worker in workers)
-        counted = self.count() - self.counted_before
-        if counted != asked:
+        before, now = self.counted_before, self.count()
+        if before is not None and now is not None and now - before != asked:
+            counted = now - before
             self.oracle.findings.add("wrong", f"{asked} lookups, and {counted} hits and misses were counted")

@@ -137,6 +137,7 @@ WHAT_HAPPENS: dict[str, Any] = {
 
 
 class Tiers(Shared):
+    only_ours = "its processes share a SharedCache, below areole's caches"
     variants = tuple(
         f"{engine}-{name}" if name else engine for name, each in WHAT_HAPPENS.items() for engine in each.engines
     )
