@@ -134,7 +134,8 @@ def clear_all() -> None:
         what they bring, and it is not stored in this process. A lookup that starts after this has returned gets no
         value from before; what other threads fill or set meanwhile may stay.
     """
-    for state, live in live_caches.all():
+    # Stores first: what is kept in front of one may have been made before it, and is filled from it.
+    for state, live in sorted(live_caches.all(), key=lambda each: isinstance(each[0], CacheState)):
         if isinstance(state, CacheState):
             _clear(state, live)
         else:

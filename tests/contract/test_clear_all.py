@@ -51,6 +51,17 @@ def test_every_kind_of_cache_is_emptied() -> None:
     assert all(old is not ask("key") for old, ask in zip(before, asks, strict=True))
 
 
+def test_a_lookup_meanwhile_keeps_nothing_from_before_in_front_of_a_shared_cache() -> None:
+    """Broken: 1. the copies are dropped 2. another thread looks, and copies what the store has 3. that is cleared."""
+    local = Storage[int]()
+    meanwhile = Storage[int](on_removal=lambda *removal: shared.get("key"))
+    shared = SharedCache[int]("memory://", namespace="looked", local=local)
+    shared.set("key", 1)
+    meanwhile["key"] = 1
+    clear_all()
+    assert shared.get("key") is None and local.number_of_items == 0
+
+
 def test_a_store_of_other_processes_is_left_alone(tmp_path: Path) -> None:
     with SharedCache[int](f"sqlite:///{tmp_path}/cache.db", namespace="left") as shared:
         shared.set("key", 1)
