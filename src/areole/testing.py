@@ -147,6 +147,8 @@ def _clear_shared(state: Any) -> None:
     if isinstance(state.backend, MemoryBackend):
         with suppress(CacheClosedError):
             state.backend.clear("")  # with the tokens of fills that are running
+        if state.item_limit is not None:
+            state.item_limit.clear()
     state.flights.clear()
 
 

@@ -52,6 +52,9 @@ class LiveCaches(Guarded):
     def add(self, state: Any, reads_through: bool = False) -> None:
         self._caches.add_if_absent(state, LiveCache(reads_through))
 
+    def discard(self, state: Any) -> None:
+        self._caches.discard(state)
+
     def find(self, state: Any) -> LiveCache | None:
         return self._caches.find(state)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._cache.storage import Storage
+from .._state.live_caches import live_caches
 from ..typing import RemovalCause
 
 __all__ = ["ItemLimit"]
@@ -20,6 +21,7 @@ class ItemLimit:
         self.max_items = max_items
         self._evicted: list[str] = []
         self._names: Storage[None] = Storage(max_items=max_items, on_removal=self._on_removal)
+        live_caches.discard(self._names._state)  # it is none of the user's: neither to be measured nor to be emptied
 
     def _on_removal(self, name: str, value: None, cause: Any) -> None:
         if cause is RemovalCause.EVICTED:
