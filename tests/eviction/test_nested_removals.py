@@ -482,6 +482,31 @@ def test_the_value_that_a_publication_replaces_is_reported_though_a_handler_sets
     before_each(signal_steps, set_meanwhile)
 
 
+@every_policy
+@pytest.mark.parametrize("stored", ["another key", "the same key"])
+def test_a_key_that_stores_something_whenever_it_is_compared_ends_its_set(policy: str, stored: str) -> None:
+    """Broken: 1. a set stores its value, in which its key stores something: it stores again 2. so does the key, ..."""
+    told, values, compared, is_inside = Told(), count(), count(), [False]
+    store: Storage[int] = make_store(policy, max_items=3, on_removal=told)
+
+    def store_something() -> None:
+        if not is_inside[0]:
+            assert next(compared) < 500, "there is no end"
+            is_inside[0] = True
+            put("other" if stored == "another key" else Restless(1, store_something))
+            is_inside[0] = False
+
+    def put(key: Any) -> None:
+        store.set(key, next(values))
+
+    for n in (0, 1, 0, 1, 2):
+        put(Restless(n, store_something))
+    is_inside[0] = True
+    check_books(store)
+    store.clear()
+    assert sorted(value for _, value, _ in told.take()) == list(range(next(values)))
+
+
 class PoppedFrom(Storage[int]):
     """A store whose `popitem` fails instead of looking for ever."""
 

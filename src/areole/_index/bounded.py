@@ -38,7 +38,7 @@ from typing import Any
 from .._core.entry import Empty, Entry, Removal
 from ..typing import RemovalCause
 from .accounting import EXPIRED, SWEPT_A_TIME, Accounting, is_kept
-from .dict import INSERTS_TAKE_THE_LOCK
+from .dict import INSERTS_TAKE_THE_LOCK, MOST_ROUNDS
 from .limits import OVERHEAD
 
 __all__ = ["BoundedIndex", "is_kept"]
@@ -152,21 +152,33 @@ class BoundedIndex(Accounting):
 
             1. a set looks: there is nothing under its key       3. the set stores its own in the place of that:
             2. a finalizer sets the same key                        a value is gone, and was not reported.
+
+        A key's method may insert something each time; then `entry` goes too, as its key could be in twice.
         """
-        before = -1
-        while self._insertions != before:
-            self._trusts_marks = False
-            is_there = False
-            while (other := self.entries.pop(entry.key, None)) is not None:
-                if other is entry:
-                    is_there = True
-                else:
-                    self._drop(other)
-            if not is_there:
+        self._trusts_marks = False
+        for _ in range(MOST_ROUNDS):
+            if not self._pop_all_of(entry):
                 return  # nested code has removed it already, and reported it
             before = self._insertions
             self.entries[entry.key] = entry
-        self._insertions = before + 1
+            if self._insertions == before:
+                self._insertions = before + 1
+                return
+        if self._pop_all_of(entry):
+            self._drop(entry)
+
+    def _pop_all_of(self, entry: Any) -> bool:
+        """Remove what is there under the key of `entry`; say whether that was."""
+        is_there = False
+        for _ in range(MOST_ROUNDS):
+            other = self.entries.pop(entry.key, None)
+            if other is None:
+                break
+            if other is entry:
+                is_there = True
+            else:
+                self._drop(other)
+        return is_there
 
     def publish(self, entry: Any, value: Any, deadline: Any, weight: int, now: float) -> Sequence[Removal]:
         self._set_hash(entry)
