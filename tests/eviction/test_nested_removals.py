@@ -549,3 +549,38 @@ def test_popitem_in_a_handler_ends_and_gives_what_is_there(policy: str, operatio
         return injected
 
     before_each(signal_steps, pop_meanwhile)
+
+
+@every_policy
+def test_a_value_keeps_its_own_weight_though_its_replacement_is_interrupted(policy: str) -> None:
+    """Broken: 1. a publication notes the new weight 2. it is interrupted: the old value stays, and counts for that.
+
+    Or a refresh inside another operation, which then puts the weights right, is done, and that is interrupted.
+    """
+
+    def steps(code: CodeType) -> frozenset[int]:
+        return (
+            signal_steps(code)
+            if code.co_name in ("_publish", "publish", "_merge_nested", "_unaccount")
+            else frozenset()
+        )
+
+    def interrupt_at(at: int) -> Injected:
+        values, nested = count(1), Nested({})
+        cache = AtomicCache[Any, int](
+            lambda key: next(values), max_bytes=10_000, weigher=lambda key, value: value, policy=policy
+        )
+        for n in range(3):
+            cache[nested.key(n)]
+        nested.acts[5] = partial(cache.refresh, nested.key(1))  # as the entry of the outer refresh is put in
+        injected = inject(partial(nested.run, partial(cache.refresh, nested.key(2))), interrupt, at)
+        nested.calls = None
+        cache.size_in_bytes  # noqa: B018  (has the accounting built again)
+        check_books(cache)
+        return injected
+
+    assert before_each(steps, interrupt_at) > 10
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt

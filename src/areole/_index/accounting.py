@@ -198,8 +198,10 @@ class Accounting(DictIndex):
             present = set(entries)
             for entry, note in changes.items():
                 weight, entry.weight = entry.weight, note.weight
-                self._unaccount(entry)
-                entry.weight = weight
+                try:
+                    self._unaccount(entry)
+                finally:
+                    entry.weight = weight
                 if entry in present and is_kept(entry):
                     self._account(entry)
             self._make_room(0, -inf, removed, 0)

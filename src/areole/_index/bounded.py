@@ -196,6 +196,7 @@ class BoundedIndex(Accounting):
             return self._reject_oversize(entry, entry.key, value, now, removed)
         self._make_room(weight, now, removed)
         old = self._retiring[entry] = entry.value  # before the look: nested code may come in between, and report it
+        old_weight = entry.weight
         if not entry.is_published:
             old = Empty
         try:
@@ -205,6 +206,8 @@ class BoundedIndex(Accounting):
             entry.weight = weight
             entry.publish(value, deadline)
         finally:
+            if entry.value is not value:
+                entry.weight = old_weight
             is_reported = self._retiring.pop(entry, Empty) is Empty
         if old is not Empty and not is_reported:
             removed.append((entry.key, old, cause))
