@@ -1,4 +1,4 @@
-"""The decorators of other caches, and the bare function: what `benchmarks.hits` measures memoized functions beside.
+"""Other caches: the decorators, and the bare function, that `benchmarks.hits` measures beside ours; and the stores.
 
 None has a limit or a ttl, where it can be had without. `benchmarks.aio_contenders` has those for coroutine functions.
 """
@@ -9,12 +9,12 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from .contenders import KEYWORDS, NONE, ONE, THREE, Contender
+from .contenders import GET, KEYWORDS, LOOPS, NONE, ONE, SET, THREE, Contender
 
-__all__ = ["NoCache", "decorators"]
+__all__ = ["NoCache", "decorators", "other_stores"]
 
 Function: TypeAlias = Callable[..., Any]
 CALLS = (NONE, ONE, THREE, KEYWORDS)
@@ -89,3 +89,46 @@ def decorators() -> list[Contender]:
         Decorator("theine", "theine", _theine),
         Decorator("diskcache", "diskcache", _diskcache),
     ]
+
+
+class OtherStore(Contender):
+    """A cache with `get` and `set`, and a limit of items."""
+
+    shapes = (GET, SET)
+
+    def __init__(self, name: str, make_store: Callable[[int], Any], max_items: int) -> None:
+        self.name = self.distribution = name
+        self.make_store, self.max_items = make_store, max_items
+
+    def make(self, shape: str) -> Any:
+        return self.make_store(self.max_items)
+
+    def warm(self, shape: str, target: Any, keys: Iterable[int]) -> None:
+        LOOPS[SET](target, keys)
+
+
+def _cachebox_store(max_items: int) -> Any:
+    import cachebox
+
+    class Store(cachebox.LRUCache):  # type: ignore[misc,type-arg]
+        set = cachebox.LRUCache.insert
+
+    return Store(max_items)
+
+
+def _moka_store(max_items: int) -> Any:
+    import moka_py
+
+    return moka_py.Moka(max_items)
+
+
+def _theine_store(max_items: int) -> Any:
+    import theine
+
+    return theine.Cache(max_items)
+
+
+def other_stores(max_items: int) -> list[Contender]:
+    """Return all, installed or not."""
+    makers = {"cachebox": _cachebox_store, "moka-py": _moka_store, "theine": _theine_store}
+    return [OtherStore(name, make, max_items) for name, make in makers.items()]

@@ -42,6 +42,7 @@ from .contenders import (
     loop_of_its_own,
 )
 from .crew import Crew
+from .decorators import other_stores
 from .measure import _cases_of, _interleaved, _measure_hits, make_block
 from .report import table
 from .samples import Case, Samples
@@ -131,7 +132,7 @@ def stores(max_items: int) -> list[Contender]:
     with_ttl = [
         AreoleStorage(f"areole {policy} ttl", max_items, policy=policy, default_ttl=3600.0) for policy in POLICIES
     ]
-    return [AtomicLru(max_items), LockedTtlCache(max_items), *areole, *with_ttl]
+    return [AtomicLru(max_items), LockedTtlCache(max_items), *areole, *with_ttl, *other_stores(max_items)]
 
 
 def stores_of_sizes(policy: str, plan: Plan) -> list[Contender]:

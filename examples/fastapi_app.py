@@ -4,6 +4,8 @@
 
 `redis-cli GETRANGE shop:v1:user:7 54 -1` shows what is stored for user 7, after a head of 40 bytes and the
 key. Without a Redis, or while it is down, each request loads its user itself.
+
+It needs: pip install 'areole[redis,pydantic]' fastapi uvicorn
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
     flask --app examples.flask_app run
 
+It needs: pip install areole flask
+
 The pages are in this process. For several processes give `memoize` a SharedCache: `shared=SharedCache("redis://...")`.
 """
 

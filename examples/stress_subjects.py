@@ -1,7 +1,9 @@
 """Two caches that areole has no adapter for, asked what they survive; docs/stress.md says how to write your own.
 
-python -m stress run --subject examples.stress_subjects:DiskCache
-python -m stress.contenders --subject examples.stress_subjects:CashewsMemory
+    python -m stress run --subject examples.stress_subjects:DiskCache
+    python -m stress.contenders --subject examples.stress_subjects:CashewsMemory
+
+It needs: pip install diskcache cashews
 """
 
 import tempfile

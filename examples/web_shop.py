@@ -5,7 +5,7 @@
 Each process serves HTTP from threads, keeps pages in memory, and shares them by Redis with the other one. A page has
 as tags the categories on it, so a price that is changed in one process is seen in both, on every page. Without a
 Redis they load each page themselves, and keep none: nobody could tell them what has changed. It needs a redis-server
-and redis-py; the database is a file.
+and redis-py (pip install 'areole[redis]'); the database is a file.
 """
 
 from __future__ import annotations

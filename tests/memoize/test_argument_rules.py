@@ -217,6 +217,34 @@ def test_messages_name_the_function_that_was_called() -> None:
         undecorated(5)
 
 
+@pytest.mark.parametrize(
+    ("maker", "options", "match"),
+    [
+        ("AtomicCache", {"ttl": "5"}, "^AtomicCache: ttl must be seconds .*, not str"),
+        ("AsyncAtomicCache", {"wait_timeout": -1}, "^AsyncAtomicCache: wait_timeout must be positive and finite"),
+        ("memoize", {"max_items": 0}, "^memoize: max_items must be an int of at least 1, not 0"),  # and no other name
+        ("Storage", {"default_ttl": -1}, "^Storage: default_ttl must be at least 0"),
+        ("Cache", {"serializer": 5}, '^Cache: serializer must be a name such as "json"'),
+        ("Cache", {"max_items": 0}, "^Cache: max_items must be"),
+        ("cached", {"skip": 5}, "^cached: skip must be callable, not int"),
+        ("Resilience", {"jitter": 2}, "^Resilience: jitter must be a fraction"),
+    ],
+)
+def test_what_is_wrong_with_an_argument_begins_with_what_was_called(
+    maker: str, options: dict[str, Any], match: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=match):
+        MAKERS[maker](**options)
+
+
+def test_a_class_of_a_users_own_is_named() -> None:
+    class Users(AtomicCache[Any, Any]):
+        pass
+
+    with pytest.raises(TypeError, match=r"^Users: fill must be callable, not int"):
+        Users(5)  # type: ignore[arg-type]
+
+
 def make_nothing() -> None: ...
 
 

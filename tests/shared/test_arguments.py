@@ -192,3 +192,17 @@ def test_the_parameter_of_the_old_value_is_no_part_of_a_key_of_ones_own(key: Any
 
     assert rates(1) == [1, None] and rates.cache_key(1) == "day:1"
     assert rates.refresh(1) == [1, [1, None]]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"executor": 5}, "^SharedCache: executor must be an Executor, or None for the default one .*, not int"),
+        ({"timeout": None}, r"^SharedCache: timeout must be seconds \(int or float\) or a timedelta, not NoneType"),
+        ({"lease": 0}, "^SharedCache: lease must be positive and finite, not 0$"),
+        ({"ttl": double}, r"^SharedCache: ttl must be seconds \(int or float\), a timedelta or None, not function"),
+    ],
+)
+def test_what_a_shared_cache_refuses_is_named_with_what_it_takes(options: dict[str, Any], match: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=match):
+        make(**options)

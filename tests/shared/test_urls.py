@@ -156,9 +156,9 @@ def test_django() -> None:
         ("memory://host", "a memory:// URL has nothing after its slashes"),
         ("memory://?max_items=3", "a memory:// URL has no parameter 'max_items': did you mean 'max-items'?"),
         ("memory://?ttl=3", "a memory:// URL has no parameter 'ttl': it takes max-bytes, max-items"),
-        ("memory://?max-items=x", "max-items of the memory:// URL must be a whole number, not 'x'"),
-        ("memory://?max-items=", "max-items of the memory:// URL must be a whole number, not ''"),
-        ("memory://?max-items=-1", "must be a whole number, not '-1'"),
+        ("memory://?max-items=x", "max-items of the memory:// URL must be a whole number above 0, not 'x'"),
+        ("memory://?max-items=", "max-items of the memory:// URL must be a whole number above 0, not ''"),
+        ("memory://?max-items=-1", "must be a whole number above 0, not '-1'"),
         ("memory://?max-items=0", "the memory:// URL: max_items must be an int of at least 1, not 0"),
         ("memory://?max-bytes=10", "the memory:// URL: max_bytes must be an int of at least 4096, not 10"),
         ("memory://?max-items=3&max-items=3", "has the parameter max-items twice"),
@@ -236,7 +236,7 @@ def test_the_environment_names_a_server(stand_ins: None, environ: dict[str, str]
 @pytest.mark.parametrize(
     ("environ", "match"),
     [
-        ({}, "no URL is given, and the environment has neither REDIS_URL nor REDIS_HOST: set one of"),
+        ({}, "no URL is given, and the environment has neither REDIS_URL nor REDIS_HOST: pass a URL, or set REDIS_URL"),
         ({"REDIS_URL": ""}, "has neither REDIS_URL nor REDIS_HOST"),
         ({"REDIS_PORT": "1"}, "has REDIS_PORT without REDIS_HOST"),
         ({"REDIS_DB": "1", "REDIS_PASSWORD": SECRET}, "has REDIS_DB and REDIS_PASSWORD without REDIS_HOST"),

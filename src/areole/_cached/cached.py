@@ -13,7 +13,7 @@ from .._cache.storage import Storage
 from .._core.sentinels import DEFAULT_TTL, DefaultTTLSentinel
 from .._memoize.instance_in_key import CachedClassMethod, CachedMethod
 from .._memoize.kinds import classes_of
-from .._platform.arguments import check_plain, suggests_names
+from .._platform.arguments import check_plain, in_the_name_of, suggests_names
 from .._platform.locks import run_locked
 from ..serializers import AnySerializer
 from ..typing import CacheInfo, MemoizeDecorator, SharedCacheInfo, SharedDecorator, Tags, Ttl
@@ -151,6 +151,10 @@ def cached(
         _check_choice(cache)
 
     def decorate(function: Any) -> Any:
+        with in_the_name_of("cached"):
+            return wrap(function)
+
+    def wrap(function: Any) -> Any:
         is_bound = isinstance(function, classmethod | staticmethod)
         inner = function.__func__ if is_bound else function
         if not (is_cache or callable(inner)):

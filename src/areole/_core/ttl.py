@@ -1,6 +1,6 @@
 """ttl -> deadline.
 
-The rule for every ttl of the library; `areole.typing.Ttl` and the README say it to users:
+The rule for every ttl of the library; `areole.typing.Ttl` and docs/promises.md say it to users:
 
     None             the value never expires
     a number         seconds: an int, a float or another real number, but no bool
@@ -53,6 +53,8 @@ EXPIRED_AT_ONCE: Final = -sys.float_info.max
 What a refresh was to replace has been replaced, and leaves; where a fill's deadline is UNPUBLISHED, that stays."""
 
 _RETURNED = "what the ttl callable returned"
+_NEVER_NONE: Final = ("timeout", "lease")
+"""Those that cannot be None: to leave them out is to have their default."""
 
 
 def seconds_of(
@@ -66,8 +68,9 @@ def seconds_of(
     if may_be_zero and not 0 <= seconds < math.inf:
         raise ValueError(f"{name} must be at least 0 and finite, or None for never, not {shown(ttl)}")
     if not may_be_zero and not 0 < seconds < math.inf:
-        without = "leave it out for values that never expire" if name == "ttl" else "leave it out for none"
-        raise ValueError(f"{name} must be positive and finite, not {shown(ttl)}; {without}")
+        without = "; leave it out for values that never expire" if name == "ttl" else "; leave it out for none"
+        without = "" if name in _NEVER_NONE else without
+        raise ValueError(f"{name} must be positive and finite, not {shown(ttl)}{without}")
     return seconds
 
 
@@ -76,8 +79,9 @@ def _number_from(ttl: object, name: str, may_be_callable: bool) -> float:
         return ttl.total_seconds()
     if isinstance(ttl, Real) and not isinstance(ttl, bool):
         return as_float(ttl)
-    kinds = "a timedelta, a callable of (key, value) or None" if may_be_callable else "a timedelta or None"
-    raise TypeError(f"{name} must be seconds (int or float), {kinds}, not {type(ttl).__name__}")
+    kinds = ", a timedelta, a callable of (key, value) or None" if may_be_callable else ", a timedelta or None"
+    kinds = " or a timedelta" if name in _NEVER_NONE else kinds
+    raise TypeError(f"{name} must be seconds (int or float){kinds}, not {type(ttl).__name__}")
 
 
 def seconds_from(ttl: object, name: str = _RETURNED) -> float:

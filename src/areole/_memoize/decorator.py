@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from .._fill.resilience import Resilience
-from .._platform.arguments import check_bool, check_on_abandon, shown, unexpected_keyword
+from .._platform.arguments import check_bool, check_on_abandon, in_the_name_of, shown, unexpected_keyword
 from ..typing import (
     Clock,
     FillResult,
@@ -171,6 +171,11 @@ class Memoizing:
         if they are arguments. The results of a method belong to the instance, by identity, and are freed with it;
         copies and pickles of the instance leave them out.
         """
+        with in_the_name_of("memoize"):
+            return cls._memoize(function, ttl, options)
+
+    @classmethod
+    def _memoize(cls, function: Any, ttl: Any, options: dict[str, Any]) -> Any:
         _check_names(cls, options)
         check_bool("inline", options.get("inline", False))
         check_on_abandon(options.get("on_abandon", "cancel"))

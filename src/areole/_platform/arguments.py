@@ -1,7 +1,7 @@
 """Checks of arguments, the same for every class and function of the library.
 
-A message says which argument is wrong, what it must be, and what to change. TypeError is for a value of a wrong type,
-ValueError for one that is out of bounds.
+A message says what was called, which argument is wrong, what it must be, and what to change. TypeError is for a value
+of a wrong type, ValueError for one that is out of bounds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ __all__ = [
     "check_plain",
     "check_tags",
     "hint_for",
+    "in_the_name_of",
     "is_async_function",
     "shown",
     "suggests_names",
@@ -117,7 +118,7 @@ def is_async_function(function: Any) -> bool:
 
 
 def suggests_names(also: Collection[str] = (), called: str = "") -> Callable[[F], F]:
-    """Have a function that is called with an unknown keyword say which one may be meant.
+    """Have a function name itself in what it raises for an argument, and say which keyword an unknown one may mean.
 
     `also` are the names that it takes through `**options`; `called` is its name in the message, by default that of the
     class which is being made.
@@ -130,14 +131,35 @@ def suggests_names(also: Collection[str] = (), called: str = "") -> Callable[[F]
 
         @functools.wraps(function)
         def checked(*args: Any, **kwargs: Any) -> Any:
+            what = called or type(args[0]).__name__
             for name in kwargs:
                 if name not in known:
-                    raise unexpected_keyword(called or type(args[0]).__name__, name, known)
-            return function(*args, **kwargs)
+                    raise unexpected_keyword(what, name, known)
+            with in_the_name_of(what):
+                return function(*args, **kwargs)
 
         return checked  # type: ignore[return-value]
 
     return decorate
+
+
+class in_the_name_of:
+    """A context in which a TypeError or ValueError says what was called; of nested ones the outermost is named."""
+
+    __slots__ = ("called",)
+
+    def __init__(self, called: str) -> None:
+        self.called = called
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and type(error) in (TypeError, ValueError):
+            text = getattr(error, "_said", None) or str(error)
+            if not text.startswith(self.called):
+                error.__dict__["_said"] = text
+                error.args = (f"{self.called}: {text}",)
 
 
 def unexpected_keyword(called: str, name: str, known: Collection[str]) -> TypeError:

@@ -146,7 +146,7 @@ def _options_in(scheme: str, query: str) -> dict[str, Any]:
             hint = hint_for(name, known, "it takes") if known else "it takes none"
             raise _error(f"a {scheme}:// URL has no parameter {name!r}: {hint}")
         if not re.fullmatch("[0-9]{1,18}", value):
-            raise _error(f"the parameter {name} of the {scheme}:// URL must be a whole number, not {value!r}")
+            raise _error(f"the parameter {name} of the {scheme}:// URL must be a whole number above 0, not {value!r}")
         if known[name] in options:
             raise _error(f"the {scheme}:// URL has the parameter {name} twice")
         options[known[name]] = int(value)
@@ -164,7 +164,7 @@ def _from_environment(environ: Mapping[str, str], timeout: float) -> Backend:
         raise _error(f"the environment has REDIS_URL and {given}: keep the URL or its parts")
     if not url and "REDIS_HOST" not in parts:
         has = f"has {given} without REDIS_HOST" if parts else "has neither REDIS_URL nor REDIS_HOST"
-        raise _error(f"no URL is given, and the environment {has}: set one of REDIS_URL and REDIS_HOST")
+        raise _error(f"no URL is given, and the environment {has}: pass a URL, or set REDIS_URL or REDIS_HOST")
     made = url or _url_of(parts)
     try:
         return backend_from_url(made, timeout=timeout)

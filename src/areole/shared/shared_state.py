@@ -49,7 +49,7 @@ class SharedState:
         self.keys = WireKeys(namespace, has_envelope)
         self.has_versions = has_envelope
         self.format_name = format_name
-        self.ttl = None if ttl is None else seconds_of(ttl)
+        self.ttl = None if ttl is None else seconds_of(ttl, may_be_callable=False)
         self.raises = raises
         self.lease = lease
         self.counters = SharedCounters()

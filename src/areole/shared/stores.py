@@ -57,6 +57,10 @@ def backends_for(backend: Any, executor: Any) -> tuple[Any, Any]:
     """Return the backend for threads, or None, and the one for tasks."""
     import inspect
 
+    if not (executor is None or hasattr(executor, "submit")):
+        kind = type(executor).__name__
+        raise TypeError(f"executor must be an Executor, or None for the default one of the event loop, not {kind}")
+
     if inspect.iscoroutinefunction(backend.get):
         return None, backend
     asynchronous = getattr(backend, "aio", None)
