@@ -63,7 +63,8 @@ PARTS = (
     Part("scaling"),
     Part("storage"),
     Part("mixes"),
-    Part("aio"),  # asynchronous hits, and stampedes
+    Part("aio"),  # asynchronous hits, and stampedes of tasks
+    Part("stampede", has_json=False),
     Part("accelerator", has_json=False),
     Part("fan_out", has_json=False),
     Part("import_time"),

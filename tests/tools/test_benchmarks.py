@@ -19,7 +19,7 @@ from benchmarks.decorators import decorators
 from benchmarks.hits import Results
 from benchmarks.measure import Plan, make_block, measure_hits
 from benchmarks.samples import Case, Samples, spread_of
-from benchmarks.stampede import SCENARIOS, Outcome, run_apart
+from benchmarks.stampede import PLAIN, SCENARIOS, TAKES, Outcome, run_apart
 from benchmarks.targets import Target, counted_cases, targets_of
 
 MODULES: dict[str, Any] = {"hits": hits, "storage": storage, "aio": aio, "fill": fill}
@@ -265,6 +265,12 @@ def test_a_stampede_calls_areoles_function_once_and_a_bare_one_each_time(scenari
     loops, tasks = SCENARIOS[scenario]
     assert str(run_apart("areole memoize", scenario, 60)) == "1"
     assert str(run_apart("bare coroutine", scenario, 60)) == str(loops * tasks)
+
+
+def test_a_stampede_of_threads_calls_areoles_function_once_and_a_bare_one_each_time() -> None:
+    areole, bare = run_apart("areole", PLAIN, 60), run_apart("no cache", PLAIN, 60)
+    assert (str(areole), str(bare)) == ("1", "16")
+    assert areole.slowest >= 1000 * TAKES / 2 and bare.slowest >= 1000 * TAKES / 2
 
 
 def test_what_fails_or_hangs_in_a_stampede_is_said() -> None:
