@@ -1,6 +1,6 @@
-"""Measure how hits scale over threads: on one hot value, and on disjoint blocks of keys; fit a curve for more CPUs.
+"""Measure how hits scale over threads: on one hot value, disjoint keys and immortal values; fit a curve for more CPUs.
 
-    python -m benchmarks.scaling [--quick] [--json F]     about a minute; --quick: about 10 seconds
+    python -m benchmarks.scaling [--quick] [--json F]     about 90 seconds; --quick: about 15
 
 The curve is Gunther's universal scalability law: n threads give n / (1 + s (n - 1) + k n (n - 1)) times what one gives.
 What it says of 16 and 64 threads is a PROJECTION from no more threads than there are CPUs. With two CPUs only `s` can
@@ -8,6 +8,8 @@ be fitted: `k`, what threads cost each other in pairs, is taken as 0, and the pr
 An `s` above 1 says that two threads together do less than one: they are in each other's way, and more will be worse.
 
 The hot value is one object, which all threads get by equal keys of their own: a shared key would be contended itself.
+Immortal values are small integers, as are their keys: from CPython 3.12 on nobody counts the references to them, so
+that what threads still contend for is the cache's.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from .storage import stores
 __all__ = ["PROJECTED", "QUICK", "Curve", "Plan", "Results", "fit", "main", "measure", "thread_counts"]
 
 PROJECTED = (16, 64)
-HOT, DISJOINT = "one hot value", "disjoint keys"
+HOT, DISJOINT, IMMORTAL = "one hot value", "disjoint keys", "immortal values"
 SHAPES = (EMPTY, ONE, ITEM, GET, LOCKED_GET)
 
 
@@ -116,12 +118,15 @@ def measure(crew: Crew, contenders: list[Contender], threads: tuple[int, ...], p
     keys = crew.run(max(threads), lambda i: make_block(i, plan.keys))
     runners = [_warm_runner(crew, each, shape, keys) for each, shape in _cases_of(contenders, SHAPES)]
     hot = crew.run(max(threads), lambda _: make_block(0, 1) * plan.keys)  # an equal key, of each thread's own
-    samples = {HOT: Samples(), DISJOINT: Samples()}
+    immortal = crew.run(max(threads), lambda _: list(range(-5, 6)) * (plan.keys // 11 + 1))  # values too: k, or -k
+    for runner, (each, shape) in zip(runners, _cases_of(contenders, SHAPES), strict=True):
+        each.warm(shape, runner.target, immortal[0])
+    samples = {HOT: Samples(), DISJOINT: Samples(), IMMORTAL: Samples()}
     for runner in runners:
         once = statistics.median(crew.time(1, lambda i, r=runner: r.burst(keys[i])) for _ in range(3))  # type: ignore[misc]
         runner.passes = max(1, round(plan.burst / once))
     for runner in _interleaved(runners, plan.rounds):
-        for name, blocks in ((HOT, hot), (DISJOINT, keys)):
+        for name, blocks in ((HOT, hot), (DISJOINT, keys), (IMMORTAL, immortal)):
             for n in threads:
                 samples[name].add(runner.case, n, _nanoseconds(crew, runner, blocks, n))
     return samples

@@ -35,12 +35,12 @@ def test_threads_are_measured_up_to_the_number_of_cpus() -> None:
     assert [scaling.thread_counts(n) for n in (1, 2, 6)] == [(1, 2), (1, 2), (1, 2, 4, 6)]
 
 
-def test_hits_are_measured_on_one_hot_value_and_on_disjoint_keys(tmp_path: Path) -> None:
+def test_hits_are_measured_on_one_hot_value_on_disjoint_keys_and_on_immortal_values(tmp_path: Path) -> None:
     plan = scaling.Plan(keys=5, rounds=2, burst=0.0)
     with Crew(2) as crew:
         samples = scaling.measure(crew, stores(100)[2:3], (1, 2), plan)
     results = scaling.Results(facade.this_build({}), plan, samples)
-    assert [[*each.by_case] for each in samples.values()] == [[Case("areole lru", "store.get(k)")]] * 2
+    assert [[*each.by_case] for each in samples.values()] == [[Case("areole lru", "store.get(k)")]] * 3
     assert all(len(each) == 2 for s in samples.values() for by in s.by_case.values() for each in by.values())
     assert "PROJECTED 64 / 1" in scaling.scaling_table(results)
     assert json.dumps(results.as_json())
