@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import areole
 from areole import AtomicCache
 from areole.demo import checks, command, threads, workload
 from areole.demo.checks import CHECKS, Check
@@ -111,6 +112,8 @@ def test_it_says_which_interpreter_runs_and_whether_the_gil_is_on(capsys: pytest
     first_line = capsys.readouterr().out.splitlines()[0]
     assert f"CPython {report['python']}" in first_line
     assert ("the GIL is off" if is_free_threaded() else "the GIL is on") in first_line
+    assert report["accelerated"] is areole.accelerated
+    assert (", hits in C, on" if areole.accelerated else ", pure Python, on") in first_line
 
 
 @pytest.mark.parametrize(

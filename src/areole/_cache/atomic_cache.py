@@ -68,7 +68,7 @@ class AtomicCache(ReadThrough[K, V]):
             generator (asynchronous or not), or the context manager of a function under `contextlib`'s decorators is a
             TypeError.
         shared: a SharedCache, which a miss asks before it fills, and which stores what is filled, for `ttl`. What this
-            process keeps of it, other processes' `invalidate`, `set`, `delete` and `clear` remove within `lag`.
+            process keeps of it, other processes' `invalidate`, `set`, `delete` and `clear` remove within two seconds.
         local_ttl: seconds or a timedelta: for how long values of the shared cache are kept here, at most.
         copies: with `shared`: keep bytes of these values, from which each caller gets an object of its own, also those
             that wait for one fill. Otherwise all get the same object: do not change it. `max_bytes` counts the bytes.

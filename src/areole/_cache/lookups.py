@@ -141,7 +141,7 @@ class Lookups(View, Generic[K, V]):
         """Remove the value of `key`, and detach a fill that is running; say whether there was either.
 
         Does not wait. A lookup that starts after this has returned never gets a value whose fill began before it; a
-        running fill finishes for its waiters and is not stored (invariant 3).
+        running fill finishes for its waiters and is not stored.
         """
         self._check_open()
         return self._state.invalidate(key, self._clock())

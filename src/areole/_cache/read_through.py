@@ -70,7 +70,7 @@ class ReadThrough(Memoizing, Lookups[K, V]):
         """Remove the value of `key`, and detach a fill that is running; say whether there was either.
 
         Does not wait. A lookup that starts after this has returned never gets a value whose fill began before it; a
-        running fill finishes for its waiters and is not stored (invariant 3).
+        running fill finishes for its waiters and is not stored.
 
         With `shared`: removes it in all processes too. An asynchronous cache does so for this process in the call, and
         returns something to await for the rest, which is done either way.

@@ -131,12 +131,14 @@ def suggests_names(also: Collection[str] = (), called: str = "") -> Callable[[F]
 
         @functools.wraps(function)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            what = called or type(args[0]).__name__
             for name in kwargs:
                 if name not in known:
-                    raise unexpected_keyword(what, name, known)
-            with in_the_name_of(what):
+                    raise unexpected_keyword(called or type(args[0]).__name__, name, known)
+            try:
                 return function(*args, **kwargs)
+            except (TypeError, ValueError) as error:
+                _begin_with(called or type(args[0]).__name__, error)
+                raise
 
         return checked  # type: ignore[return-value]
 
@@ -155,11 +157,17 @@ class in_the_name_of:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None and type(error) in (TypeError, ValueError):
-            text = getattr(error, "_said", None) or str(error)
-            if not text.startswith(self.called):
-                error.__dict__["_said"] = text
-                error.args = (f"{self.called}: {text}",)
+        if error is not None:
+            _begin_with(self.called, error)
+
+
+def _begin_with(called: str, error: BaseException) -> None:
+    if type(error) not in (TypeError, ValueError):
+        return
+    text = error.__dict__.get("_said", str(error))  # what it said before an inner call named itself
+    if not text.startswith(called):
+        error.__dict__["_said"] = text
+        error.args = (f"{called}: {text}",)
 
 
 def unexpected_keyword(called: str, name: str, known: Collection[str]) -> TypeError:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import __version__
+from .. import __version__, accelerated
 from .workload import SEED, Result, Summary
 
 __all__ = ["Report"]
@@ -41,10 +41,10 @@ class Report(NamedTuple):
 
     def as_text(self) -> str:
         lines, functions, classes = map(sum, zip(*self.expected.values(), strict=True))
-        gil = _gil_in_words()
+        gil, form, here = _gil_in_words(), "hits in C" if accelerated else "pure Python", _interpreter()
         all_is_well = ["areole made no redundant fill; all results were checked, and none was wrong."]
         text = [
-            "areole {areole} on {implementation} {python}, {0}; {cores} cores".format(gil, **_interpreter()),
+            "areole {areole}, {0}, on {implementation} {python}, {1}; {cores} cores".format(form, gil, **here),
             "",
             f"The function parses a module: {self.threads} threads ask for {len(self.expected)} modules of",
             f"{self.root}, for some far more often than for others (Zipf's law).",
@@ -65,6 +65,7 @@ class Report(NamedTuple):
 def _interpreter() -> dict[str, Any]:
     return {
         "areole": __version__,
+        "accelerated": accelerated,
         "implementation": platform.python_implementation(),
         "python": platform.python_version(),
         "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
