@@ -194,7 +194,7 @@ def test_a_callable_that_has_loads_too_may_have_another_deserializer(policy: str
 def test_what_a_serializer_of_ours_refuses_is_said_and_is_a_value_error(policy: str) -> None:
     cache = make_cache(policy, serializer="json", name="my cache")
     cache.set("a", 1)
-    message = r"my cache: cannot serialise a value of type dict: .* not give back a value of type tuple, at \['b'\]"
+    message = r"my cache: cannot serialize a value of type dict: .* not give back a value of type tuple, at \['b'\]"
     with pytest.raises(SerializationError, match=message) as caught:
         cache.set("a", {"b": (1,)})
     assert isinstance(caught.value, ValueError) and cache.get("a") == 1
@@ -219,7 +219,7 @@ def test_a_serializer_that_fails_is_a_value_error_with_the_type_and_the_cause(po
         raise cause
 
     cache = make_cache(policy, serializer=serializer, name="my cache")
-    with pytest.raises(ValueError, match=r"my cache: cannot serialise a value of type Point") as caught:
+    with pytest.raises(ValueError, match=r"my cache: cannot serialize a value of type Point") as caught:
         put(cache, Point(1))
     assert caught.value.__cause__ is cause and len(cache) == 0
     check_books(cache)

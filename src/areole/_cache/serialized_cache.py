@@ -181,7 +181,7 @@ def _dump(serializer: Serializer, name: str, value: Any) -> bytes:
         data = serializer(value)
     except Exception as error:
         raise SerializationError(
-            f"{name}: cannot serialise a value of type {type(value).__name__}: the serializer raised {text_of(error)}"
+            f"{name}: cannot serialize a value of type {type(value).__name__}: the serializer raised {text_of(error)}"
         ) from error
     if not isinstance(data, bytes):
         raise SerializationError(f"{name}: serializer must return bytes, not {type(data).__name__}")

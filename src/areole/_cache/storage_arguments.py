@@ -47,7 +47,7 @@ def weigh_bytes(key: Any, value: Any) -> int:
         return len(value) + size_of(key) + OVERHEAD
     raise ValueError(
         f"value must be bytes where size_limit_in_bytes is set, not {type(value).__name__}: "
-        "serialise it, use a Cache, or give a weigher"
+        "serialize it, use a Cache, or give a weigher"
     )
 
 

@@ -11,7 +11,7 @@ raises the entry's `freq` up to three, and from then on writes nothing. In two s
 Two things are not from the paper.
 
 An entry moves to main only where main makes room. Each eviction looks at the first entry of main. If that was used it
-goes to the end, and the head of small is evicted, whatever it has earned; if not, it is evicted in favour of a head of
+goes to the end, and the head of small is evicted, whatever it has earned; if not, it is evicted in favor of a head of
 small that belongs in main; else the head of small is. So an eviction is a few steps, always, and on a loop larger than
 the cache main keeps what it holds, where the paper's rule replaces it by what was just asked for again. Only if the
 head of small was used there does the eviction look at more than one of main: on a loop none is, and to look at two for

@@ -1,7 +1,7 @@
 """Call arguments -> one hashable key, by the function's signature.
 
 Python itself binds a call: a generated function has the parameters of the function that it stands for. So keywords,
-their order and defaults need no normalising: `f(1, 2)`, `f(1, b=2)` and `f(b=2, a=1)` are one key. The key of a
+their order and defaults need no normalizing: `f(1, 2)`, `f(1, b=2)` and `f(b=2, a=1)` are one key. The key of a
 function of one parameter is the argument, else a tuple with an item per parameter; `*args` give a tuple, `**kwargs` a
 tuple of (name, value) pairs in the order of the call, which the function can see. Nothing is turned into text, so
 unequal arguments never collide.
