@@ -25,6 +25,7 @@ __all__ = [
     "shown",
     "suggests_names",
     "unexpected_keyword",
+    "without_name",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -164,10 +165,15 @@ class in_the_name_of:
 def _begin_with(called: str, error: BaseException) -> None:
     if type(error) not in (TypeError, ValueError):
         return
-    text = error.__dict__.get("_said", str(error))  # what it said before an inner call named itself
+    text = without_name(error)
     if not text.startswith(called):
         error.__dict__["_said"] = text
         error.args = (f"{called}: {text}",)
+
+
+def without_name(error: BaseException) -> str:
+    """Return what an error said before what was called named itself."""
+    return str(error.__dict__.get("_said", error))
 
 
 def unexpected_keyword(called: str, name: str, known: Collection[str]) -> TypeError:

@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar
 from .._cache.storage import Storage
 from .._core.sentinels import CacheMissSentinel
 from .._index.limits import check_at_least
+from .._platform.arguments import suggests_names
 from .._platform.locks import Guarded, run_locked
 from ..errors import CacheClosedError
 from ..typing import Clock
@@ -57,6 +58,7 @@ class MemoryBackend(BaseBackend):
     is_shared = False
     clears_cheaply = True
 
+    @suggests_names()
     def __init__(
         self,
         storage: Storage[bytes] | None = None,

@@ -13,7 +13,7 @@ from ipaddress import IPv6Address
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from .._platform.arguments import hint_for
+from .._platform.arguments import hint_for, without_name
 from ..errors import SettingsError
 from .django import DjangoBackend
 from .memory import MemoryBackend
@@ -77,7 +77,9 @@ def backend_from_url(
     try:
         return _SCHEMES[scheme](where, timeout, options)
     except ValueError as error:
-        raise error if isinstance(error, SettingsError) else _error(f"the {scheme}:// URL: {error}") from error
+        if isinstance(error, SettingsError):
+            raise
+        raise _error(f"the {scheme}:// URL: {without_name(error)}") from error
 
 
 def _memory(where: str, timeout: float, options: dict[str, Any]) -> Backend:
