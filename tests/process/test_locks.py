@@ -31,6 +31,7 @@ ALLOWED = {
     "warnings.catch_warnings(...)": "holds no lock",
     "asyncio.timeout(...)": "holds no lock",
     "disabled(...)": "of `areole.testing`: the fixture of pytest, in tests alone",
+    "in_the_name_of(...)": "holds nothing; begins a message",
     "open(...)": "holds a file, which is closed when it is dropped",
     "self.users_lock": "a user's, asynchronous: entered by a task, which asyncio.run cancels where it is interrupted",
     "_parsing": "a lock up to Python 3.12 only, where `with` is safe; of the demonstration",
