@@ -3,6 +3,7 @@
 Where to read, from the bottom up:
 
     worker          one thread of a run: its random choices, its pauses, its log
+    findings        the violations of a run, by kind
     oracle          what a run may show and what it may not, and why
     stranger        a cache that is none of ours: `--subject package.module:factory`
     subject         a cache as the scenarios use it: by key, as a memoized function, as a store; or a stranger's
