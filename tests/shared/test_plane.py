@@ -479,7 +479,7 @@ def test_what_one_tier_raises_holds_up_no_other(sides: tuple[Side, Side], caplog
         def drop_all(self) -> None:
             raise ValueError
 
-        doubt = drop_all
+        doubt = remove_some = drop_all
 
     broken = Broken()
     plane = planes.plane_of(other.backend)
@@ -594,7 +594,7 @@ def test_names_that_take_too_long_to_drop_are_dropped_with_all_else(monkeypatch:
         def drop_all(self) -> None:
             pass
 
-        doubt = drop_all
+        doubt = remove_some = drop_all
 
     class Flooded(FakeListener):
         def __init__(self) -> None:

@@ -302,6 +302,15 @@ class CacheState:
                 self.invalidate(entry.key, now)
         self.discard_lost(entries, now)
 
+    def remove_all(self, entries: list[Entry], now: float) -> None:
+        """Remove and report those of `entries` that are in the index still; what has taken their place stays."""
+        for entry in entries:
+            with suppress(Exception):  # from a method of the key, as above
+                if self.remove_entry(entry):
+                    self.notify_removed(entry, now)
+        self.discard_lost(entries, now)
+        self.notify_unreported()
+
     def sweep(self) -> int:
         """Remove all values that have expired; return how many."""
         now = self.clock()

@@ -8,9 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from math import inf
+from functools import partial
+from math import inf, nextafter
+from operator import methodcaller
 from typing import Any, Final
 
+from .._core.entry import Entry
 from .._core.flight import Flight
 from .._fill.resilience import StaleRules
 from .._platform.locks import Guarded, run_locked
@@ -29,6 +32,12 @@ LEAST_NAMES: Final = 1000
 LONGEST_DROP: Final = 0.25
 """Seconds that the names of what is kept may be looked at: nothing else is heard meanwhile."""
 
+MOST_REMOVED: Final = 10_000
+"""So many entries are removed without a look at what was heard meanwhile: in about as long."""
+
+ENDED_AT_ONCE: Final = 1000
+"""So many entries are ended under the index's lock without letting others have it."""
+
 
 class Kept(Guarded):
     """The entries of one cache, as the plane sees them.
@@ -46,6 +55,8 @@ class Kept(Guarded):
         self._most_names = LEAST_NAMES
         self._state: CacheState | None = None
         self._stale: StaleRules | None = None
+        self._ended: list[Entry] = []  # and still to be removed; both are the plane's thread's
+        self._as_of = -inf
         self._wire_key: Callable[[Any], Any] = _itself
         self.version_key = keys.version_key
 
@@ -95,8 +106,13 @@ class Kept(Guarded):
         return self._state.invalidate(key, self._now())
 
     def _drop_tags(self, tags: Collection[str]) -> int:
-        """Drop what is kept with one of these tags, as they are called in the store."""
-        return 0 if self._state is None else invalidate_tags(self._state, tags)
+        """Drop what is kept with one of these tags, as they are called in the store: in the plane's thread, if few."""
+        if self._state is None:
+            return 0
+        if self._plane.is_here() and len(tags_in(self._state.index).find(tags)) > MOST_REMOVED:
+            self.drop_all()
+            return 0
+        return invalidate_tags(self._state, tags)
 
     def _now(self) -> float:
         """Return what the clock says. One that raises keeps no value from being dropped."""
@@ -127,29 +143,53 @@ class Kept(Guarded):
         return None
 
     def drop_all(self) -> None:
-        """Drop everything, and detach all fills."""
-        if self._state is not None:
-            self._state.clear(self._now())
+        """Drop everything, and detach all fills: first all ends, and then it is removed, which takes long.
+
+        1. nothing was heard for 1.75 s     2. 50,000 entries are removed one by one     3. at 3 s the last one is a hit
+        """
+        if self._state is None:
+            return
+        now, ended = self._now(), []
+        as_of = nextafter(now, -inf)  # when it had not ended
+        with suppress(Exception):  # from a key's methods
+            ended = self._end_all(partial(_end, now), methodcaller("is_usable", now))
+        if ended and self._plane.is_here() and self._plane.is_live():
+            self._ended, self._as_of = ended, as_of  # with what was left
+            self.remove_some()
+        else:
+            self._state.clear(as_of)
+
+    def remove_some(self) -> None:
+        """Remove some of what has ended: in the plane's thread, between two looks at what it hears."""
+        some, self._ended = self._ended[:MOST_REMOVED], self._ended[MOST_REMOVED:]
+        if some and self._state is not None:
+            self._state.remove_all(some, self._as_of)
 
     def doubt(self) -> None:
-        """Let nothing that is kept be fresh any more: it stays as a fallback, with `fail_safe`, or is dropped.
-
-        Two passes: one that a refresh has replaced since the first snapshot shows what it had then. Later ones show
-        what is stale already, and keep nothing as fresh, as they begin after the plane was known not to hear.
-        """
+        """Let nothing that is kept be fresh any more: it stays as a fallback, with `fail_safe`, or is dropped."""
         now = self._now()
         if self._state is None or self._stale is None or not self._stale.fail_safe or now == -inf:
-            return self.drop_all()
-        for is_second in (False, True):
-            for entry in self._state.snapshot_to_remove():
-                if not is_second or entry.is_live(now):
-                    self._doubt(entry, now)
-        return None
+            self.drop_all()
+        else:
+            self._end_all(methodcaller("make_stale", now), methodcaller("is_live", now))
 
-    def _doubt(self, entry: Any, now: float) -> None:
+    def _end_all(self, end: Callable[[Any], bool], is_left: Callable[[Any], bool]) -> list[Entry]:
+        """Do `end` with every entry, and drop those with which that cannot be done: with a flight. Return all.
+
+        Two passes: one that a refresh has replaced since the first snapshot shows what it had then. Later ones show
+        what has ended already, and keep nothing as fresh, as they begin after the plane was known not to hear, or
+        after the change was heard.
+        """
         assert self._state is not None
-        if not run_locked(self._state.index.lock, entry.make_stale, now):
-            self._drop_key(entry.key)
+        ended: list[Entry] = []
+        for is_second in (False, True):
+            entries = [each for each in self._state.snapshot_to_remove() if not is_second or is_left(each)]
+            for n in range(0, len(entries), ENDED_AT_ONCE):
+                some = entries[n : n + ENDED_AT_ONCE]
+                for entry in run_locked(self._state.index.lock, _not_ended, some, end):
+                    self._drop_key(entry.key)
+            ended += entries
+        return ended
 
     # ---- names
 
@@ -193,3 +233,17 @@ class Kept(Guarded):
 
 def _itself(key: Any) -> Any:
     return key
+
+
+def _not_ended(entries: list[Entry], end: Callable[[Any], bool]) -> list[Entry]:
+    """Do `end` with each, under the index's lock; return those with which that cannot be done."""
+    return [entry for entry in entries if not end(entry)]
+
+
+def _end(now: float, entry: Entry) -> bool:
+    """End the ttl and the stale time of a ready value; not if the clock has failed."""
+    if entry.flight is not None or now == -inf:
+        return False
+    if entry.is_usable(now):
+        entry.expire_at(now)
+    return True

@@ -22,7 +22,8 @@ come in order, are what they rest on.)
       be late in both directions. Then every tier is emptied, flights too, and until there is a connection again what is
       read is not kept at all. (A process that was stopped itself may give a few values before its thread runs.)
       So this thread waits for nobody: listeners of removals run elsewhere, see `reports`, and names that take too long
-      to drop one by one are dropped with all else.
+      to drop one by one are dropped with all else. That ends every entry by its deadline first, which takes some
+      milliseconds for 10,000, and removes them after it; while messages come, some in each turn.
       With `fail_safe` what is kept becomes stale instead, and stays as a fallback, outside of this bound: see
       `Tier.doubt`. As there are messages again it is dropped too, by P3.
   P3. After a connection was lost, messages may be lost: so every tier is emptied before what is read is kept again.
@@ -80,6 +81,9 @@ class TierOfPlane(Protocol):
 
     def doubt(self) -> None:
         """Drop what must not be served if it may have been changed, and detach all fills."""
+
+    def remove_some(self) -> None:
+        """Go on with the removal of what was dropped, where that takes long."""
 
 
 class Listener(Protocol):
@@ -242,16 +246,18 @@ class Plane(Guarded):
                 if time.monotonic() - heard > self.lag - HEARTBEAT / 2:
                     return  # the first of them may be from just after `heard`: drop everything, which is sooner done
                 self.changed(name)
+            for tier in self._tiers.objects():
+                _have_dropped(tier.remove_some)
 
 
-def _have_dropped(*ways: Callable[[], None]) -> None:
+def _have_dropped(*ways: Callable[[], object]) -> None:
     """Have one tier drop something, in the first of these ways that works; what it raises holds up no other."""
     for drop in ways:
         try:
-            return drop()
+            drop()
+            return
         except Exception as error:  # as from a key's methods
             _log.warning("what was changed could not be dropped: %s was raised", type(error).__name__)
-    return None
 
 
 _planes: Final[WeakTable[Plane]] = WeakTable()
