@@ -584,3 +584,30 @@ def test_a_value_keeps_its_own_weight_though_its_replacement_is_interrupted(poli
 
 def interrupt() -> None:
     raise KeyboardInterrupt
+
+
+@every_policy
+def test_a_set_over_what_a_handler_fills_again_meanwhile_reports_each_value_once(policy: str) -> None:
+    """Broken: 1. a set is to replace E, which is stale 2. a handler fills E's key: that replaces E, and reports its
+    value 3. the set replaces what is there by now, and reports E's value again.
+    """
+
+    def fill_meanwhile(at: int) -> Injected:
+        told, values, clock = Told(), count(), ManualClock()
+        store: Storage[int] = make_store(policy, max_items=3, on_removal=told, clock=clock)
+        fill = partial(store.get_or_fill, "a", lambda key: next(values))
+        fill(ttl=1, resilience=Resilience(stale_ttl=9, fail_safe=True))
+        clock.advance(2)
+        injected = inject(lambda: store.set("a", next(values)), fill, at)
+        check_books(store)
+        for _ in range(2):  # what the set could not report, the next operation does
+            store.set("b", next(values))
+            store.clear()
+        assert sorted(value for _, value, _ in told.take()) == list(range(next(values))), repr(injected)
+        return injected
+
+    before_each(steps_of_what_replaces, fill_meanwhile)
+
+
+def steps_of_what_replaces(code: CodeType) -> frozenset[int]:
+    return signal_steps(code) if code.co_name in ("_put", "_put_over", "_unaccount", "cancel") else frozenset()

@@ -264,6 +264,7 @@ class BoundedIndex(Accounting):
     def _store_successor(self, old: Any, new: Any) -> bool:
         self._unaccount(old)  # first: from the assignment on it is out, also if nested code takes `new` out again
         is_in = super()._store_successor(old, new)
+        self._retiring.pop(old, None)  # its value is that of `new` now: what this is nested in must not report it
         if self._nested or not is_in:
             self._note_nested(old, False if is_in else None)
         return is_in
