@@ -29,7 +29,10 @@ DIFFERS = {
         "each instance has results, and a limit, of its own",
         r"!= \(6, 4, 0\)|\(10, 10, 2, 4\) != \(10, 10, 2, 2\)",
     ),
-    "test_lru_with_maxsize_negative": ("max_items is at least 1: leave the decorator out", "ValueError: memoize: max_items"),
+    "test_lru_with_maxsize_negative": (
+        "max_items is at least 1: leave the decorator out",
+        "ValueError: memoize: max_items",
+    ),
     "test_lru_with_types": ("f(x=3) is f(3)", "6 != 4"),
 }
 """Of each that fails: why that is so, and with what."""

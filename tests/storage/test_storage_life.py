@@ -42,7 +42,11 @@ def test_a_bad_argument_is_a_value_error_that_names_it_and_the_bound(
     with pytest.raises(ValueError) as caught:
         kind(**{argument: value})
     message = str(caught.value)
-    assert message.startswith(f"{argument} must be") and bound in message and message.endswith(f"not {value!r}")
+    assert (
+        message.startswith(f"{kind.__name__}: {argument} must be")
+        and bound in message
+        and message.endswith(f"not {value!r}")
+    )
 
 
 @pytest.mark.parametrize("kind", [Storage, Cache])
