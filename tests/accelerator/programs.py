@@ -10,7 +10,6 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import product
 from typing import Any, TypeVar
 
 from areole import AtomicCache, Storage
@@ -66,7 +65,7 @@ KEYS: tuple[Callable[[], Any], ...] = (
 # how each is called: an x for an argument by position, then the names of others
 CALLS = {
     "k": ["x", "x", "k"],
-    "k, /": ["x"],
+    "k, /": ["x", "k"],  # the second is an error
     "k, *, c": ["x c", "c k"],
     "k, b=1": ["x", "xx", "x b", "b k"],
     "k, /, b=1, *, c=2": ["x", "xx", "x b", "xx c", "x c b"],
@@ -87,7 +86,13 @@ IGNORED = {
 }  # the key is a tuple, and `k` alone
 LIMITS = ({}, *({"max_items": n, "policy": policy} for n in (1, 3, 5) for policy in ("lru", "s3fifo")))
 EXPIRY = ({}, {"ttl": 1e6}, {"ttl": 1e-9}, {"ttl": 5.0, "clock": True}, {"idle": 3.0, "clock": True})
-SUBJECTS = tuple(product(CALLS, LIMITS, EXPIRY, ({}, {"stats": True}), ({}, {"cache_exceptions": True})))
+SUBJECTS: tuple[Sequence[Any], ...] = (
+    tuple(CALLS),
+    LIMITS,
+    EXPIRY,
+    ({}, {"stats": True}),
+    ({}, {"cache_exceptions": True}),
+)
 
 
 class Wrapped(AtomicCache[Any, Any]):
@@ -113,10 +118,10 @@ class Foreign:
 
 
 class Program:
-    def __init__(self, subjects: list[int], keys: list[int]) -> None:
+    def __init__(self, subjects: list[list[int]], keys: list[int]) -> None:
         self.clock, self.fills, self.in_fill = ManualClock(), 0, list[Callable[[], Any]]()
         self.keys = [KEYS[number]() for number in keys for _ in range(2)]  # equal ones too, not only the same
-        self.subjects = [self.make(*SUBJECTS[number]) for number in subjects]
+        self.subjects = [self.make(*(among[n] for n, among in zip(each, SUBJECTS, strict=True))) for each in subjects]
 
     def make(self, kind: str, *settings: dict[str, Any]) -> tuple[Any, list[Action]]:
         """Return a cache, and what is done with it, as often as it is here."""
@@ -182,9 +187,9 @@ class Program:
         choose = Choice(number)
         cache, actions = choose(self.subjects)
         action, shapes = choose(actions)
-        positional, *names = choose(shapes).split(" ")
-        args = [choose(self.keys) for _ in positional]
-        kwargs = {f"{name} "[:-1]: choose(self.keys) for name in names}  # a new str: not interned
+        shape = choose(shapes)
+        args = [choose(self.keys) for _ in range(shape.count("x"))]
+        kwargs = {name: choose(self.keys) for name in shape.replace("x", "").split()}
         outcome = outcome_of(partial(action, *args, **kwargs))
         return f"{action.__qualname__}(*{args}, **{kwargs}): {outcome}; {notes_of(cache)}"
 
@@ -215,7 +220,7 @@ def outcome_of(call: Callable[[], Any]) -> str:
         return f"{error!r} of {error.__cause__!r} in {error.__context__!r}"
 
 
-def run_program(subjects: list[int], keys: list[int], steps: str) -> list[str]:
+def run_program(subjects: list[list[int]], keys: list[int], steps: str) -> list[str]:
     """Run the steps, of eight hexadecimal digits each."""
     program = Program(subjects, keys)
     return [program.step(int(steps[n : n + 8], 16)) for n in range(0, len(steps), 8)] + program.end()

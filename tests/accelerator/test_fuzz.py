@@ -24,10 +24,10 @@ pytest.importorskip("hypothesis")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-Program = tuple[list[int], list[int], str]
+Program = tuple[list[tuple[int, ...]], list[int], str]
 
 PROGRAMS = st.tuples(
-    st.lists(st.integers(0, len(SUBJECTS) - 1), min_size=1, max_size=2),
+    st.lists(st.tuples(*(st.integers(0, len(among) - 1) for among in SUBJECTS)), min_size=1, max_size=2),
     st.lists(st.integers(0, len(KEYS) - 1), min_size=2, max_size=4),
     # 50 steps: from the 64th fill on, when values of a tiny ttl are found expired depends on how fast all this runs
     st.binary(min_size=4 * 30, max_size=4 * 50).map(bytes.hex),
@@ -70,7 +70,10 @@ def runners() -> Iterator[list[Runner]]:
 
 
 @pytest.mark.skipif(not areole.accelerated, reason="hits are looked up in Python here")
-@settings(settings(), **{"max_examples": 5000, "derandomize": False} if EXHAUSTIVE else {})
+@settings(
+    max_examples=5000 if EXHAUSTIVE else 2 * settings().max_examples,
+    derandomize=settings().derandomize and not EXHAUSTIVE,
+)
 @given(program=PROGRAMS)
 def test_programs_give_the_same_in_c_and_in_python(runners: list[Runner], program: Program) -> None:
     for runner in runners:
