@@ -140,8 +140,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for part in wanted:
         print(f"\n======== {part.name}", flush=True)
         outcomes[part.name] = run_part(part, options.quick)
-    if options.out is not None:
-        _write(options, build, head, outcomes)
+        if options.out is not None:  # after each, so that what was measured stays if this is ended
+            _write(options, build, head, outcomes)
+    if options.plots:
+        measured = {name: each.found for name, each in outcomes.items() if each.found}
+        print("drawn:", *plots.draw(measured, options.out, build.label))
     broken = [name for name, outcome in outcomes.items() if outcome.status]
     print(f"\n{len(outcomes)} parts, {sum(each.seconds for each in outcomes.values()):.0f} s")
     if broken:
@@ -163,9 +166,6 @@ def _write(options: argparse.Namespace, build: Build, head: list[str], outcomes:
     (options.out / f"{build.label}.json").write_text(json.dumps(everything, indent=1) + "\n")
     texts = [f"\n======== {name}\n{each.printed}" for name, each in outcomes.items()]
     (options.out / f"{build.label}.txt").write_text("\n".join([*head, *texts]))
-    if options.plots:
-        measured = {name: each.found for name, each in outcomes.items() if each.found}
-        print("drawn:", *plots.draw(measured, options.out, build.label))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ def import_both() -> tuple[Any, Any]:
         for name in [name for name in sys.modules if name.partition(".")[0] == "areole"]:
             del sys.modules[name]
         copies.append(importlib.import_module("areole"))
+        for name in copies[-1].__all__:  # each is imported when it is first asked for
+            getattr(copies[-1], name)
     return copies[0], copies[1]
 
 

@@ -5,11 +5,14 @@ Each has a white background of its own, so that it is read on a dark page too.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["draw", "import_pyplot"]
+
+_SHAPES: Final = ("f(k)", "f(k, 1, 2)", "f(k, b=1, c=2)", "cache[k]")
 
 
 def import_pyplot() -> Any:
@@ -30,6 +33,8 @@ def draw(parts: Mapping[str, Any], folder: Path, label: str) -> list[Path]:
     if pyplot is None:
         return []
     paths = []
+    if hits := parts.get("hits"):
+        paths.append(_save(pyplot, *_hits(pyplot, hits), folder / f"hits-{label}.png"))
     if scaling := parts.get("scaling"):
         paths.append(_save(pyplot, *_scaling(pyplot, scaling), folder / f"scaling-{label}.png"))
     if mixes := parts.get("mixes"):
@@ -68,6 +73,23 @@ def _draw_curve(panel: Any, curve: Mapping[str, Any]) -> None:
     last = max(measured)
     xs, ys = [last, *beyond], [measured[last], *beyond.values()]
     panel.plot(xs, ys, linestyle="--", alpha=0.6, color=line.get_color())
+
+
+def _hits(pyplot: Any, found: Mapping[str, Any]) -> tuple[Any, str]:
+    """Draw a panel for each shape, and in it a bar for each contender: its median on one thread."""
+    figure, panels = pyplot.subplots(1, len(_SHAPES), figsize=(13, 4.5), layout="constrained")
+    for panel, shape in zip(panels.flat, _SHAPES, strict=True):
+        medians = {
+            case.removesuffix(f" {shape}"): statistics.median(samples["1"])
+            for case, samples in found["hits"].items()
+            if case.endswith(f" {shape}")
+        }
+        names = sorted(medians, key=medians.__getitem__, reverse=True)
+        colors = ["tab:orange" if name.startswith("areole") else "tab:blue" for name in names]
+        panel.barh(names, [medians[name] for name in names], color=colors)
+        panel.set(title=shape, xscale="log", xlabel="nanoseconds")
+        panel.grid(axis="x", alpha=0.3)
+    return figure, "A hit on one thread (less is better; the loop around it is included)"
 
 
 def _mixes(pyplot: Any, found: Mapping[str, Any]) -> tuple[Any, str]:

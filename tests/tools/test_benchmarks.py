@@ -35,25 +35,35 @@ TINY = Plan(
 )
 
 
-@pytest.fixture(scope="module")
-def results() -> Results:
-    return hits.run(TINY, all_contenders())
+NOTHING = Results(this_build({}), TINY, Samples(), Samples(), Samples(), {})
 
 
-def test_every_contender_is_measured_in_each_of_its_shapes_in_every_round(results: Results) -> None:
+def test_a_run_says_what_it_is_to_say() -> None:
+    """One test, so that one worker makes the run, and not each."""
+    results = hits.run(TINY, all_contenders())
+    every_contender_is_measured_in_each_of_its_shapes_in_every_round(results)
+    threads_and_fills_are_measured_on_one_thread_and_on_two(results)
+    each_kind_of_cache_is_measured_with_hits_counted_and_without(results)
+    every_time_is_positive(results)
+    an_entry_costs_memory_in_both_indexes(results)
+    every_bound_of_the_issue_has_a_row(results)
+    the_results_can_be_written_as_json(results)
+
+
+def every_contender_is_measured_in_each_of_its_shapes_in_every_round(results: Results) -> None:
     expected = {Case(each.name, shape) for each in all_contenders() for shape in each.shapes}
 
     assert set(results.hits.by_case) == expected
     assert all(len(by_threads[1]) == 3 for by_threads in results.hits.by_case.values())
 
 
-def test_threads_and_fills_are_measured_on_one_thread_and_on_two(results: Results) -> None:
+def threads_and_fills_are_measured_on_one_thread_and_on_two(results: Results) -> None:
     for samples in (results.threads, results.fills):
         assert all([*by_threads] == [1, 2] for by_threads in samples.by_case.values())
         assert {Case("areole", ONE), Case("areole", ITEM), Case("areole atomic", ITEM)} <= set(samples.by_case)
 
 
-def test_each_kind_of_cache_is_measured_with_hits_counted_and_without(results: Results) -> None:
+def each_kind_of_cache_is_measured_with_hits_counted_and_without(results: Results) -> None:
     shapes = {(case.contender, case.shape) for case, counted in counted_cases(results.counting)}
 
     assert {("areole", ONE), ("areole", METHOD), ("areole", ITEM), ("Storage lru", GET), ("cached", ONE)} <= shapes
@@ -76,18 +86,18 @@ def test_what_counting_costs_can_be_measured_alone(capsys: pytest.CaptureFixture
     assert "store.get(k)" in printed and "Storage s3fifo store.get(k), counted / not" in printed
 
 
-def test_every_time_is_positive(results: Results) -> None:
+def every_time_is_positive(results: Results) -> None:
     for samples in (results.hits, results.threads, results.fills):
         for by_threads in samples.by_case.values():
             assert all(value > 0 for values in by_threads.values() for value in values)
 
 
-def test_an_entry_costs_memory_in_both_indexes(results: Results) -> None:
+def an_entry_costs_memory_in_both_indexes(results: Results) -> None:
     assert 50 < results.memory["entry, dict index"] < 1000
     assert 50 < results.memory["entry, atomic index"] < 1000
 
 
-def test_every_bound_of_the_issue_has_a_row(results: Results) -> None:
+def every_bound_of_the_issue_has_a_row(results: Results) -> None:
     rows = " | ".join(target.what for target in results.targets())
 
     for part in ("f(k) /", "f(k, 1, 2) /", "f(k, b=1, c=2) /", "cache[k] /", "ttl /", "cereggii's", "2 threads"):
@@ -95,7 +105,7 @@ def test_every_bound_of_the_issue_has_a_row(results: Results) -> None:
     assert "what a fill adds" in rows and "bytes a key: entry" in rows and "bytes a key: left" in rows
 
 
-def test_the_results_can_be_written_as_json(results: Results) -> None:
+def the_results_can_be_written_as_json(results: Results) -> None:
     written = json.loads(json.dumps(results.as_json()))
 
     assert written["build"]["packages"].keys() >= {"areole", "cereggii"}
@@ -200,9 +210,9 @@ def test_a_bound_is_missed_only_on_its_wrong_side_and_where_it_applies(
 
 @pytest.mark.parametrize(("nanoseconds", "status"), [(150.0, 0), (170.0, 1)])
 def test_check_says_by_its_exit_status_that_a_bound_was_missed(
-    nanoseconds: float, status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, results: Results
+    nanoseconds: float, status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(hits, "run", lambda plan, contenders: _results_of_a_gil_build(results, nanoseconds))
+    monkeypatch.setattr(hits, "run", lambda plan, contenders: _results_of_a_gil_build(nanoseconds))
     path = tmp_path / "results.json"
 
     assert hits.main(["--quick", "--check", "--json", str(path)]) == status
@@ -210,12 +220,12 @@ def test_check_says_by_its_exit_status_that_a_bound_was_missed(
     assert json.loads(path.read_text())["targets"][0]["reached"] == nanoseconds / 100
 
 
-def _results_of_a_gil_build(results: Results, nanoseconds: float) -> Results:
+def _results_of_a_gil_build(nanoseconds: float) -> Results:
     samples = Samples()
     samples.add(Case("areole", ONE), 1, nanoseconds)
     samples.add(Case("lru_cache", ONE), 1, 100.0)
-    build = results.build.__class__(
-        **{**_fields(results.build), "version": (3, 13, 0), "has_gil": True, "free_threading_build": False}
+    build = NOTHING.build.__class__(
+        **{**_fields(NOTHING.build), "version": (3, 13, 0), "has_gil": True, "free_threading_build": False}
     )
     return Results(build, TINY, samples, Samples(), Samples(), {})
 
@@ -224,11 +234,11 @@ def _fields(build: Any) -> dict[str, Any]:
     return {name: getattr(build, name) for name in build.__dataclass_fields__}
 
 
-def test_bounds_of_another_kind_of_build_are_shown_and_not_checked(results: Results) -> None:
+def test_bounds_of_another_kind_of_build_are_shown_and_not_checked() -> None:
     samples = Samples()
     samples.add(Case("areole", ONE), 1, 900.0)
     samples.add(Case("lru_cache", ONE), 1, 100.0)
-    build = this_build({}).__class__(**{**_fields(results.build), "version": (3, 11, 0), "has_gil": True})
+    build = this_build({}).__class__(**{**_fields(NOTHING.build), "version": (3, 11, 0), "has_gil": True})
 
     (target,) = targets_of(build, samples, Samples(), Samples(), {})
 
@@ -237,10 +247,10 @@ def test_bounds_of_another_kind_of_build_are_shown_and_not_checked(results: Resu
 
 @pytest.mark.parametrize(("text", "counts"), [("1,2", (1, 2)), ("4", (1, 4)), ("2,1,2", (1, 2))])
 def test_numbers_of_threads_always_begin_with_one(
-    text: str, counts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, results: Results
+    text: str, counts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Plan] = []
-    monkeypatch.setattr(hits, "run", lambda plan, contenders: asked.append(plan) or results)
+    monkeypatch.setattr(hits, "run", lambda plan, contenders: asked.append(plan) or NOTHING)
 
     hits.main(["--threads", text])
 

@@ -6,8 +6,6 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from benchmarks import storage
 from benchmarks.contenders import GET, LOCKED_GET, LOCKED_SET, ONE, SET
 from benchmarks.samples import Case, Samples
@@ -28,12 +26,17 @@ TINY = Plan(
 )
 
 
-@pytest.fixture(scope="module")
-def results() -> Results:
-    return storage.run(TINY)
+def test_a_run_says_what_it_is_to_say() -> None:
+    """One test, so that one worker makes the run, and not each."""
+    results = storage.run(TINY)
+    every_store_is_measured_in_every_round(results)
+    set_is_measured_at_each_size_and_threads_on_one_and_two(results)
+    an_entry_costs_memory_under_each_policy(results)
+    the_longest_set_is_looked_for_under_each_policy_and_order(results)
+    the_results_can_be_written_as_json_and_every_target_has_a_verdict(results)
 
 
-def test_every_store_is_measured_in_every_round(results: Results) -> None:
+def every_store_is_measured_in_every_round(results: Results) -> None:
     ours = {Case(f"areole {policy}{ttl}", shape) for policy in POLICIES for ttl in ("", " ttl") for shape in (GET, SET)}
     measured = {**results.hits.by_case, **results.sets.by_case}
     assert ours <= set(measured)
@@ -41,25 +44,25 @@ def test_every_store_is_measured_in_every_round(results: Results) -> None:
     assert all(value > 0 for by_threads in measured.values() for value in by_threads[1])
 
 
-def test_set_is_measured_at_each_size_and_threads_on_one_and_two(results: Results) -> None:
+def set_is_measured_at_each_size_and_threads_on_one_and_two(results: Results) -> None:
     assert len(results.sizes.by_case) == len(POLICIES) * len(TINY.sizes)
     assert all([*by_threads] == [1, 2] for by_threads in results.threads.by_case.values())
 
 
-def test_an_entry_costs_memory_under_each_policy(results: Results) -> None:
+def an_entry_costs_memory_under_each_policy(results: Results) -> None:
     for policy in POLICIES:
         assert 100 < results.memory[f"{policy}, filled"] <= results.memory[f"{policy}, filled, highest"] < 1000
         assert results.memory[f"{policy}, filled"] < results.memory[f"{policy}, filled, ttl"]
 
 
-def test_the_longest_set_is_looked_for_under_each_policy_and_order(results: Results) -> None:
+def the_longest_set_is_looked_for_under_each_policy_and_order(results: Results) -> None:
     assert len(results.longest) == 3 * len(POLICIES) + 1
     rows = [target for target in results.targets() if target.what.startswith("longest set of 600, ")]
     assert len(rows) == 3 * len(POLICIES) and all(row.bound == 5.0 for row in rows)
     assert Plan().longest_items == 1_000_000
 
 
-def test_the_results_can_be_written_as_json_and_every_target_has_a_verdict(results: Results) -> None:
+def the_results_can_be_written_as_json_and_every_target_has_a_verdict(results: Results) -> None:
     written = json.loads(json.dumps(results.as_json()))
     assert set(written["bytes an entry"]) == set(results.memory)
     assert all(row["verdict"] for row in written["targets"])

@@ -22,6 +22,8 @@ SLOW = {
     "plane_without_a_heartbeat",
     "redis_renew_brings_a_void_token_back",
     "replaced_unseen_is_not_told",
+    "shared_joiner_overlooks_a_clear",
+    "shared_unstored_fill_is_for_all",
     "wait_lets_go_in_two_steps",
 }
 """These take more than some seconds: `python -m stress faults` alone looks for them."""

@@ -43,8 +43,7 @@ typedef struct {
     PyObject *ticks;          /* an iterator: NOTES_NEXT */
     PyObject *counter;        /* an iterator that is stepped, or a threading.local that has one as `hits`; or NULL */
     int is_counter_local;
-    PyObject *hits_name;
-    PyObject *miss_name, *look_up_name; /* names of the methods of a cache that do what is not done here */
+    PyObject *hits_name;      /* interned */
 } Lookup;
 
 /* ---- slots */
@@ -235,8 +234,7 @@ static PyObject *lookup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->is_monotonic = is_monotonic; self->note = (Note)note; self->ticks = needs_ticks ? Py_NewRef(ticks) : NULL;
     self->counter = counter == Py_None ? NULL : Py_NewRef(counter);
     self->is_counter_local = self->counter != NULL && !PyIter_Check(counter);
-    self->hits_name = PyUnicode_InternFromString("hits"); self->miss_name = PyUnicode_InternFromString("_miss");
-    self->look_up_name = PyUnicode_InternFromString("_look_up"); self->deadline = slot_of(entry_type, "deadline");
+    self->hits_name = PyUnicode_InternFromString("hits"); self->deadline = slot_of(entry_type, "deadline");
     self->value = self->deadline == NULL ? NULL : slot_of(entry_type, "value");
     self->noted = self->value == NULL || note == NOTES_NOTHING ? NULL : slot_of(entry_type, noted);
     if (PyErr_Occurred()) { Py_DECREF(self); return NULL; }
@@ -255,7 +253,7 @@ static void lookup_dealloc(Lookup *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     Py_CLEAR(self->entries); Py_CLEAR(self->entry_type); Py_CLEAR(self->ticks); Py_CLEAR(self->counter);
-    Py_CLEAR(self->hits_name); Py_CLEAR(self->miss_name); Py_CLEAR(self->look_up_name);
+    Py_CLEAR(self->hits_name);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -271,7 +269,8 @@ static PyType_Spec lookup_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
 };
 
-typedef struct { PyTypeObject *lookup_type, *front_type, *view_type; } State;
+typedef struct { PyTypeObject *lookup_type, *front_type, *view_type; PyObject *miss, *look_up; } State;
+static struct PyModuleDef module_def;
 
 typedef struct {
     PyObject_HEAD
@@ -490,14 +489,13 @@ static PyObject *make_get_front(PyObject *module, PyObject *whole)
 static PyObject *view_subscript(View *self, PyObject *key)
 {
     PyObject *value = NULL;
-    Lookup *lookup = self->lookup;
-    if (lookup == NULL) { return PyObject_CallMethod((PyObject *)self, "_look_up", "(O)", key); }
-    switch (look_up(lookup, key, &value)) {
-    case HIT: return value;
-    case RAISED: return NULL;
-    case MISS: return PyObject_CallMethodObjArgs((PyObject *)self, lookup->miss_name, key, Py_None, NULL);
-    default: return PyObject_CallMethodObjArgs((PyObject *)self, lookup->look_up_name, key, NULL);
-    }
+    Outcome outcome = self->lookup == NULL ? ODD : look_up(self->lookup, key, &value);
+    if (outcome == HIT || outcome == RAISED) { return value; }
+    PyObject *module = PyType_GetModuleByDef(Py_TYPE(self), &module_def), *call[] = {(PyObject *)self, key, Py_None};
+    if (module == NULL) { return NULL; }
+    State *state = PyModule_GetState(module);
+    if (outcome == MISS) { return PyObject_VectorcallMethod(state->miss, call, 3, NULL); }
+    return PyObject_VectorcallMethod(state->look_up, call, 2, NULL);
 }
 
 static PyObject *view_attach(View *self, PyTypeObject *view_type, PyObject *const *args, Py_ssize_t nargs,
@@ -560,7 +558,8 @@ static int module_exec(PyObject *module)
     if (state->lookup_type == NULL || PyModule_AddType(module, state->lookup_type) < 0) { return -1; }
     state->front_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &front_spec, (PyObject *)&PyDict_Type);
     state->view_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &view_spec, NULL);
-    if (state->front_type == NULL || state->view_type == NULL) { return -1; }
+    state->miss = PyUnicode_InternFromString("_miss"); state->look_up = PyUnicode_InternFromString("_look_up");
+    if (!(state->front_type && state->view_type && state->miss && state->look_up)) { return -1; }
     return PyModule_AddType(module, state->view_type);
 }
 
@@ -575,6 +574,7 @@ static int module_clear(PyObject *module)
 {
     State *state = PyModule_GetState(module);
     Py_CLEAR(state->lookup_type); Py_CLEAR(state->front_type); Py_CLEAR(state->view_type);
+    Py_CLEAR(state->miss); Py_CLEAR(state->look_up);
     return 0;
 }
 

@@ -70,14 +70,15 @@ class LiveCaches(Guarded):
 
     def _label(self, caches: list[tuple[Any, LiveCache]]) -> None:
         taken = {live.label for _, live in self.all()}
+        numbers: dict[str, int] = {}  # the last one tried of each name: thousands may have the same
         for state, live in caches:
-            number = 1
+            name = state.name
             while live.label is None:
-                label = state.name if number == 1 else f"{state.name} #{number}"
+                number = numbers[name] = numbers.get(name, 0) + 1
+                label = name if number == 1 else f"{name} #{number}"
                 if label not in taken:
                     live.label = label
                     taken.add(label)
-                number += 1
 
 
 def name_by_place(kind: str) -> str:
