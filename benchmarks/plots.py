@@ -88,6 +88,8 @@ def _hits(pyplot: Any, found: Mapping[str, Any]) -> tuple[Any, str]:
         colors = ["tab:orange" if name.startswith("areole") else "tab:blue" for name in names]
         panel.barh(names, [medians[name] for name in names], color=colors)
         panel.set(title=shape, xscale="log", xlabel="nanoseconds")
+        panel.minorticks_off()
+        panel.set_xlim(right=1.3 * max(medians.values()))
         panel.grid(axis="x", alpha=0.3)
     return figure, "A hit on one thread (less is better; the loop around it is included)"
 
