@@ -15,10 +15,19 @@ import pytest
 
 from areole import AsyncAtomicCache, AtomicCache, FillTimeout
 
-from ..kit import PATIENCE, Gate, assert_valid, every_index, run_threads, start_threads, wait_until_waiting
+from ..kit import (
+    PATIENCE,
+    Gate,
+    assert_valid,
+    every_index,
+    is_free_threaded,
+    run_threads,
+    start_threads,
+    wait_until_waiting,
+)
 
 THREADS = 16
-BURSTS = 40
+BURSTS = 12 if is_free_threaded() else 40  # one takes ten times as long there
 
 
 def as_mapping(fill: Callable[[Any], Any], index: str) -> tuple[Callable[[Any], Any], AtomicCache[Any, Any]]:
@@ -71,7 +80,7 @@ def call_repeatedly(function: Callable[[Any], Any], arguments: Any) -> Callable[
 
 @every_index
 @every_way
-def test_a_cold_key_asked_for_by_sixteen_threads_is_filled_once_in_each_of_forty_bursts(way: Any, index: str) -> None:
+def test_a_cold_key_asked_for_by_sixteen_threads_is_filled_once_in_each_burst(way: Any, index: str) -> None:
     """Invariant 2. Known fault: cold key, 16 threads, 40 bursts, more than one call (cachetools lock 22 bursts,
     moka-py 21, cachebox lock=True 4, functools.lru_cache all 16 calls); waiters get different objects (otter #137,
     CPython gh-150708).

@@ -22,7 +22,7 @@ from areole._index import atomic
 from areole._platform import locks as areole_locks
 from areole._platform import refcount as _refcount
 
-from ..kit import collect
+from ..kit import collect, is_free_threaded
 from . import EXHAUSTIVE, BadSchedule, Deadlock, WithInvariant, explore, point, replay, sample
 from .__main__ import main
 from .hunt import find_fault
@@ -79,6 +79,7 @@ def test_a_planted_fault_is_found_and_what_is_saved_shows_it_again(
     assert load(path)[0] == race
 
 
+@pytest.mark.skipif(is_free_threaded(), reason="it takes a minute without a GIL, and hunts the same way")
 def test_the_hunt_finds_a_planted_fault_and_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Fills, "abort", fail_and_leave_the_flight)
     assert "dead-leader" in find_fault(seconds=300)  # so long at most: it ends as it has found one

@@ -13,6 +13,7 @@ import pytest
 from stress.frame import run
 from stress.scenarios import SCENARIOS
 
+from ..kit import is_free_threaded
 from . import servers
 
 SECONDS = float(os.environ.get("AREOLE_STRESS_SECONDS", "0.3"))
@@ -30,6 +31,8 @@ SOME = [
     "tiers/redis-fork",
     "tiers/sqlite-four",
 ]
+if is_free_threaded():  # these take long there, and "mixed" of `tiers` has the same in it
+    SOME = [name for name in SOME if name not in ("shared/redis-mixed", "shared/sqlite-mixed")]
 
 
 @pytest.mark.timeout(2 * PATIENCE)
