@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 # what is run once more as pure Python, where areole was built with its accelerator
-PURE = tests/memoize tests/fills/test_single_flight.py tests/fills/test_exceptions.py tests/storage/test_storage.py \
-  tests/contract/test_contract.py tests/contract/test_count.py tests/contract/test_contract_ttl.py tests/expiry/test_storage_ttl.py
+PURE = $(filter-out %/test_cached_freed.py, $(wildcard tests/memoize/test_*.py)) tests/storage/test_storage.py \
+  tests/contract/test_contract.py tests/contract/test_count.py tests/contract/test_contract_ttl.py
 # for what areole was built with a sanitizer
-SANITIZED = $(PURE) tests/accelerator tests/process/test_process.py
+SANITIZED = $(PURE) tests/memoize/test_cached_freed.py tests/fills/test_single_flight.py tests/fills/test_exceptions.py \
+  tests/expiry/test_storage_ttl.py tests/accelerator tests/process/test_process.py
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1
 IS_FAST = $(BIN)/python -c 'import areole; raise SystemExit(not areole.accelerated)'
 WHEELS = uvloop orjson ormsgpack msgpack zstandard pydantic fastapi httpx flask
