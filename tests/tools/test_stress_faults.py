@@ -23,7 +23,12 @@ SLOW = {
     "redis_renew_brings_a_void_token_back",
     "replaced_unseen_is_not_told",
     "shared_joiner_overlooks_a_clear",
+    "shared_joiner_trusts_an_older_flight",
     "shared_unstored_fill_is_for_all",
+    "shared_version_is_not_compared",
+    "sqlite_delete_leaves_the_token",
+    "sqlite_set_leaves_the_token",
+    "sqlite_store_ignores_the_token",
     "wait_lets_go_in_two_steps",
 }
 """These take more than some seconds: `python -m stress faults` alone looks for them."""
