@@ -57,6 +57,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if " at 0x" in item.nodeid:
             raise pytest.UsageError(f"{item.nodeid}: pass ids=repr_without_address, of tests.kit")
+    if is_free_threaded() and not os.environ.get("AREOLE_EXHAUSTIVE"):
+        for item in items:
+            if item.nodeid.startswith("tests/tools/test_benchmarks"):
+                item.add_marker(
+                    pytest.mark.skip(reason="the benchmarks are tried with a GIL; without, it takes minutes")
+                )
     first = [item for item in items if item.nodeid.startswith(FIRST)]
     rest = [item for item in items if not item.nodeid.startswith(FIRST)]
     items[:] = share_out(first, rest, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
