@@ -33,7 +33,10 @@ from .samples import Case, Samples
 __all__ = [
     "QUICK",
     "Plan",
+    "Runner",
     "bytes_a_key",
+    "cases_of",
+    "interleaved",
     "make_block",
     "measure_cached",
     "measure_counting",
@@ -41,6 +44,7 @@ __all__ = [
     "measure_hits",
     "measure_memory",
     "measure_threads",
+    "warm_runner",
 ]
 
 T = TypeVar("T")
@@ -74,7 +78,7 @@ QUICK = Plan(
 
 
 @dataclass(slots=True)
-class _Runner:
+class Runner:
     """A case with its target, and how often a burst goes over a block of keys."""
 
     case: Case
@@ -93,12 +97,12 @@ THREAD_SHAPES = (EMPTY, ONE, THREE, METHOD, ITEM)
 
 def measure_hits(crew: Crew, contenders: list[Contender], plan: Plan) -> Samples:
     """Measure hits on one thread: every contender in each of its shapes."""
-    return _measure_hits(crew, _cases_of(contenders, LOOPS), plan.keys, (1,), plan.hit_rounds, plan.hit_burst)
+    return _measure_hits(crew, cases_of(contenders, LOOPS), plan.keys, (1,), plan.hit_rounds, plan.hit_burst)
 
 
 def measure_threads(crew: Crew, contenders: list[Contender], plan: Plan) -> Samples:
     """Measure hits on each number of threads, one and more in each round."""
-    cases = _cases_of(contenders, THREAD_SHAPES)
+    cases = cases_of(contenders, THREAD_SHAPES)
     return _measure_hits(crew, cases, plan.keys, plan.threads, plan.thread_rounds, plan.thread_burst)
 
 
@@ -120,7 +124,7 @@ def measure_cached(crew: Crew, plan: Plan) -> Samples:
 COUNTED_SHAPES = (ONE, METHOD, ITEM, GET)
 
 
-def _cases_of(contenders: list[Contender], shapes: Collection[str]) -> list[_ToMeasure]:
+def cases_of(contenders: list[Contender], shapes: Collection[str]) -> list[_ToMeasure]:
     return [(each, shape) for each in contenders for shape in each.shapes if shape in shapes]
 
 
@@ -128,12 +132,12 @@ def _measure_hits(
     crew: Crew, cases: list[_ToMeasure], block_size: int, threads: Sequence[int], rounds: int, burst: float
 ) -> Samples:
     keys = crew.run(max(threads), lambda i: make_block(i, block_size))
-    runners = [_warm_runner(crew, contender, shape, keys) for contender, shape in cases]
+    runners = [warm_runner(crew, contender, shape, keys) for contender, shape in cases]
     for runner in runners:
         once = crew.time(1, lambda i, r=runner: r.burst(keys[i]))  # type: ignore[misc]
         runner.passes = max(1, round(burst / once))
     samples = Samples()
-    for runner in _interleaved(runners, rounds):
+    for runner in interleaved(runners, rounds):
         for n in threads:
             seconds = crew.time(n, lambda i, r=runner: r.burst(keys[i]))  # type: ignore[misc]
             operations = runner.passes * sum(map(len, keys[:n]))
@@ -141,17 +145,17 @@ def _measure_hits(
     return samples
 
 
-def _warm_runner(crew: Crew, contender: Contender, shape: str, keys: list[list[int]]) -> _Runner:
+def warm_runner(crew: Crew, contender: Contender, shape: str, keys: list[list[int]]) -> Runner:
     """Make a runner whose target holds all keys, each filled by its own thread, and whose loop has run for a while."""
     target = contender.make(shape)
-    runner = _Runner(Case(contender.name, shape), target, loop_of_its_own(shape))
+    runner = Runner(Case(contender.name, shape), target, loop_of_its_own(shape))
     crew.run(len(keys), lambda i: contender.warm(shape, target, keys[i]))
     for _ in range(3):
         crew.run(len(keys), lambda i: runner.burst(keys[i]))
     return runner
 
 
-def _interleaved(items: list[T], rounds: int) -> Iterator[T]:
+def interleaved(items: list[T], rounds: int) -> Iterator[T]:
     for each in range(rounds):
         start = each % len(items)
         yield from items[start:]
@@ -170,9 +174,9 @@ def _fill_contenders(contenders: list[Contender]) -> list[Contender]:
 def measure_fills(crew: Crew, contenders: list[Contender], plan: Plan) -> Samples:
     """Measure fills of cold keys by a new cache in each round, on each number of threads, with the collector on."""
     keys = crew.run(max(plan.threads), lambda i: make_block(i + 100, plan.fill_keys))
-    cases = _cases_of(_fill_contenders(contenders), FILL_SHAPES)
+    cases = cases_of(_fill_contenders(contenders), FILL_SHAPES)
     samples = Samples()
-    for contender, shape in _interleaved(cases, plan.fill_rounds):
+    for contender, shape in interleaved(cases, plan.fill_rounds):
         gc.collect()  # what the cache of the round before has left
         for n in plan.threads:
             seconds = _time_fills(crew, contender, shape, keys, n)

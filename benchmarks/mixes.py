@@ -25,10 +25,10 @@ from .build import Build
 from .command import finish, installed, introduce, make_plain_parser
 from .contenders import GET, LOCKED_GET, LOCKED_SET, LOOPS, SET, Contender, loop_of_its_own
 from .crew import Crew
-from .measure import _interleaved
+from .measure import interleaved
 from .report import table
 from .samples import Case, Samples
-from .storage import POLICIES, _of_size, stores, stores_of_sizes
+from .storage import POLICIES, of_size, stores, stores_of_sizes
 from .storage import QUICK as STORAGE_QUICK
 from .storage import Plan as StoragePlan
 
@@ -79,7 +79,7 @@ def measure_mixes(crew: Crew, contenders: list[Contender], plan: Plan) -> Sample
     samples = Samples()
     full = [(each, name, _full(crew, each, plan)) for each in contenders for name in MIXES]
     seeds = itertools.count(1)
-    for i, (contender, name, target) in enumerate(_interleaved(full, plan.rounds + 1)):
+    for i, (contender, name, target) in enumerate(interleaved(full, plan.rounds + 1)):
         for n in plan.threads:
             seed = next(seeds)
             turns = crew.run(n, lambda j, m=name, s=seed: _turns(m, plan, s * 100 + j))  # type: ignore[misc]
@@ -129,10 +129,10 @@ def measure_sizes(crew: Crew, plan: Plan) -> Samples:
             crew.run(1, lambda _, e=each, t=target, k=keys: e.warm(GET, t, k))  # type: ignore[misc]
             full.append((size, target, keys))
         draw = random.Random(1).choices
-        for size, target, keys in _interleaved(full, plan.rounds):
+        for size, target, keys in interleaved(full, plan.rounds):
             drawn = draw(keys, k=plan.turns * 20)
             seconds = crew.time(1, lambda _, t=target, d=drawn: LOOPS[GET](t, d))  # type: ignore[misc]
-            samples.add(Case(_of_size(policy, size), GET), 1, seconds / len(drawn) * 1e9)
+            samples.add(Case(of_size(policy, size), GET), 1, seconds / len(drawn) * 1e9)
     return samples
 
 

@@ -24,7 +24,7 @@ from .build import Build
 from .command import finish, installed, introduce, make_plain_parser
 from .contenders import EMPTY, GET, ITEM, LOCKED_GET, ONE, Contender, all_contenders
 from .crew import Crew
-from .measure import _cases_of, _interleaved, _Runner, _warm_runner, make_block
+from .measure import Runner, cases_of, interleaved, make_block, warm_runner
 from .report import table
 from .samples import Case, Samples
 from .storage import stores
@@ -116,23 +116,23 @@ class Results:
 def measure(crew: Crew, contenders: list[Contender], threads: tuple[int, ...], plan: Plan) -> dict[str, Samples]:
     """Measure each case with each number of threads in each round."""
     keys = crew.run(max(threads), lambda i: make_block(i, plan.keys))
-    runners = [_warm_runner(crew, each, shape, keys) for each, shape in _cases_of(contenders, SHAPES)]
+    runners = [warm_runner(crew, each, shape, keys) for each, shape in cases_of(contenders, SHAPES)]
     hot = crew.run(max(threads), lambda _: make_block(0, 1) * plan.keys)  # an equal key, of each thread's own
     immortal = crew.run(max(threads), lambda _: list(range(-5, 6)) * (plan.keys // 11 + 1))  # values too: k, or -k
-    for runner, (each, shape) in zip(runners, _cases_of(contenders, SHAPES), strict=True):
+    for runner, (each, shape) in zip(runners, cases_of(contenders, SHAPES), strict=True):
         each.warm(shape, runner.target, immortal[0])
     samples = {HOT: Samples(), DISJOINT: Samples(), IMMORTAL: Samples()}
     for runner in runners:
         once = statistics.median(crew.time(1, lambda i, r=runner: r.burst(keys[i])) for _ in range(3))  # type: ignore[misc]
         runner.passes = max(1, round(plan.burst / once))
-    for runner in _interleaved(runners, plan.rounds):
+    for runner in interleaved(runners, plan.rounds):
         for name, blocks in ((HOT, hot), (DISJOINT, keys), (IMMORTAL, immortal)):
             for n in threads:
                 samples[name].add(runner.case, n, _nanoseconds(crew, runner, blocks, n))
     return samples
 
 
-def _nanoseconds(crew: Crew, runner: _Runner, blocks: list[list[int]], threads: int) -> float:
+def _nanoseconds(crew: Crew, runner: Runner, blocks: list[list[int]], threads: int) -> float:
     seconds = crew.time(threads, lambda i: runner.burst(blocks[i]))
     return seconds / (runner.passes * threads * len(blocks[0])) * 1e9
 

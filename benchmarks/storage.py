@@ -43,12 +43,12 @@ from .contenders import (
 )
 from .crew import Crew
 from .decorators import other_stores
-from .measure import _cases_of, _interleaved, _measure_hits, make_block
+from .measure import _measure_hits, cases_of, interleaved, make_block
 from .report import table
 from .samples import Case, Samples
 from .targets import Target
 
-__all__ = ["QUICK", "Plan", "Results", "main", "run", "targets_of"]
+__all__ = ["QUICK", "Plan", "Results", "main", "of_size", "run", "targets_of"]
 
 POLICIES = ("lru", "s3fifo")
 MANY = 1 << 20
@@ -136,10 +136,10 @@ def stores(max_items: int) -> list[Contender]:
 
 
 def stores_of_sizes(policy: str, plan: Plan) -> list[Contender]:
-    return [AreoleStorage(_of_size(policy, size), size, policy=policy) for size in plan.sizes]
+    return [AreoleStorage(of_size(policy, size), size, policy=policy) for size in plan.sizes]
 
 
-def _of_size(policy: str, size: int) -> str:
+def of_size(policy: str, size: int) -> str:
     return f"areole {policy}, {size:,} items"
 
 
@@ -147,21 +147,21 @@ def _of_size(policy: str, size: int) -> str:
 
 
 def measure_hits(crew: Crew, contenders: list[Contender], plan: Plan) -> Samples:
-    cases = _cases_of(contenders, (ONE, GET, LOCKED_GET))
+    cases = cases_of(contenders, (ONE, GET, LOCKED_GET))
     return _measure_hits(crew, cases, plan.keys, (1,), plan.rounds, plan.burst)
 
 
 def measure_threads(crew: Crew, contenders: list[Contender], plan: Plan) -> Samples:
-    cases = _cases_of(contenders, (GET, LOCKED_GET))
+    cases = cases_of(contenders, (GET, LOCKED_GET))
     return _measure_hits(crew, cases, plan.keys, (1, 2), plan.thread_rounds, plan.thread_burst)
 
 
 def measure_sets(crew: Crew, contenders: list[Contender], plan: Plan) -> Samples:
     """Measure `set` of new keys on full stores, with the collector on; each burst has keys of its own, made before."""
     numbers = itertools.count(1)
-    setters = [_full_store(crew, each, shape) for each, shape in _cases_of(contenders, (SET, LOCKED_SET))]
+    setters = [_full_store(crew, each, shape) for each, shape in cases_of(contenders, (SET, LOCKED_SET))]
     samples = Samples()
-    for i, (case, target, loop) in enumerate(_interleaved(setters, plan.set_rounds + 1)):
+    for i, (case, target, loop) in enumerate(interleaved(setters, plan.set_rounds + 1)):
         keys = crew.run(1, lambda _: make_block(next(numbers), plan.sets))[0]
         seconds = crew.time(1, lambda _, k=keys, t=target, f=loop: f(t, k))  # type: ignore[misc]
         if i >= len(setters):  # the first round warms up
@@ -382,7 +382,7 @@ def _store_targets(hits: Samples, sets: Samples) -> Iterator[Target]:
 def _size_targets(sizes: Samples, plan: Plan) -> Iterator[Target]:
     """Flat: no size takes more than twice as long as any other."""
     for policy in POLICIES:
-        cases = [Case(_of_size(policy, size), SET) for size in plan.sizes]
+        cases = [Case(of_size(policy, size), SET) for size in plan.sizes]
         if all(case in sizes for case in cases):
             dearest = max(sizes.ratio(case, other).median for case in cases for other in cases)
             what = f"{policy}'s set, {min(plan.sizes):,} to {max(plan.sizes):,} items: dearest / cheapest"
@@ -436,7 +436,7 @@ def run(plan: Plan) -> Results:
         references = {"atomic_lru": [ATOMIC_LRU_SET], "TTLCache": [TTL_CACHE_SET]}
         print(time_table(f"set with eviction: {plan.keys:,} items at most", sets, references), flush=True)
         sizes = measure_sizes(crew, plan)
-        references = {"least": [Case(_of_size(policy, min(plan.sizes)), SET) for policy in POLICIES]}
+        references = {"least": [Case(of_size(policy, min(plan.sizes)), SET) for policy in POLICIES]}
         print(time_table("set with eviction, by size", sizes, references), flush=True)
     memory = measure_memory(plan)
     print(memory_table(memory), flush=True)

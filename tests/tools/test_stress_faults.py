@@ -21,7 +21,6 @@ SLOW = {
     "flights_outlive_a_fork",
     "plane_without_a_heartbeat",
     "redis_renew_brings_a_void_token_back",
-    "replaced_unseen_is_not_told",
     "shared_joiner_overlooks_a_clear",
     "shared_joiner_trusts_an_older_flight",
     "shared_unstored_fill_is_for_all",

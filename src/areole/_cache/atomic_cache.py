@@ -267,6 +267,13 @@ class AtomicCache(ReadThrough[K, V]):
 accelerate_subscript(AtomicCache)
 
 
+class _AtomicCacheInPython(AtomicCache[K, V]):
+    """An AtomicCache whose hits are not for hit.c: it asks that for none."""
+
+    __slots__ = ()
+    __getitem__ = AtomicCache.fetch  # type: ignore[misc]
+
+
 class _AtomicCacheWithTtl(AtomicCache[K, V]):
     """An AtomicCache that has a ttl, and need not note its hits: one comparison instead of three.
 
@@ -321,7 +328,7 @@ class _CopyingAtomicCache(CopyingForThreads[K, V], AtomicCache[K, V]):
 
 AtomicCache._copying = _CopyingAtomicCache
 
-for _special in (_AtomicCacheWithTtl, _CountingAtomicCache, _CopyingAtomicCache):
+for _special in (_AtomicCacheInPython, _AtomicCacheWithTtl, _CountingAtomicCache, _CopyingAtomicCache):
     _special.__name__ = _special.__qualname__ = AtomicCache.__name__
 
 
@@ -330,7 +337,8 @@ def _class_for(fill: object = None, ttl: object = None, /, *_: object, **options
     if options.get("copies"):
         return _CopyingAtomicCache
     if accelerated:
-        return AtomicCache
+        is_in_python = options.get("idle") is not None or options.get("index") == "atomic"
+        return _AtomicCacheInPython if is_in_python else AtomicCache
     if options.get("max_items") is not None or options.get("max_bytes") is not None:
         return AtomicCache
     if options.get("idle") is not None:
